@@ -1,0 +1,77 @@
+"""Every exception that raycolor raises on purpose, and the reasons of a failed image."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+Reason = Literal[
+    "already_color",
+    "empty",
+    "not_an_image",
+    "decode_error",
+    "truncated",
+    "unsupported_format",
+    "too_large",
+    "not_found",
+    "access_denied",
+    "archived_storage_class",
+    "storage_error",
+    "internal_error",
+]
+REASONS: Final[tuple[str, ...]] = get_args(Reason)
+
+
+class RaycolorError(Exception):
+    """Root of the errors raised on purpose. The message is one line: what, which value, how to mend it."""
+
+
+class ConfigError(RaycolorError):
+    """A command, setting or configuration file that cannot be used (exit code 2)."""
+
+
+class ShapeError(RaycolorError):
+    """An array whose shape or type a function does not take."""
+
+
+class ImageError(RaycolorError):
+    """An input image that cannot be colorized; `reason` is what its outcome row says."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason: Reason = reason
+        self.detail = detail
+
+
+class DecodeError(ImageError):
+    """Bytes that are no image, a broken one, or one past the limits."""
+
+
+class ArchiveError(RaycolorError):
+    """A tar or zip that cannot be read to its end."""
+
+
+class DatasetError(RaycolorError):
+    """A Lab dataset that is missing, of another format version, or damaged."""
+
+
+class ManifestError(RaycolorError):
+    """A destination that holds another job's manifest, or records that contradict it."""
+
+
+class StorageError(ImageError):
+    """A local or S3 object that cannot be read or written.
+
+    Only `transient=True` is worth another try: 503, 500, timeouts, resets and short bodies.
+    """
+
+    def __init__(self, reason: Reason, detail: str, *, transient: bool = False) -> None:
+        super().__init__(reason, detail)
+        self.transient = transient
+
+
+class CheckpointError(RaycolorError):
+    """A checkpoint that is missing, damaged, of another format version, or of another network."""
+
+
+class TrainingError(RaycolorError):
+    """A training that cannot go on, for example because its loss is no number."""
