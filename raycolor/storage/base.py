@@ -1,0 +1,83 @@
+"""What every store of objects can do, whichever place holds the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple, Protocol, runtime_checkable
+
+from raycolor.errors import StorageError
+
+TEMP_PREFIX: Final = ".raycolor-"
+"""File names that start so are half-written objects: never listed, removed by `sweep`."""
+
+
+class ObjectInfo(NamedTuple):
+    """One object as a listing names it."""
+
+    key: str
+    """Path relative to the store's root, with `/` between parts; always valid UTF-8."""
+    size: int
+    """Bytes."""
+    etag: str
+    """Changes when the content does; comparable only within one store. Empty for a link that leads nowhere."""
+
+
+@runtime_checkable
+class ObjectStore(Protocol):
+    """A flat set of objects under one root. Stores are picklable and may be shared by threads.
+
+    Every method raises `StorageError` and nothing else: `not_found`, `access_denied`, `archived_storage_class`
+    or `storage_error`. What is worth another try has been tried again before the error is raised.
+    """
+
+    uri: str
+    """What `open_store` takes to open this store again."""
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with `prefix`, sorted by key (UTF-8 byte order), without holding all."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """Return all bytes of one object."""
+        ...
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Return `length` bytes from offset `start`; fewer only where the object ends."""
+        ...
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return size and etag of one object, or None where there is none."""
+        ...
+
+    def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> bool:
+        """Write one object whole or not at all.
+
+        Args:
+            key: replaced if it exists, unless `only_if_absent`.
+            data: all bytes.
+            only_if_absent: of many writers at once exactly one wins.
+
+        Returns:
+            True if written, False if `only_if_absent` and the key already holds an object.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove one object; one that is not there is no error."""
+        ...
+
+    def sweep(self, prefix: str = "", *, older_than_s: float = 3600.0) -> int:
+        """Remove what killed writers left behind under `prefix` and return how many pieces that were."""
+        ...
+
+
+def check_key(key: str) -> None:
+    """Refuse keys that name no object inside a root.
+
+    Raises:
+        StorageError: an empty key or part, `.`, `..`, or a NUL: none of these may lead out of the root.
+    """
+    if "\0" in key or any(part in ("", ".", "..") for part in key.split("/")):
+        raise StorageError(
+            "storage_error", f"key {key!r}: empty parts, '.', '..' and NUL are not supported: rename the object"
+        )

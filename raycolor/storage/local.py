@@ -1,0 +1,234 @@
+"""Objects as files below a local folder."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import stat as stat_modes
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from raycolor.errors import StorageError
+from raycolor.storage.base import TEMP_PREFIX, ObjectInfo, check_key
+
+# Keys go into Parquet, CSV and S3, which take UTF-8 only, but a Linux file name is any bytes. A byte that is no UTF-8
+# becomes %XX, and a % that would read as such becomes %25; every other name is its own key, "50%.jpg" included.
+_ESCAPE = re.compile(r"%(25|[89A-F][0-9A-F])")
+_NEEDS_ESCAPE = re.compile(r"%(?=25|[89A-F][0-9A-F])|[\udc80-\udcff]")
+
+_FIXES = {
+    errno.ENOSPC: "no space left on the device (ENOSPC): free some, then run the same command again",
+    errno.EDQUOT: "disk quota exceeded (EDQUOT): free some, then run the same command again",
+    errno.ENAMETOOLONG: "the file name is too long for this file system (ENAMETOOLONG): shorten it or write to S3",
+    errno.EROFS: "the file system is read-only (EROFS): choose another folder",
+    errno.ENOTDIR: "a file stands where a folder is needed (ENOTDIR): rename one of the two",
+    errno.EISDIR: "a folder stands where a file is needed (EISDIR): rename one of the two",
+    errno.EMFILE: "too many open files (EMFILE): raise `ulimit -n`",
+}
+
+
+def name_to_key(name: str) -> str:
+    """Turn a file name as Python gives it (undecodable bytes as surrogates) into UTF-8 text, reversibly."""
+    if "%" not in name and name.isascii():
+        return name
+    return _NEEDS_ESCAPE.sub(lambda m: "%25" if m[0] == "%" else f"%{ord(m[0]) - 0xDC00:02X}", name)
+
+
+def key_to_name(key: str) -> str:
+    """Invert `name_to_key`; takes a whole key as well as one part."""
+    if "%" not in key:
+        return key
+    return os.fsdecode(
+        _ESCAPE.sub(lambda m: chr(0xDC00 + int(m[1], 16)) if m[1] != "25" else "%", key).encode(
+            "utf-8", "surrogateescape"
+        )
+    )
+
+
+def storage_error(exc: OSError, what: str) -> StorageError:
+    """Turn an OSError into ours; `what` names the file or folder."""
+    if isinstance(exc, FileNotFoundError):
+        return StorageError("not_found", f"{what}: no such file")
+    if isinstance(exc, PermissionError):
+        return StorageError("access_denied", f"{what}: permission denied: check the owner and mode of the file")
+    detail = _FIXES.get(exc.errno or 0, exc.strerror or str(exc))
+    return StorageError("storage_error", f"{what}: {detail}")
+
+
+class LocalStore:
+    """Objects as files below one folder, which is created by the first `put`.
+
+    Links are followed, except a link to a folder that holds it. Files starting with `.raycolor-` are not listed.
+    Names that are no UTF-8 appear with `%XX` for each such byte (see `name_to_key`).
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser().absolute()
+        self.uri = str(self.root)
+
+    def __repr__(self) -> str:
+        return f"LocalStore({self.uri!r})"
+
+    def path(self, key: str) -> Path:
+        """Return where `key` lives on disk."""
+        check_key(key)
+        return self.root / key_to_name(key)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the files whose key starts with `prefix`, sorted by key; holds one folder's names at a time."""
+        folder, slash, _ = prefix.rpartition("/")
+        if slash and folder:
+            check_key(folder)
+        start = self.root / key_to_name(folder)
+        for key, entry in self._walk(start, folder + slash, prefix, frozenset()):
+            if entry.name.startswith(TEMP_PREFIX):
+                continue
+            try:
+                status = entry.stat()
+            except OSError:
+                # A link to nothing is an input that cannot be read: whoever asked for a list must hear of it.
+                yield ObjectInfo(key, 0, "")
+                continue
+            if stat_modes.S_ISREG(status.st_mode):
+                yield ObjectInfo(key, status.st_size, _etag(status))
+
+    def _walk(
+        self, folder: Path, base: str, prefix: str, above: frozenset[tuple[int, int]]
+    ) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Yield (key, entry) of every file below `folder`; `above` holds the folders on the way down."""
+        try:
+            status = folder.stat()
+            here = (status.st_dev, status.st_ino)
+            if here in above:
+                return
+            with os.scandir(folder) as entries:
+                # A folder sorts as its name with a slash, so that keys come out in the order S3 would give.
+                found = sorted(
+                    ((base + name_to_key(entry.name) + ("/" if _is_folder(entry) else ""), entry) for entry in entries),
+                    key=lambda pair: pair[0],
+                )
+        except FileNotFoundError:
+            return  # no such folder, or removed while listing: it holds nothing
+        except NotADirectoryError:
+            return
+        except OSError as exc:
+            raise storage_error(exc, str(folder)) from exc
+        for key, entry in found:
+            if key.endswith("/"):
+                if key.startswith(prefix) or prefix.startswith(key):
+                    yield from self._walk(folder / entry.name, key, prefix, above | {here})
+            elif key.startswith(prefix):
+                yield key, entry
+
+    def get(self, key: str) -> bytes:
+        """Return all bytes of one file."""
+        return self._read(key, 0, -1)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Return `length` bytes from offset `start`; fewer only where the file ends."""
+        return self._read(key, start, length)
+
+    def _read(self, key: str, start: int, length: int) -> bytes:
+        path = self.path(key)
+        try:
+            # Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb", buffering=0) as file:
+                if not stat_modes.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise StorageError("storage_error", f"{path}: not a regular file: remove it from the source")
+                if start:
+                    file.seek(start)
+                if length < 0:
+                    return file.readall()
+                parts = []
+                while length > 0 and (part := file.read(length)):
+                    parts.append(part)
+                    length -= len(part)
+                return b"".join(parts)
+        except OSError as exc:
+            raise storage_error(exc, str(path)) from exc
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return size and etag of one file, or None where there is none."""
+        path = self.path(key)
+        try:
+            status = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as exc:
+            raise storage_error(exc, str(path)) from exc
+        return ObjectInfo(key, status.st_size, _etag(status)) if stat_modes.S_ISREG(status.st_mode) else None
+
+    def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> bool:
+        """Write one file whole or not at all: a temporary one beside it, synced to disk, then renamed."""
+        path = self.path(key)
+        temp = path.parent / f"{TEMP_PREFIX}{secrets.token_hex(8)}"
+        try:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except FileExistsError as exc:
+                raise NotADirectoryError(errno.ENOTDIR, "not a folder") from exc
+            try:
+                # Not tempfile: its mode 0600 would stay on the finished file.
+                descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+                with os.fdopen(descriptor, "wb", buffering=0) as file:
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[file.write(rest) :]
+                    os.fsync(file.fileno())
+                if not only_if_absent:
+                    temp.replace(path)
+                    return True
+                # A hard link fails where the name is taken, and the name never shows half a file.
+                os.link(temp, path)
+                return True
+            except FileExistsError:
+                return False
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    temp.unlink()
+        except OSError as exc:
+            raise storage_error(exc, str(path)) from exc
+
+    def delete(self, key: str) -> None:
+        """Remove one file; one that is not there is no error. Empty folders stay."""
+        path = self.path(key)
+        try:
+            path.unlink(missing_ok=True)
+        except NotADirectoryError:
+            return
+        except OSError as exc:
+            raise storage_error(exc, str(path)) from exc
+
+    def sweep(self, prefix: str = "", *, older_than_s: float = 3600.0) -> int:
+        """Remove temporary files of writers that were killed, once they are older than a write can take."""
+        oldest = time.time() - older_than_s
+        removed = 0
+        folder, slash, _ = prefix.rpartition("/")
+        # Temporary files stand in the same folders as the keys, whatever their names: filter by folder alone.
+        for _, entry in self._walk(self.root / key_to_name(folder), folder + slash, folder + slash, frozenset()):
+            if not entry.name.startswith(TEMP_PREFIX):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                try:
+                    if entry.stat(follow_symlinks=False).st_mtime <= oldest:
+                        Path(entry.path).unlink()
+                        removed += 1
+                except PermissionError as exc:
+                    raise storage_error(exc, entry.path) from exc
+        return removed
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _etag(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
