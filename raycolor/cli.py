@@ -1,0 +1,179 @@
+"""The commands: `raycolor NAME …` and `jobs/NAME.py …` alike."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin
+
+import click
+
+from raycolor import __version__
+from raycolor.errors import ConfigError, RaycolorError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from raycolor.config import Frozen
+
+DONE, FAILED, BAD_USAGE, TOO_MANY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class Job(NamedTuple):
+    """One command: its settings, its positional arguments and the function that runs it."""
+
+    summary: str
+    model: str
+    arguments: tuple[str, ...]
+    run: str
+    epilog: str = ""
+
+
+# Names only: `raycolor --help` must not import pydantic, torch or Ray.
+JOBS = {
+    "prepare": Job(
+        "Convert photographs to a Lab dataset for training.",
+        "PrepareConfig",
+        ("source", "dataset"),
+        "raycolor.cluster.prepare_job:run",
+        "Places365: the validation photographs of 256x256 (val_256.tar, 36,500 files) are distributed by MIT at "
+        "places2.csail.mit.edu for non-commercial research and education; read their terms, download the file, and "
+        "give it as SOURCE without unpacking it. Any folder of color photographs will do as well.",
+    ),
+    "train": Job(
+        "Train a colorization network on a Lab dataset.",
+        "TrainConfig",
+        ("method",),
+        "raycolor.cluster.train_job:run",
+        "The same command continues a training that was stopped.",
+    ),
+    "colorize": Job(
+        "Colorize an archive of black-and-white photographs.",
+        "ColorizeConfig",
+        ("source", "dest"),
+        "raycolor.cluster.colorize:run",
+        "One outcome per input is written to DEST/_raycolor/outcomes, with totals in summary.json and a page in "
+        "report.html. The same command continues a job that was stopped. Exit codes: 0 done, 1 failed, 2 bad usage, "
+        "3 done but more images failed than --max-failed allows.",
+    ),
+}
+
+
+class LazyGroup(click.Group):
+    """Build a command, and import what it needs, when it is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(JOBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        job = JOBS.get(cmd_name)
+        return None if job is None else _command(cmd_name, job)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, job.summary) for name, job in JOBS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="raycolor")
+def cli() -> None:
+    """Colorize black-and-white photographs, and train the networks that do it, on Ray.
+
+    SOURCE, DEST, DATASET and RUN are local paths or s3://bucket/prefix. Without --address (or RAY_ADDRESS) a job
+    starts a local Ray of its own.
+    """
+
+
+def _command(name: str, job: Job) -> click.Command:
+    """Make the click command of a job from the fields of its configuration model."""
+    model: type[Frozen] = getattr(importlib.import_module("raycolor.config"), job.model)
+    params: list[click.Parameter] = [
+        click.Argument([field], metavar=field.upper(), required=False) for field in job.arguments
+    ]
+    for field, info in model.model_fields.items():
+        if field not in job.arguments and not _is_group(info):
+            params.append(_option(field, info))
+    params += [
+        click.Option(["--config", "config_file"], metavar="FILE.yaml", help="settings; flags win over them"),
+        click.Option(["--set", "sets"], multiple=True, metavar="KEY=VALUE", help="any setting by its dotted key"),
+        click.Option(["--log-level"], type=click.Choice(["debug", "info", "warning"]), default="info"),
+    ]
+
+    def callback(config_file: str | None, sets: Sequence[str], log_level: str, **given: Any) -> int:
+        from raycolor.config import load_config
+
+        _configure_logging(log_level)
+        flags = {key: value for key, value in given.items() if value is not None and value != ()}
+        config = load_config(model, file=config_file, sets=sets, flags=flags)
+        module, function = job.run.split(":")
+        run: Callable[[Any], int] = getattr(importlib.import_module(module), function)
+        return run(config)
+
+    return click.Command(name, params=params, callback=callback, help=job.summary, epilog=job.epilog)
+
+
+def _is_group(info: FieldInfo) -> bool:
+    from pydantic import BaseModel
+
+    kind = info.annotation
+    return get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, BaseModel))
+
+
+def _option(field: str, info: FieldInfo) -> click.Option:
+    """Turn one setting into a flag. Bounds are checked by the model, so that files and flags fail alike."""
+    flag = "--" + field.replace("_", "-")
+    kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not type(None)]
+    default = "" if info.default in (None, ()) or info.is_required() else f"  [default: {info.default}]"
+    text = (info.description or "") + default
+    if bool in kinds:
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
+    if get_origin(info.annotation) is tuple:
+        return click.Option([flag], multiple=True, metavar="GLOB", help=text)
+    if all(isinstance(kind, str) for kind in kinds):
+        return click.Option([flag], metavar="|".join(kinds), help=text)
+    if info.metadata and any("BeforeValidator" in type(note).__name__ for note in info.metadata):
+        return click.Option([flag], metavar="NUMBER", help=text)
+    number = {int: "INTEGER", float: "NUMBER"}.get(kinds[0], "TEXT")
+    return click.Option([flag], metavar=number, help=text, required=False)
+
+
+def _configure_logging(level: str) -> None:
+    logging.basicConfig(level=level.upper(), format="%(message)s", stream=sys.stderr, force=True)
+    for noisy in ("ray", "botocore", "boto3", "urllib3", "numba", "PIL", "tifffile", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command and give its exit code; every user error ends in one line on standard error."""
+    try:
+        code = cli.main(args=list(argv), prog_name="raycolor", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        click.echo(exc.format_message())
+        return BAD_USAGE
+    except click.ClickException as exc:
+        click.echo(f"raycolor: {exc.format_message()}", err=True)
+        return BAD_USAGE
+    except ConfigError as exc:
+        click.echo(f"raycolor: {_one_line(exc)}", err=True)
+        return BAD_USAGE
+    except RaycolorError as exc:
+        click.echo(f"raycolor: {_one_line(exc)}", err=True)
+        return FAILED
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        click.echo("raycolor: stopped; run the same command again to continue", err=True)
+        return INTERRUPTED
+    return code if isinstance(code, int) else DONE
+
+
+def _one_line(exc: BaseException) -> str:
+    return " ".join(str(exc).split())
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the console script and of jobs/*.py: end the process with the command's exit code."""
+    code = run(sys.argv[1:] if argv is None else argv)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.exit(code)

@@ -1,0 +1,218 @@
+"""One frozen model per job: every setting with its default, bounds and help."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from raycolor.errors import ConfigError
+
+_UNITS = {"k": 1e3, "m": 1e6, "mp": 1e6, "g": 1e9}
+
+
+def _pixels(value: object) -> object:
+    """Accept `250MP` or `2.5e8` beside plain numbers."""
+    if isinstance(value, str):
+        text = value.strip().lower()
+        for unit in sorted(_UNITS, key=len, reverse=True):
+            if text.endswith(unit):
+                return int(float(text[: -len(unit)]) * _UNITS[unit])
+        return int(float(text))
+    return value
+
+
+class Frozen(BaseModel):
+    """A model that refuses unknown keys by name and never changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClusterConfig(Frozen):
+    """Where a job runs: settings that change nothing in its results."""
+
+    address: str | None = Field(None, description="Ray cluster to join; without it a local Ray is started")
+    workers: int | None = Field(None, ge=1, description="worker processes; default: as many as fit")
+
+
+class ColorizeConfig(ClusterConfig):
+    """Settings of `raycolor colorize`."""
+
+    source: str = Field(description="folder or s3://bucket/prefix of photographs, or a manifest of keys")
+    dest: str = Field(description="folder or s3://bucket/prefix for the colorized photographs and _raycolor/")
+    checkpoint: str = Field("default", description="checkpoint: a shipped name, a folder, or s3://bucket/prefix")
+    on_color: Literal["skip", "recolor", "copy"] = Field(
+        "skip", description="what to do with photographs that are already in color"
+    )
+    jpeg_luma: Literal["exact", "reencode"] = Field(
+        "exact", description="exact: keep the JPEG's own luma coefficients and add chroma only"
+    )
+    jpeg_quality: int = Field(92, ge=1, le=100, description="quality of JPEG planes that have to be encoded")
+    max_pixels: Annotated[int, BeforeValidator(_pixels)] = Field(
+        250_000_000, ge=1, description="largest input, checked before decoding (250MP is understood)"
+    )
+    max_failed: str = Field("5%", description="failed images allowed before exit code 3: a count or a share")
+    network_size: int | None = Field(
+        None, ge=64, le=1024, description="side in pixels of what the network sees; default: what it was trained on"
+    )
+    saturation: float = Field(1.0, ge=0, le=3, description="factor on the predicted chroma")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the device computes it natively, fp32 elsewhere"
+    )
+    include: tuple[str, ...] = Field((), description="glob of keys to take, for example '*.jpg'; repeatable")
+    exclude: tuple[str, ...] = Field((), description="glob of keys to leave out; repeatable")
+    images_per_shard: int = Field(64, ge=1, le=10_000, description="images in one unit of work, retry and resume")
+    image_timeout_s: float = Field(600.0, gt=0, description="seconds after which one image is given up")
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide which bytes come out: a job is continued only under the same ones."""
+        same = {"address", "workers", "dest", "max_failed", "image_timeout_s", "checkpoint"}
+        return self.model_dump(mode="json", exclude=same)
+
+
+class PrepareConfig(ClusterConfig):
+    """Settings of `raycolor prepare`."""
+
+    source: str = Field(description="folder, tar file or s3://bucket/prefix of color photographs")
+    dataset: str = Field(description="folder or s3://bucket/prefix for the Lab-converted Parquet shards")
+    train: int = Field(2500, ge=0, description="photographs to train on")
+    val: int = Field(500, ge=0, description="photographs to validate on")
+    size_px: int = Field(256, ge=32, le=2048, description="side of the stored square photographs, in pixels")
+    seed: int = Field(0, ge=0, description="seed of the split")
+    keep_splits: bool = Field(False, description="keep the train/ and val/ folders that SOURCE has")
+    min_colorfulness: float = Field(
+        0.0, ge=0, description="drop photographs duller than this (Hasler and Suesstrunk; 15 is a usual choice)"
+    )
+
+
+class OptimConfig(Frozen):
+    """How weights are updated."""
+
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    discriminator_lr: float = Field(2e-4, gt=0, description="learning rate of the GAN's discriminator")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW) if above 0")
+    schedule: Literal["constant", "cosine", "onecycle"] = Field("onecycle", description="learning-rate schedule")
+    clip_norm: float | None = Field(1.0, gt=0, description="largest gradient norm; null for no clipping")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average; 0 for none")
+
+
+class LossConfig(Frozen):
+    """What is minimized."""
+
+    pixel: Literal["mse", "l1", "huber"] | None = Field(
+        None, description="pixel loss on ab; default: squared error, for the GAN L1"
+    )
+    lambda_pixel: float = Field(100.0, ge=0, description="weight of the pixel loss beside the adversarial one (GAN)")
+    adversarial: Literal["lsgan", "minimax"] = Field("lsgan", description="adversarial form (GAN)")
+
+
+class TrainConfig(ClusterConfig):
+    """Settings of `raycolor train`."""
+
+    method: str = Field(description="regression, autoencoder or gan")
+    data: str = Field(description="dataset made by `raycolor prepare`")
+    out: str = Field(description="run folder or s3://bucket/prefix: checkpoint, curve, training state")
+    epochs: int = Field(10, ge=1, description="passes over the training photographs")
+    batch_size: int = Field(16, ge=1, description="photographs per step and worker; the global batch is this x workers")
+    crop_px: int = Field(224, ge=32, description="side of the random crops")
+    seed: int = Field(0, ge=0, description="seed of weights, order and crops")
+    patience: int | None = Field(None, ge=1, description="epochs without a better val mse before stopping")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="bf16 where the device computes it natively")
+    compile: bool = Field(False, description="torch.compile the network")
+    use_gpu: bool | None = Field(None, description="default: GPUs if the cluster has any")
+    encoder_weights: str | None = Field(None, description="file of ResNet-18 weights for the regression encoder")
+    network: dict[str, Any] = Field(default_factory=dict, description="network options (--set network.KEY=VALUE)")
+    optim: OptimConfig = Field(default_factory=OptimConfig)
+    loss: LossConfig = Field(default_factory=LossConfig)
+
+
+_Model = TypeVar("_Model", bound=Frozen)
+
+
+def load_config(
+    model: type[_Model], *, file: str | None = None, sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+) -> _Model:
+    """Merge defaults, a YAML file, `a.b=value` settings and flags, in that order, and validate.
+
+    Raises:
+        ConfigError: an unreadable file, an unknown key or a value out of bounds; one line that names key and value.
+    """
+    merged: dict[str, Any] = {}
+    where: dict[str, str] = {}
+    if file is not None:
+        for key, value in _read_yaml(file).items():
+            merged[key] = value
+            where[key] = file
+    for key, value in (flags or {}).items():
+        merged[key] = value
+        where[key] = "--" + key.replace("_", "-")
+    for setting in sets:
+        _set_dotted(merged, setting)
+        where[setting.split("=", 1)[0].split(".", 1)[0]] = "--set"
+    try:
+        return model.model_validate(merged)
+    except ValidationError as exc:
+        raise ConfigError(_explain(exc, model, where)) from exc
+
+
+def _read_yaml(file: str) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"{file}: cannot be read ({exc.strerror}): check the path given to --config") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        problem = " ".join(str(exc).split())
+        raise ConfigError(f"{file}: is not YAML: {problem}") from exc
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
+        raise ConfigError(f"{file}: must hold `key: value` lines, not {type(loaded).__name__}")
+    return loaded
+
+
+def _set_dotted(target: dict[str, Any], setting: str) -> None:
+    """Put one `a.b=value` into a nested dict; the value is read as YAML (numbers, true, null, lists)."""
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {setting}: must read KEY=VALUE, for example --set optim.lr=1.0e-4")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise ConfigError(f"--set {setting}: the value is not YAML; put it in quotes") from exc
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = target.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {setting}: {parent} is one value, not a group of settings")
+        target = inner
+    target[last] = value
+
+
+def _explain(exc: ValidationError, model: type[Frozen], where: Mapping[str, str]) -> str:
+    """Turn pydantic's report into one line: source, key, value, what is allowed."""
+    first = exc.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path)
+    source = where.get(path[0] if path else "", "settings")
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(sorted(_fields_at(model, path[:-1])))
+        return f"{source}: unknown key {key}: known are {known}"
+    if first["type"] == "missing":
+        return f"{key} is missing: give it as an argument or in --config"
+    value = json.dumps(first["input"], default=str)
+    more = f" (and {exc.error_count() - 1} more)" if exc.error_count() > 1 else ""
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{source}: {key} = {value}: {message[:1].lower()}{message[1:]}{more}"
+
+
+def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    for part in path:
+        inner = model.model_fields[part].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        model = inner
+    return list(model.model_fields)

@@ -1,0 +1,117 @@
+"""How long work shows its progress: a bar on a terminal, one line per interval elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+logger = logging.getLogger(__name__)
+
+
+def duration_text(seconds: float) -> str:
+    """Write a duration as people say it: `42 s`, `3 min 05 s`, `2 h 07 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Progress:
+    """Count finished units of a known or growing total, and show it.
+
+    On a terminal a rich bar is drawn on standard error; elsewhere (logs, `ray job submit`) one line per
+    `interval_s` is logged, so that a log of a long job stays readable.
+
+    Args:
+        title: what is being done, for example `colorize`.
+        total: units in all; None while unknown.
+        unit: plural of what is counted, for example `images`.
+        already: units that an earlier run had finished: they count as done, not in the rate.
+        interval_s: seconds between lines where there is no terminal.
+        clock: monotonic seconds, replaced in tests.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        total: int | None,
+        unit: str = "images",
+        *,
+        already: int = 0,
+        interval_s: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+        terminal: bool | None = None,
+    ) -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self.done, self.already = already, already
+        self.notes: dict[str, str] = {}
+        self._interval_s, self._clock = interval_s, clock
+        self._terminal = sys.stderr.isatty() if terminal is None else terminal
+        self._bar: RichProgress | None = None
+        self._task: TaskID | None = None
+        self._started = self._last_line = clock()
+
+    def __enter__(self) -> Progress:
+        self._started = self._last_line = self._clock()
+        if self._terminal:
+            self._open_bar()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        else:
+            logger.info("%s", self.line())
+
+    def update(self, count: int = 0, **notes: object) -> None:
+        """Add `count` finished units; `notes` (for example failed=3) are shown behind the rate."""
+        self.done += count
+        self.notes.update({name: str(value) for name, value in notes.items()})
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self.done, total=self.total, notes=self._notes_text())
+        elif self._clock() - self._last_line >= self._interval_s:
+            self._last_line = self._clock()
+            logger.info("%s", self.line())
+
+    def rate(self) -> float:
+        """Finished units per second since the start, without those of an earlier run."""
+        return (self.done - self.already) / max(self._clock() - self._started, 1e-9)
+
+    def line(self) -> str:
+        """One line: `colorize: images 1,024/2,920 | 21.3 img/s | failed 3 | 1 min 29 s left`."""
+        total = "" if self.total is None else f"/{self.total:,}"
+        parts = [f"{self.title}: {self.unit} {self.done:,}{total}", f"{self.rate():.1f}/s"]
+        parts += [f"{name} {value}" for name, value in self.notes.items()]
+        if self.total is not None and self.done < self.total and self.rate() > 0:
+            parts.append(f"{duration_text((self.total - self.done) / self.rate())} left")
+        return " | ".join(parts)
+
+    def _notes_text(self) -> str:
+        return " ".join(f"{name} {value}" for name, value in self.notes.items())
+
+    def _open_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(self.unit),
+            TextColumn("{task.fields[notes]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task(self.title, total=self.total, completed=self.done, notes="")
+        self._bar.start()
