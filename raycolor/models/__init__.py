@@ -1,0 +1,55 @@
+"""The networks of the report behind one `build_model(name, config)`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from raycolor.errors import ConfigError
+from raycolor.models.autoencoder import Autoencoder, AutoencoderConfig
+from raycolor.models.blocks import ColorNet, count_parameters, read_config, to_channels_last
+from raycolor.models.gan import DiscriminatorConfig, GanConfig, GanGenerator, PatchDiscriminator
+from raycolor.models.regression import RegressionConfig, RegressionNet, load_encoder_weights
+
+MODEL_NAMES: Final[tuple[str, ...]] = ("regression", "autoencoder", "gan")
+
+
+def build_model(name: str, config: Mapping[str, Any] | None = None) -> ColorNet:
+    """Build a network with fresh weights.
+
+    Args:
+        name: `regression`, `autoencoder` or `gan` (its generator).
+        config: what the network's configuration class takes; missing keys take their defaults.
+
+    Raises:
+        ConfigError: an unknown name, an unknown key, or a value out of bounds.
+    """
+    owner = f"network {name}"
+    if name == "regression":
+        return RegressionNet(read_config(RegressionConfig, owner, config))
+    if name == "autoencoder":
+        return Autoencoder(read_config(AutoencoderConfig, owner, config))
+    if name == "gan":
+        return GanGenerator(read_config(GanConfig, owner, config))
+    raise ConfigError(f"network {name!r}: unknown: choose one of {', '.join(MODEL_NAMES)}")
+
+
+def build_discriminator(config: Mapping[str, Any] | None = None) -> PatchDiscriminator:
+    """Build the discriminator of the GAN with fresh weights.
+
+    Raises:
+        ConfigError: an unknown key, or a value out of bounds.
+    """
+    return PatchDiscriminator(read_config(DiscriminatorConfig, "discriminator", config))
+
+
+__all__ = [
+    "MODEL_NAMES",
+    "ColorNet",
+    "PatchDiscriminator",
+    "build_discriminator",
+    "build_model",
+    "count_parameters",
+    "load_encoder_weights",
+    "to_channels_last",
+]
