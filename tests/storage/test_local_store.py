@@ -163,7 +163,7 @@ def test_errors_are_ours_and_say_what_to_do(store):
     with pytest.raises(StorageError, match="a file stands where a folder is needed"):
         store.put("file/below", b"")
     store.put("dir/below", b"")
-    with pytest.raises(StorageError, match="not a regular file"):
+    with pytest.raises(StorageError, match="a folder stands"):
         store.get("dir")
     with pytest.raises(StorageError, match="a folder stands"):
         store.put("dir", b"")
