@@ -41,6 +41,10 @@ class ImageError(RaycolorError):
         self.reason: Reason = reason
         self.detail = detail
 
+    def __reduce__(self) -> tuple[type[ImageError], tuple[Reason, str]]:
+        # By default pickle would call the class with the message alone; these errors travel between processes.
+        return type(self), (self.reason, self.detail)
+
 
 class DecodeError(ImageError):
     """Bytes that are no image, a broken one, or one past the limits."""

@@ -1,0 +1,170 @@
+"""A colorizer in a child process: an image that makes a decoder crash or hang costs that image only.
+
+Protocol on the child's standard input and output: a pickled object behind its length as 8 bytes, little endian. Both
+ends are raycolor itself; nothing of an image is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from types import TracebackType
+from typing import IO, Any
+
+from raycolor.colorizer import Colorized, Colorizer, ColorizerOptions
+from raycolor.errors import ImageError, RaycolorError
+
+logger = logging.getLogger(__name__)
+
+# The kernel's out-of-memory killer, or a person, ends a child by SIGKILL: that may be the fault of a neighbor, so that
+# the image gets a second try.
+_TRIES_WHEN_KILLED = 2
+_START_TIMEOUT_S = 300.0
+
+
+class ChildDiedError(RaycolorError):
+    """The child process died or hung on an image."""
+
+
+class IsolatedColorizer:
+    """Runs `Colorizer.colorize` in a child process, started when first needed and again after each death."""
+
+    def __init__(self, options: ColorizerOptions, *, timeout_s: float) -> None:
+        self._options, self._timeout_s = options, timeout_s
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> IsolatedColorizer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self._end()
+
+    def colorize(self, data: bytes) -> Colorized:
+        """Colorize one photograph; as `Colorizer.colorize`.
+
+        Raises:
+            ImageError: as `Colorizer.colorize`.
+            ChildDiedError: the child died of this image or took longer than the timeout.
+        """
+        for attempt in range(_TRIES_WHEN_KILLED):
+            try:
+                answer = self._ask(data)
+            except _ChildGoneError as exc:
+                self._end()
+                if exc.code == -signal.SIGKILL and attempt + 1 < _TRIES_WHEN_KILLED:
+                    continue
+                raise ChildDiedError(exc.text) from exc
+            if isinstance(answer, ImageError):
+                raise answer
+            if isinstance(answer, Colorized):
+                return answer
+            raise ChildDiedError(str(answer))
+        raise AssertionError("unreachable")
+
+    def _ask(self, data: bytes) -> Any:
+        child = self._start()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        hung = threading.Event()
+
+        def give_up() -> None:
+            hung.set()
+            child.kill()
+
+        watch = threading.Timer(self._timeout_s, give_up)
+        watch.start()
+        try:
+            _send(child.stdin, data)
+            return _receive(child.stdout)
+        except (OSError, EOFError) as exc:
+            code = child.wait()
+            if hung.is_set():
+                raise _ChildGoneError(0, f"the decoder hung for {self._timeout_s:.0f} s and was ended") from exc
+            raise _ChildGoneError(code, f"the decoder died: {_death(code)}") from exc
+        finally:
+            watch.cancel()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        if self._child is None:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "raycolor.bulk.isolated"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+            assert self._child.stdin is not None
+            assert self._child.stdout is not None
+            _send(self._child.stdin, self._options)
+            # Loading torch and the network takes seconds; that time is not the first image's.
+            _receive(self._child.stdout)
+        return self._child
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            for pipe in (self._child.stdin, self._child.stdout):
+                if pipe is not None:
+                    pipe.close()
+            self._child = None
+
+
+class _ChildGoneError(Exception):
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code, self.text = code, text
+
+
+def _death(code: int) -> str:
+    try:
+        return f"{signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    except ValueError:
+        return f"signal {-code}"
+
+
+def _send(pipe: IO[bytes], thing: object) -> None:
+    payload = pickle.dumps(thing, protocol=pickle.HIGHEST_PROTOCOL)
+    pipe.write(struct.pack("<Q", len(payload)))
+    pipe.write(payload)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes]) -> Any:
+    head = pipe.read(8)
+    if len(head) < 8:
+        raise EOFError
+    (size,) = struct.unpack("<Q", head)
+    payload = pipe.read(size)
+    if len(payload) < size:
+        raise EOFError
+    return pickle.loads(payload)
+
+
+def _serve() -> None:
+    """Be the child: answer every photograph with a `Colorized` or the error it ended in."""
+    inbox, outbox = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    # Libraries that print must not write into the protocol.
+    os.dup2(2, 1)
+    colorizer = Colorizer(_receive(inbox))
+    _send(outbox, "ready")
+    while True:
+        try:
+            data = _receive(inbox)
+        except EOFError:
+            return
+        answer: object
+        try:
+            answer = colorizer.colorize(data)
+        except ImageError as exc:
+            answer = exc
+        except Exception as exc:  # noqa: BLE001
+            # Same boundary as in the worker: a defect of ours costs one image.
+            answer = f"{type(exc).__name__}: {exc}"
+        _send(outbox, answer)
+
+
+if __name__ == "__main__":
+    _serve()

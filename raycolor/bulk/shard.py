@@ -1,0 +1,158 @@
+"""One shard of the bulk job: read, colorize, write, and record what became of every input."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
+from raycolor.colorizer import Colorized, Colorizer, ColorizerOptions
+from raycolor.errors import ImageError, StorageError
+from raycolor.manifest import FOLDER, Manifest, ManifestTotals, Outcome, Tally, write_outcomes
+from raycolor.storage import ObjectInfo, open_store
+
+logger = logging.getLogger(__name__)
+
+_EXIT_HUNG = 70
+
+
+@dataclass(frozen=True)
+class ShardSpec:
+    """What a worker needs to process any shard of one job; picklable."""
+
+    source: str
+    dest: str
+    totals: ManifestTotals
+    options: ColorizerOptions
+    image_timeout_s: float = 600.0
+
+
+@dataclass
+class ShardReport:
+    """What a worker tells the driver about a finished shard: small, whatever the photographs' size."""
+
+    shard: int
+    tally: Tally
+    started: float
+    """Unix time at which its first image was begun."""
+    ended: float
+    """Unix time at which its last image was written."""
+    busy_s: float = field(default=0.0)
+
+
+class ShardWorker:
+    """Processes shards; holds the loaded network between them.
+
+    A marker under `attempts/` says that a shard was begun. Who finds one there knows that an earlier attempt died, be
+    it killed or brought down by an image, and works in a child process then: an image on which the child dies or
+    hangs is that image's failure, and costs no other.
+    """
+
+    def __init__(self, spec: ShardSpec) -> None:
+        self.spec = spec
+        self.source = open_store(spec.source)
+        self.dest = open_store(spec.dest)
+        self.manifest = Manifest(self.dest, spec.totals)
+        self.colorizer = Colorizer(spec.options)
+
+    def run(self, shard: int) -> ShardReport:
+        """Process one shard and write its completion record, last of all.
+
+        Raises:
+            StorageError: the destination cannot be written: then nothing else can be done either.
+        """
+        marker = f"{FOLDER}attempts/shard-{shard:06d}"
+        began_before = self.dest.stat(marker) is not None
+        self.dest.put(marker, b"")
+        started = time.time()
+        if began_before:
+            with IsolatedColorizer(self.spec.options, timeout_s=self.spec.image_timeout_s) as child:
+                outcomes = [self._image(info, child.colorize) for info in self.manifest.shard(shard)]
+        else:
+            outcomes = [self._image(info, self._watched) for info in self.manifest.shard(shard)]
+        write_outcomes(self.dest, shard, outcomes)
+        self.dest.delete(marker)
+        tally = Tally()
+        for outcome in outcomes:
+            tally.add(outcome)
+        return ShardReport(shard, tally, started, time.time(), sum(outcome.seconds for outcome in outcomes))
+
+    def _image(self, info: ObjectInfo, colorize: Callable[[bytes], Colorized]) -> Outcome:
+        """Process one input; whatever it is, it ends in an outcome."""
+        begun = time.monotonic()
+        known = {"key": info.key, "input_bytes": info.size, "input_etag": info.etag}
+        try:
+            data = self.source.get(info.key)
+            result = colorize(data)
+        except ImageError as exc:
+            status = "skipped" if exc.reason == "already_color" else "failed"
+            kind = "color" if exc.reason == "already_color" else None
+            return Outcome(
+                **known, status=status, reason=exc.reason, detail=exc.detail, source_kind=kind,
+                seconds=time.monotonic() - begun,
+            )  # fmt: skip
+        except ChildDiedError as exc:
+            return _internal(known, str(exc), begun)
+        # The outermost boundary of one image: a defect of ours must cost this image, never the job.
+        except Exception as exc:
+            logger.warning("%s: internal error", info.key, exc_info=exc)
+            return _internal(known, f"{type(exc).__name__}: {exc}", begun)
+        output_key = info.key + (f".raycolor{result.extension}" if result.extension else "")
+        try:
+            self.dest.put(output_key, result.data)
+        except StorageError as exc:
+            self._check_dest_works(len(result.data))
+            return Outcome(
+                **known, status="failed", reason=exc.reason, detail=f"output: {exc.detail}",
+                seconds=time.monotonic() - begun,
+            )  # fmt: skip
+        return Outcome(
+            **known, status="colorized", detail=result.note, source_kind=result.source_kind,
+            width=result.width, height=result.height, output_key=output_key, output_bytes=len(result.data),
+            output_sha256=hashlib.sha256(result.data).hexdigest(), seconds=time.monotonic() - begun,
+        )  # fmt: skip
+
+    def _check_dest_works(self, size: int) -> None:
+        """Tell a key that the destination does not take (say, too long a name) from a destination that takes nothing.
+
+        Raises:
+            StorageError: an object of the same size under a plain name cannot be written either: then the job has to
+                stop, for a recorded failure would not be tried again.
+        """
+        probe = f"{FOLDER}attempts/probe-{os.getpid()}"
+        self.dest.put(probe, bytes(size))
+        self.dest.delete(probe)
+
+    def _watched(self, data: bytes) -> Colorized:
+        """Colorize in this process, and end it if that hangs: the next attempt will use a child process."""
+        watch = threading.Timer(self.spec.image_timeout_s, _give_up, [self.spec.image_timeout_s])
+        watch.daemon = True
+        watch.start()
+        try:
+            return self.colorizer.colorize(data)
+        finally:
+            watch.cancel()
+
+
+def _internal(known: dict[str, object], detail: str, begun: float) -> Outcome:
+    return Outcome(
+        **known,
+        status="failed",
+        reason="internal_error",
+        detail=detail,
+        seconds=time.monotonic() - begun,  # type: ignore[arg-type]
+    )
+
+
+def _give_up(timeout_s: float) -> None:
+    sys.stderr.write(
+        f"raycolor: an image took more than {timeout_s:.0f} s: this worker ends and the shard is retried\n"
+    )
+    sys.stderr.flush()
+    os._exit(_EXIT_HUNG)

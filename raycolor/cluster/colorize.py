@@ -1,0 +1,379 @@
+"""The bulk job on Ray Data: shards of a fixed manifest through a pool of workers."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import pickle
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+
+from raycolor import __version__
+from raycolor.bulk import ShardReport, ShardSpec, ShardWorker
+from raycolor.checkpoints import Checkpoint, load
+from raycolor.cluster import session
+from raycolor.colorizer import ColorizerOptions
+from raycolor.config import ColorizeConfig
+from raycolor.errors import ConfigError, RaycolorError, StorageError
+from raycolor.lease import Lease
+from raycolor.manifest import (
+    FOLDER,
+    JobRecord,
+    Tally,
+    check_same_job,
+    done_shards,
+    failed_csv,
+    read_job,
+    read_outcomes,
+    write_manifest,
+)
+from raycolor.pages.colorize import write_report
+from raycolor.progress import Progress
+from raycolor.storage import ObjectInfo, ObjectStore, open_store
+
+logger = logging.getLogger(__name__)
+
+DONE, FAILED_IMAGES = 0, 3
+
+
+@dataclass
+class Timing:
+    """Wall-clock facts of this run."""
+
+    begun: float = field(default_factory=time.time)
+    first_image: float | None = None
+    last_image: float | None = None
+    images: int = 0
+    pixels: int = 0
+    workers: int = 0
+
+    def add(self, report: ShardReport) -> None:
+        """Take in a finished shard."""
+        self.first_image = min(self.first_image or report.started, report.started)
+        self.last_image = max(self.last_image or report.ended, report.ended)
+        self.images += report.tally.total
+        self.pixels += report.tally.pixels
+
+    def rates(self) -> dict[str, float | None]:
+        """Return the rates from first to last image, and the time before the first."""
+        if self.first_image is None or self.last_image is None:
+            return {"images_per_second": None, "megapixels_per_second": None, "startup_seconds": None}
+        seconds = max(self.last_image - self.first_image, 1e-6)
+        return {
+            "images_per_second": round(self.images / seconds, 3),
+            "megapixels_per_second": round(self.pixels / 1e6 / seconds, 3),
+            "startup_seconds": round(self.first_image - self.begun, 3),
+        }
+
+
+def run(config: ColorizeConfig) -> int:
+    """Colorize every photograph of a source; the same configuration over the same destination continues.
+
+    Returns:
+        0, or 3 if more images failed than `max_failed` allows.
+
+    Raises:
+        ConfigError: settings or places that cannot work.
+        ManifestError: the destination belongs to another job.
+        StorageError: the destination cannot be written.
+    """
+    limit = FailureLimit.parse(config.max_failed)
+    source, keys_only = open_source(config.source)
+    dest = open_store(config.dest)
+    check_places(source.uri, dest.uri)
+    checkpoint = load(config.checkpoint)
+    options = colorizer_options(config)
+    timing = Timing()
+    with Lease(dest):
+        record = begin_or_continue(config, source, keys_only, dest, checkpoint)
+        todo = sorted(set(range(record.manifest.shards)) - done_shards(dest))
+        if todo:
+            spec = ShardSpec(source.uri, dest.uri, record.manifest, options, config.image_timeout_s)
+            with session.connect(config.address):
+                _process(spec, todo, record, timing, config.workers)
+        return finish(config, record, dest, source, timing, limit)
+
+
+def begin_or_continue(
+    config: ColorizeConfig, source: ObjectStore, only: str | None, dest: ObjectStore, checkpoint: Checkpoint
+) -> JobRecord:
+    """Return the job of a destination, after listing the source if there is none yet."""
+    identity = {
+        **config.identity(),
+        "source": source.uri,
+        "weights_sha256": checkpoint.weights_sha256,
+        "raycolor_version": __version__,
+    }
+    # Nobody else writes here while the lease is held: what looks half-written was left by a killed run.
+    dest.sweep(older_than_s=0)
+    record = read_job(dest)
+    if record is not None:
+        check_same_job(record, identity, dest.uri)
+        logger.info("continuing the job in %s", dest.uri)
+        return record
+    with Progress("list", None, "photographs") as progress:
+        inputs = list_inputs(source, dest, only, config.include, config.exclude)
+        totals = write_manifest(
+            dest,
+            inputs,
+            images_per_shard=config.images_per_shard,
+            on_progress=lambda images: progress.update(images - progress.done),
+        )
+        progress.update(totals.images - progress.done)
+    if totals.images == 0:
+        raise ConfigError(f"{config.source}: holds no files to colorize: check the path, --include and --exclude")
+    record = JobRecord(
+        identity=identity,
+        checkpoint={"name": checkpoint.name, "method": checkpoint.method, "weights_sha256": checkpoint.weights_sha256},
+        source=source.uri,
+        config=config.model_dump(mode="json"),
+        raycolor_version=__version__,
+        manifest=totals,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    record.write(dest)
+    return record
+
+
+def _process(spec: ShardSpec, todo: list[int], record: JobRecord, timing: Timing, workers: int | None) -> None:
+    """Run the unfinished shards through a pool of workers and show the progress."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    timing.workers = min(session.worker_count(workers), len(todo))
+    shards = ray.data.from_items([{"shard": shard} for shard in todo], override_num_blocks=len(todo))
+    reports = shards.map_batches(
+        _ShardActor,
+        fn_constructor_kwargs={"spec": spec},
+        batch_size=1,
+        num_cpus=1,
+        compute=ray.data.ActorPoolStrategy(size=timing.workers),
+    )
+    failed = 0
+    with Progress("colorize", record.manifest.images, already=_images_before(record, spec, todo)) as progress:
+        for report in _reports(reports):
+            timing.add(report)
+            failed += report.tally.counts["failed"]
+            megapixels = timing.rates()["megapixels_per_second"] or 0.0
+            progress.update(report.tally.total, MP_per_s=f"{megapixels:.1f}", failed=failed)
+
+
+def _images_before(record: JobRecord, spec: ShardSpec, todo: list[int]) -> int:
+    """Count the images that earlier runs had finished; the manifest of the rest is shorter to read."""
+    if len(todo) == record.manifest.shards:
+        return 0
+    return sum(1 for _ in read_outcomes(open_store(spec.dest), set(range(record.manifest.shards)) - set(todo)))
+
+
+def _reports(dataset: ray.data.Dataset) -> Iterator[ShardReport]:
+    try:
+        for row in dataset.iter_rows():
+            report = pickle.loads(row["report"])
+            if isinstance(report, RaycolorError):
+                raise report
+            yield report
+    except (ray.exceptions.RayError, ray.exceptions.RayTaskError) as exc:
+        lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+        raise RaycolorError(
+            f"Ray gave up: {lines[-1] if lines else exc}: run the same command again to continue"
+        ) from exc
+
+
+class _ShardActor:
+    """A pool member: holds one `ShardWorker` and speaks Ray Data's batches."""
+
+    def __init__(self, spec: ShardSpec) -> None:
+        import cv2
+        import torch
+
+        # One native thread per process and one process per CPU: threads of several workers only get in each
+        # other's way.
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+        self._error: RaycolorError | None = None
+        try:
+            self._worker = ShardWorker(spec)
+        except RaycolorError as exc:
+            self._error = exc
+
+    def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[bytes]]:
+        # A user's error (a full disk, say) travels as data: an exception would be retried, and end in a traceback.
+        if self._error is not None:
+            return {"report": [pickle.dumps(self._error)]}
+        try:
+            return {"report": [pickle.dumps(self._worker.run(int(shard))) for shard in batch["shard"]]}
+        except RaycolorError as exc:
+            return {"report": [pickle.dumps(exc)]}
+
+
+def finish(
+    config: ColorizeConfig,
+    record: JobRecord,
+    dest: ObjectStore,
+    source: ObjectStore,
+    timing: Timing,
+    limit: FailureLimit,
+) -> int:
+    """Write summary.json, failed.csv and report.html from the outcomes, and judge the failures."""
+    tally = Tally()
+    for outcome in read_outcomes(dest):
+        tally.add(outcome)
+    if tally.total != record.manifest.images:
+        raise RaycolorError(
+            f"{dest.uri}: {tally.total} outcomes for {record.manifest.images} inputs: run the same command again"
+        )
+    summary = {
+        "counts": {status: tally.counts[status] for status in ("colorized", "skipped", "failed")},
+        "reasons": dict(sorted(tally.reasons.items())),
+        "kinds": dict(sorted(tally.kinds.items())),
+        "images": tally.total,
+        "megapixels": round(tally.pixels / 1e6, 3),
+        "input_bytes": tally.input_bytes,
+        "output_bytes": tally.output_bytes,
+        "seconds": round(time.time() - timing.begun, 3),
+        **timing.rates(),
+        "images_this_run": timing.images,
+        "workers": timing.workers,
+        "checkpoint": record.checkpoint,
+        "source": record.source,
+        "dest": dest.uri,
+        "settings": config.model_dump(mode="json"),
+        "manifest": asdict(record.manifest) | {"part_starts": None},
+        "raycolor_version": __version__,
+    }
+    summary["manifest"].pop("part_starts")
+    dest.put(FOLDER + "failed.csv", failed_csv(read_outcomes(dest)))
+    page = write_report(summary, dest=dest, source=source)
+    dest.put(FOLDER + "report.html", page.encode())
+    dest.put(FOLDER + "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
+    print_summary(summary)
+    return FAILED_IMAGES if limit.exceeded(tally.counts["failed"], tally.total) else DONE
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """Show the totals as a table on standard output, and where everything is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for status, count in summary["counts"].items():
+        table.add_row(status, f"{count:,}")
+    for reason, count in summary["reasons"].items():
+        table.add_row(f"  {reason}", f"{count:,}")
+    table.add_row("megapixels", f"{summary['megapixels']:,.1f}")
+    if summary["images_per_second"] is not None:
+        table.add_row("images per second", f"{summary['images_per_second']:.2f}")
+    table.add_row("seconds", f"{summary['seconds']:.1f}")
+    table.add_row("checkpoint", f"{summary['checkpoint']['name']} ({summary['checkpoint']['weights_sha256'][:12]})")
+    console.print(table)
+    console.print(f"photographs  {summary['dest']}", soft_wrap=True)
+    console.print(f"page         {summary['dest'].rstrip('/')}/{FOLDER}report.html", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class FailureLimit:
+    """How many failed images are still a success."""
+
+    count: int | None
+    share: float | None
+
+    @classmethod
+    def parse(cls, text: str) -> FailureLimit:
+        """Read `12` as a count, `5%` or `0.05` as a share.
+
+        Raises:
+            ConfigError: neither.
+        """
+        try:
+            if text.endswith("%"):
+                share = float(text[:-1]) / 100
+            elif "." in text:
+                share = float(text)
+            else:
+                count = int(text)
+                if count >= 0:
+                    return cls(count, None)
+                raise ValueError
+            if 0 <= share <= 1:
+                return cls(None, share)
+            raise ValueError
+        except ValueError as exc:
+            raise ConfigError(f"--max-failed {text}: must be a count (12) or a share (5% or 0.05)") from exc
+
+    def exceeded(self, failed: int, total: int) -> bool:
+        """Whether `failed` of `total` are too many."""
+        if self.count is not None:
+            return failed > self.count
+        return failed > (self.share or 0.0) * total
+
+
+def colorizer_options(config: ColorizeConfig) -> ColorizerOptions:
+    """Return the part of a configuration that a worker needs."""
+    return ColorizerOptions(
+        checkpoint=config.checkpoint,
+        network_size=config.network_size,
+        saturation=config.saturation,
+        precision=config.precision,
+        on_color=config.on_color,
+        jpeg_luma=config.jpeg_luma,
+        jpeg_quality=config.jpeg_quality,
+        max_pixels=config.max_pixels,
+    )
+
+
+def open_source(source: str) -> tuple[ObjectStore, str | None]:
+    """Open a source; a single local file becomes its folder and its one key."""
+    if "://" not in source and Path(source).is_file():
+        path = Path(source)
+        return open_store(path.parent, must_exist=True), path.name
+    try:
+        return open_store(source, must_exist=True), None
+    except StorageError as exc:
+        raise ConfigError(f"SOURCE {source}: {exc.detail}: check the path") from exc
+
+
+def list_inputs(
+    source: ObjectStore, dest: ObjectStore, only: str | None, include: tuple[str, ...], exclude: tuple[str, ...]
+) -> Iterator[ObjectInfo]:
+    """Yield what a job has to colorize: everything below the source that no pattern leaves out."""
+    inside = key_inside(source.uri, dest.uri)
+    for info in source.list(only or ""):
+        if only is not None and info.key != only:
+            continue
+        if inside is not None and info.key.startswith(inside):
+            continue
+        if include and not any(fnmatchcase(info.key, pattern) for pattern in include):
+            continue
+        if any(fnmatchcase(info.key, pattern) for pattern in exclude):
+            continue
+        yield info
+
+
+def check_places(source: str, dest: str) -> None:
+    """Refuse a destination that could overwrite the source.
+
+    Raises:
+        ConfigError: they are the same place, or the source lies inside the destination.
+    """
+    if source.rstrip("/") == dest.rstrip("/"):
+        raise ConfigError(f"DEST {dest}: is the SOURCE itself, and inputs are never changed: give another place")
+    if key_inside(dest, source) is not None:
+        raise ConfigError(
+            f"DEST {dest}: holds the SOURCE {source}, whose files could be overwritten: give another place"
+        )
+
+
+def key_inside(outer: str, inner: str) -> str | None:
+    """Return the key prefix under which `inner` lies in `outer`, or None if it does not."""
+    prefix = outer.rstrip("/") + "/"
+    place = inner.rstrip("/") + "/"
+    return place[len(prefix) :] if place.startswith(prefix) and place != prefix else None

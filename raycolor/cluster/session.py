@@ -1,0 +1,89 @@
+"""Join a Ray cluster, or start an embedded one on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from raycolor.errors import ConfigError
+
+# Ray reads these when it is imported: no usage report leaves the machine, and zero GPUs is no reason to warn.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+
+import ray
+
+logger = logging.getLogger(__name__)
+
+# Ray's own helpers (the driver's stages, Tune's trials) need a little CPU beside the workers that hold one each.
+_SPARE_CPUS = 1
+
+
+@contextmanager
+def connect(address: str | None = None, *, dashboard: bool = False) -> Iterator[None]:
+    """Run the body on a Ray cluster.
+
+    Args:
+        address: a cluster to join. Without it RAY_ADDRESS is used (`ray job submit` sets it); without that an embedded
+            Ray is started, bound to this machine alone, and ended afterwards.
+        dashboard: start the dashboard of an embedded Ray; Ray Tune needs it.
+
+    Raises:
+        ConfigError: no cluster answers at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    target = address or os.environ.get("RAY_ADDRESS")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"ray\.")
+    if target:
+        try:
+            ray.init(address=target, logging_level=logging.WARNING)
+        except (ConnectionError, ValueError, RuntimeError) as exc:
+            detail = " ".join(str(exc).split())[:200]
+            raise ConfigError(
+                f"--address {target}: no Ray cluster answers ({detail}): check it, or leave it away to run here"
+            ) from exc
+    else:
+        ray.init(
+            num_cpus=cpu_count() + _SPARE_CPUS,
+            include_dashboard=dashboard,
+            dashboard_host="127.0.0.1",
+            _node_ip_address="127.0.0.1",
+            logging_level=logging.WARNING,
+            log_to_driver=True,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def cpu_count() -> int:
+    """Return the CPUs that this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_embedded() -> bool:
+    """Whether the connected Ray is one machine that this process started."""
+    return len(ray.nodes()) == 1 and not os.environ.get("RAY_ADDRESS")
+
+
+def worker_count(wanted: int | None) -> int:
+    """Return how many one-CPU workers to start.
+
+    Raises:
+        ConfigError: more are wanted than the cluster has CPUs for.
+    """
+    total = int(ray.cluster_resources().get("CPU", 1))
+    fitting = max(1, total - _SPARE_CPUS)
+    if wanted is None:
+        return fitting
+    if wanted > total:
+        raise ConfigError(f"--workers {wanted}: the cluster has {total} CPUs: ask for at most {fitting}")
+    return wanted

@@ -1,0 +1,239 @@
+"""One photograph in, one colorized photograph out: the whole chain but for storage and Ray."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from raycolor import __version__, codecs
+from raycolor.checkpoints import Checkpoint, load
+from raycolor.color import kernels, scale
+from raycolor.color.sense import sense
+from raycolor.errors import ImageError
+from raycolor.models import ColorNet
+
+# Beyond 4:1 the short side of the network's picture would be too few pixels to recognize anything in.
+_LARGEST_ASPECT = 4.0
+
+
+@dataclass(frozen=True)
+class ColorizerOptions:
+    """Everything that decides which bytes a `Colorizer` makes; picklable, so that workers build their own."""
+
+    checkpoint: str = "default"
+    network_size: int | None = None
+    saturation: float = 1.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    on_color: Literal["skip", "recolor", "copy"] = "skip"
+    jpeg_luma: Literal["exact", "reencode"] = "exact"
+    jpeg_quality: int = 92
+    max_pixels: int = 250_000_000
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Colorized:
+    """A finished photograph and what was found out about it."""
+
+    data: bytes
+    source_kind: str
+    width: int
+    height: int
+    extension: str | None = None
+    """Set where the output's format had to differ from the input's, for example `.png`."""
+    note: str | None = None
+
+
+@dataclass
+class Prepared:
+    """A decoded photograph and what the network needs of each of its pages."""
+
+    data: bytes
+    photo: codecs.Photo
+    kind: str
+    exact: bool
+    L_small: list[NDArray[np.float32]]
+    """Upright lightness per page, (h, w) in 0..100, at the network's size."""
+
+
+class Colorizer:
+    """Colorizes encoded photographs with one checkpoint.
+
+    `colorize` is `prepare`, `predict` and `finish` in a row; the three are separate so that the network can run on
+    another machine than the codecs.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be loaded.
+    """
+
+    def __init__(self, options: ColorizerOptions) -> None:
+        self.options = options
+        self.checkpoint: Checkpoint = load(options.checkpoint)
+        self.device = torch.device(options.device)
+        self.bf16 = options.precision == "bf16" or (options.precision == "auto" and has_native_bf16(self.device))
+        net: ColorNet = self.checkpoint.model()
+        self.net = net.to(device=self.device, memory_format=torch.channels_last)
+        self.network_size = options.network_size or int(self.checkpoint.training.get("crop_px", 224))
+        self.provenance = codecs.Provenance(
+            system="raycolor",
+            version=__version__,
+            checkpoint=self.checkpoint.name,
+            weights_sha256=self.checkpoint.weights_sha256,
+        )
+
+    def colorize(self, data: bytes) -> Colorized:
+        """Colorize one encoded photograph.
+
+        Args:
+            data: the bytes of a JPEG, PNG, TIFF, WebP or JPEG 2000 file.
+
+        Returns:
+            The colorized file: same format, width, height, bit depth, pages, orientation and metadata.
+
+        Raises:
+            ImageError: the file cannot be colorized (`reason` says why), or is `already_color` under on_color="skip".
+        """
+        prepared = self.prepare(data)
+        if isinstance(prepared, Colorized):
+            return prepared
+        return self.finish(prepared, self.predict(prepared.L_small))
+
+    def prepare(self, data: bytes) -> Prepared | Colorized:
+        """Decode, tell gray from color, and make the network's small upright lightness.
+
+        Returns:
+            A finished `Colorized` where nothing is left to do (on_color="copy").
+
+        Raises:
+            ImageError: as `colorize`.
+        """
+        photo = codecs.decode(data, max_pixels=self.options.max_pixels)
+        kind = _kind(photo.pages)
+        header = photo.header
+        if kind == "color" and self.options.on_color == "skip":
+            raise ImageError("already_color", "the photograph has colors: --on-color recolor colorizes it all the same")
+        if kind == "color" and self.options.on_color == "copy":
+            return Colorized(data, kind, header.width, header.height, note="copied: it has colors")
+        exact = self.options.jpeg_luma == "exact" and header.format == "jpeg" and codecs.can_be_exact(header)
+        small = [self._small_lightness(page, header.orientation) for page in photo.pages]
+        return Prepared(data, photo, kind, exact, small)
+
+    def predict(self, L_small: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Predict color for small lightness planes.
+
+        Planes go through the network one by one on a CPU: a batch of differing sizes gains nothing there, and the
+        result must not depend on the neighbors. On a GPU planes of one size share a batch.
+
+        Args:
+            L_small: planes (h, w) float32 in 0..100.
+
+        Returns:
+            ab per plane, (h', w', 2) float32 in Lab units.
+        """
+        if self.device.type == "cpu":
+            return [self._forward(plane[None])[0] for plane in L_small]
+        results: dict[int, NDArray[np.float32]] = {}
+        for shape in {plane.shape for plane in L_small}:
+            members = [i for i, plane in enumerate(L_small) if plane.shape == shape]
+            batch = self._forward(np.stack([L_small[i] for i in members]))
+            results.update(zip(members, batch, strict=True))
+        return [results[i] for i in range(len(L_small))]
+
+    def finish(self, prepared: Prepared, ab_small: Sequence[NDArray[np.float32]]) -> Colorized:
+        """Join predicted color with the photograph's own lightness and encode it.
+
+        Args:
+            prepared: what `prepare` gave.
+            ab_small: what `predict` gave for its planes.
+
+        Raises:
+            ImageError: the result cannot be encoded.
+        """
+        photo, header = prepared.photo, prepared.photo.header
+        planes = [
+            np.ascontiguousarray(codecs.as_stored(ab * np.float32(self.options.saturation), header.orientation))
+            for ab in ab_small
+        ]
+        if prepared.exact:
+            luma = codecs.half_size_luma(prepared.data)
+            cb, cr = kernels.chroma_planes(luma, planes[0])
+            data = codecs.jpeg_exact(prepared.data, cb, cr, metadata=photo.metadata, provenance=self.provenance)
+            return Colorized(data, prepared.kind, header.width, header.height)
+        pages = [_join(page, ab) for page, ab in zip(photo.pages, planes, strict=True)]
+        data = codecs.encode(photo, pages, provenance=self.provenance, quality=self.options.jpeg_quality)
+        return Colorized(data, prepared.kind, header.width, header.height)
+
+    def _small_lightness(self, page: NDArray[Any], orientation: int) -> NDArray[np.float32]:
+        upright = codecs.upright(page, orientation)
+        height, width = network_shape(
+            upright.shape[0], upright.shape[1], self.network_size, self.net.stride, self.net.fixed_size_px
+        )
+        return lightness(resize_area(np.ascontiguousarray(upright), height, width))
+
+    def _forward(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
+        batch = torch.from_numpy(scale.L_to_net(L)[:, None]).to(self.device, memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            ab_net = self.net(batch)
+        ab = scale.net_to_ab(ab_net.float()).permute(0, 2, 3, 1)
+        return np.ascontiguousarray(ab.cpu().numpy())
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    """Tell whether bf16 is computed by the device itself: elsewhere it is slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def network_shape(height: int, width: int, size: int, stride: int, fixed: int | None) -> tuple[int, int]:
+    """Choose the size at which the network sees a photograph.
+
+    The area is about size x size and the aspect ratio that of the photograph, within 4:1; both sides are multiples of
+    the network's stride. A network with a dense layer takes its one square size.
+
+    Returns:
+        (height, width) in pixels.
+    """
+    if fixed is not None:
+        return fixed, fixed
+    aspect = min(max(width / height, 1 / _LARGEST_ASPECT), _LARGEST_ASPECT)
+    sides = size / math.sqrt(aspect), size * math.sqrt(aspect)
+    return max(stride, round(sides[0] / stride) * stride), max(stride, round(sides[1] / stride) * stride)
+
+
+def resize_area(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """Resize without aliasing, on sRGB-encoded values: the same in training and inference.
+
+    Args:
+        pixels: (H, W) or (H, W, 3), uint8 or uint16.
+
+    Returns:
+        The same type at (height, width); area averages where it shrinks, linear interpolation where it grows.
+    """
+    shrinks = height <= pixels.shape[0] and width <= pixels.shape[1]
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def lightness(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """Return L (H, W) float32 in 0..100 of sRGB-encoded gray or RGB pixels of 8 or 16 bits."""
+    if pixels.ndim == 2:
+        return kernels.gray8_to_L(pixels) if pixels.dtype == np.uint8 else kernels.gray16_to_L(pixels)
+    return kernels.rgb8_to_L(pixels) if pixels.dtype == np.uint8 else kernels.rgb16_to_L(pixels)
+
+
+def _kind(pages: Sequence[NDArray[Any]]) -> str:
+    """Tell gray, toned or color of a whole file: of its most colorful page."""
+    kinds = {"gray" if page.ndim == 2 else sense(page) for page in pages}
+    return next(kind for kind in ("color", "toned", "gray") if kind in kinds)
+
+
+def _join(page: NDArray[Any], ab: NDArray[np.float32]) -> NDArray[Any]:
+    plane = page if page.ndim == 2 else lightness(page)
+    return kernels.join8(plane, ab) if page.dtype == np.uint8 else kernels.join16(plane, ab)
