@@ -1,0 +1,117 @@
+"""Pixel losses on ab in network units, and the adversarial losses of the GAN."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from raycolor.errors import ConfigError
+
+PixelLoss = Literal["mse", "l1", "huber"]
+AdversarialLoss = Literal["lsgan", "minimax"]
+
+HUBER_BETA: Final = 0.03  # 3.3 Lab units: below it errors weigh by their square, above by their size
+
+
+def pixel_loss(kind: PixelLoss, predicted: Tensor, truth: Tensor) -> Tensor:
+    """Average the error of ab over pixels and both channels.
+
+    Args:
+        kind: `mse` is equation (1) of the report, averaged instead of summed; `l1` the prose of section 2.7;
+            `huber` squares errors below `HUBER_BETA` and takes larger ones by their size.
+        predicted: (B, 2, H, W), network units.
+        truth: (B, 2, H, W), network units.
+
+    Returns:
+        Scalar, float32.
+
+    Raises:
+        ConfigError: an unknown kind.
+    """
+    # bf16 sums lose small errors: the loss is always taken in float32.
+    predicted, truth = predicted.float(), truth.float()
+    if kind == "mse":
+        return F.mse_loss(predicted, truth)
+    if kind == "l1":
+        return F.l1_loss(predicted, truth)
+    if kind == "huber":
+        return F.smooth_l1_loss(predicted, truth, beta=HUBER_BETA)
+    raise ConfigError(f"pixel loss {kind!r}: unknown: choose mse, l1 or huber")
+
+
+def discriminator_loss(kind: AdversarialLoss, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Average the discriminator's loss on true color (label 1) and on predicted color (label 0).
+
+    Args:
+        kind: `lsgan` is the report's squared error per patch (section 2.7; Mao et al. 2017, arXiv:1611.04076),
+            `minimax` the log form of equation (3), whose second term must read log(1 - D(G(z))).
+        real_logits: (B, 1, h, w) for true color.
+        fake_logits: (B, 1, h, w) for predicted color.
+
+    Returns:
+        Scalar, float32.
+
+    Raises:
+        ConfigError: an unknown kind.
+    """
+    real, fake = real_logits.float(), fake_logits.float()
+    if kind == "lsgan":
+        return 0.5 * ((real - 1).square().mean() + fake.square().mean())
+    if kind == "minimax":
+        return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
+    raise ConfigError(f"adversarial loss {kind!r}: unknown: choose lsgan or minimax")
+
+
+def generator_adversarial_loss(kind: AdversarialLoss, fake_logits: Tensor) -> Tensor:
+    """Return the discriminator's loss on predicted color with the label true.
+
+    For `minimax` this is -log D(G(z)), which has the fixed point of equation (3) but does not flatten out while the
+    discriminator wins (Goodfellow et al. 2014, section 3).
+
+    Args:
+        kind: as in `discriminator_loss`.
+        fake_logits: (B, 1, h, w) for predicted color.
+
+    Raises:
+        ConfigError: an unknown kind.
+    """
+    fake = fake_logits.float()
+    if kind == "lsgan":
+        return (fake - 1).square().mean()
+    if kind == "minimax":
+        return F.softplus(-fake).mean()
+    raise ConfigError(f"adversarial loss {kind!r}: unknown: choose lsgan or minimax")
+
+
+class GeneratorLoss(NamedTuple):
+    """What the generator minimizes, and its parts."""
+
+    total: Tensor
+    adversarial: Tensor
+    pixel: Tensor
+
+
+def generator_loss(
+    fake_logits: Tensor,
+    predicted: Tensor,
+    truth: Tensor,
+    *,
+    adversarial: AdversarialLoss,
+    pixel: PixelLoss,
+    lambda_pixel: float,
+) -> GeneratorLoss:
+    """Return adversarial + lambda * pixel: section 2.7 with `l1`, equation (2) with `mse`.
+
+    Args:
+        fake_logits: (B, 1, h, w) of the discriminator for `predicted`.
+        predicted: (B, 2, H, W), network units.
+        truth: (B, 2, H, W), network units.
+        adversarial: form of the adversarial loss.
+        pixel: form of the pixel loss.
+        lambda_pixel: weight of the pixel loss.
+    """
+    judged = generator_adversarial_loss(adversarial, fake_logits)
+    error = pixel_loss(pixel, predicted, truth)
+    return GeneratorLoss(judged + lambda_pixel * error, judged, error)

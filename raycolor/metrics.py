@@ -1,0 +1,400 @@
+"""What a number in a table means: per-image values of every metric, sums that merge, floors and intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from raycolor.color.lab import lab_to_rgb
+from raycolor.color.scale import net_to_ab, net_to_L
+from raycolor.errors import ConfigError, ShapeError
+
+CHEAP: Final = ("mse", "accuracy_10", "psnr_db", "colorfulness")
+FULL: Final = (
+    *CHEAP[:2],
+    "auc",
+    "auc_rebalanced",
+    "psnr_db",
+    "ssim",
+    "delta_e00",
+    "colorfulness",
+    "delta_colorfulness",
+)
+AUC_LIMIT: Final = 150  # Lab units; Zhang et al. 2016, section 3.1
+CELL: Final = 10  # Lab units: width of the ab cells that the rebalanced AUC counts as classes
+CELLS: Final = 23  # cells on a side, centers -110..110: every color of sRGB falls inside
+PSNR_CEILING_DB: Final = 100.0  # of equal pictures, whose ratio is infinite
+
+
+def _distance(ab: Tensor, truth: Tensor) -> Tensor:
+    """Euclidean distance in Lab units: (B, 2, H, W) twice -> (B, H, W)."""
+    return (ab - truth).square().sum(1).sqrt()
+
+
+def accuracy(distance: Tensor, limit: float = 10.0) -> Tensor:
+    """Return the share of pixels, (B,), whose distance (B, H, W) in Lab units is at most `limit`."""
+    return (distance <= limit).float().mean((1, 2))
+
+
+def auc_of_distance(distance: Tensor) -> Tensor:
+    """Return what one pixel adds to the area under the share-within-threshold curve.
+
+    The curve is sampled at thresholds 0, 1, ..., 150 Lab units, integrated by trapezoids and divided by 150,
+    so a perfect prediction has 1. A pixel's own curve steps from 0 to 1 at the first threshold >= distance,
+    and the area of the mean curve is the mean of these areas.
+
+    Args:
+        distance: any shape, Lab units, not negative.
+
+    Returns:
+        Same shape, in [0, 1].
+
+    Source: Zhang et al. 2016, arXiv:1603.08511, section 3.1.
+    """
+    first = distance.ceil()
+    area = AUC_LIMIT + 0.5 - first - 0.5 * (first == 0)
+    return area.clamp(min=0) / AUC_LIMIT
+
+
+def psnr_db(rgb: Tensor, truth: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio of each picture, data range 1.
+
+    Args:
+        rgb: (B, 3, H, W) in [0, 1].
+        truth: (B, 3, H, W) in [0, 1].
+
+    Returns:
+        (B,) in dB, at most 100 (equal pictures).
+    """
+    error = (rgb - truth).square().mean((1, 2, 3))
+    return -10 * error.clamp(min=10 ** (-PSNR_CEILING_DB / 10)).log10()
+
+
+def ssim(rgb: Tensor, truth: Tensor) -> Tensor:
+    """Return the structural similarity of each picture, averaged over pixels and channels, data range 1.
+
+    Gaussian window of 11 px, sigma 1.5, without padding: scikit-image's `structural_similarity` with
+    `gaussian_weights=True, use_sample_covariance=False`.
+
+    Args:
+        rgb: (B, C, H, W) in [0, 1], H and W at least 11.
+        truth: (B, C, H, W) in [0, 1].
+
+    Returns:
+        (B,), at most 1.
+
+    Raises:
+        ShapeError: smaller than the window.
+
+    Source: Wang et al. 2004, doi:10.1109/TIP.2003.819861.
+    """
+    batch, channels, height, width = rgb.shape
+    if min(height, width) < 11:
+        raise ShapeError(f"ssim: picture of {width}x{height} px: at least 11x11 is needed")
+    ticks = torch.arange(-5, 6, dtype=rgb.dtype, device=rgb.device)
+    window = torch.exp(-0.5 * (ticks / 1.5) ** 2)
+    window = window / window.sum()
+
+    def blur(planes: Tensor) -> Tensor:
+        flat = planes.reshape(batch * channels, 1, height, width)
+        return F.conv2d(F.conv2d(flat, window.view(1, 1, 11, 1)), window.view(1, 1, 1, 11))
+
+    mean_x, mean_y = blur(rgb), blur(truth)
+    var_x = blur(rgb * rgb) - mean_x * mean_x
+    var_y = blur(truth * truth) - mean_y * mean_y
+    covariance = blur(rgb * truth) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    top = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    bottom = (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
+    return (top / bottom).reshape(batch, -1).mean(1)
+
+
+def delta_e00(lab: Tensor, truth: Tensor) -> Tensor:
+    """Return the CIEDE2000 color difference of every pixel (kL = kC = kH = 1).
+
+    Args:
+        lab: (B, 3, H, W), Lab units.
+        truth: (B, 3, H, W), Lab units.
+
+    Returns:
+        (B, H, W), not negative.
+
+    Source: Sharma, Wu & Dalal 2005, doi:10.1002/col.20070.
+    """
+    L1, a1, b1 = lab.unbind(1)
+    L2, a2, b2 = truth.unbind(1)
+    mean_c7 = (0.5 * (torch.hypot(a1, b1) + torch.hypot(a2, b2))) ** 7
+    stretch = 1 + 0.5 * (1 - torch.sqrt(mean_c7 / (mean_c7 + 25.0**7)))
+    a1, a2 = a1 * stretch, a2 * stretch
+    c1, c2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
+    turn = 2 * math.pi
+    h1, h2 = torch.atan2(b1, a1) % turn, torch.atan2(b2, a2) % turn
+    colored = c1 * c2 > 0
+
+    step = h2 - h1
+    step = torch.where(step > math.pi, step - turn, torch.where(step < -math.pi, step + turn, step))
+    step = torch.where(colored, step, torch.zeros_like(step))
+    d_hue = 2 * torch.sqrt(c1 * c2) * torch.sin(step / 2)
+
+    total = h1 + h2
+    far = (h1 - h2).abs() > math.pi
+    # Half the sum of two hues lies opposite to both where they are more than half a turn apart.
+    mean_h = torch.where(far, torch.where(total < turn, total + turn, total - turn), total) / 2
+    mean_h = torch.where(colored, mean_h, total)
+
+    mean_l, mean_c = 0.5 * (L1 + L2), 0.5 * (c1 + c2)
+    degree = math.pi / 180
+    t = (
+        1
+        - 0.17 * torch.cos(mean_h - 30 * degree)
+        + 0.24 * torch.cos(2 * mean_h)
+        + 0.32 * torch.cos(3 * mean_h + 6 * degree)
+        - 0.20 * torch.cos(4 * mean_h - 63 * degree)
+    )
+    off_mid = (mean_l - 50) ** 2
+    s_l = 1 + 0.015 * off_mid / torch.sqrt(20 + off_mid)
+    s_c = 1 + 0.045 * mean_c
+    s_h = 1 + 0.015 * mean_c * t
+    mean_c7 = mean_c**7
+    bend = 2 * torch.sqrt(mean_c7 / (mean_c7 + 25.0**7))
+    rotation = -bend * torch.sin(60 * degree * torch.exp(-(((mean_h / degree - 275) / 25) ** 2)))
+    x_l, x_c, x_h = (L2 - L1) / s_l, (c2 - c1) / s_c, d_hue / s_h
+    return torch.sqrt((x_l**2 + x_c**2 + x_h**2 + rotation * x_c * x_h).clamp(min=0))
+
+
+def colorfulness(rgb: Tensor) -> Tensor:
+    """Return the colorfulness of each picture: 0 for gray, about 60 for quite colorful, 100 and more for vivid.
+
+    Args:
+        rgb: (B, 3, H, W), sRGB in [0, 1]; the measure itself is defined on 0..255.
+
+    Returns:
+        (B,), not negative.
+
+    Source: Hasler & Suesstrunk 2003, doi:10.1117/12.477378, M3.
+    """
+    red, green, blue = (255 * rgb).unbind(1)
+    red_green, yellow_blue = red - green, 0.5 * (red + green) - blue
+    spread = (red_green.var((1, 2), correction=0) + yellow_blue.var((1, 2), correction=0)).sqrt()
+    mean = (red_green.mean((1, 2)).square() + yellow_blue.mean((1, 2)).square()).sqrt()
+    return spread + 0.3 * mean
+
+
+def to_rgb(L: Tensor, ab: Tensor) -> Tensor:
+    """Return the sRGB picture, clipped to [0, 1], of (B, 1, H, W) L and (B, 2, H, W) ab in Lab units."""
+    return lab_to_rgb(torch.cat([L, ab], dim=1)).clamp(0, 1)
+
+
+@dataclass
+class MetricSums:
+    """Metrics of some images: batches are added, sums of several workers merged.
+
+    `values[name]` holds one number per image, in the order of `ids`. `class_area` and `class_pixels` hold, per image,
+    the AUC and the pixels of each ab cell of the truth: the rebalanced AUC needs the frequencies over all images.
+
+    Attributes:
+        full: every metric of `FULL`, or only those of `CHEAP`.
+    """
+
+    full: bool = True
+    ids: list[str] = field(default_factory=list)
+    values: dict[str, list[float]] = field(default_factory=dict)
+    class_area: list[NDArray[np.float32]] = field(default_factory=list)
+    class_pixels: list[NDArray[np.float32]] = field(default_factory=list)
+
+    @torch.no_grad()
+    def add(self, L_net: Tensor, predicted: Tensor, truth: Tensor, ids: Sequence[str]) -> None:
+        """Measure a batch.
+
+        Args:
+            L_net: (B, 1, H, W), network units.
+            predicted: (B, 2, H, W), network units.
+            truth: (B, 2, H, W), network units.
+            ids: B names.
+
+        Raises:
+            ShapeError: the shapes do not fit together.
+        """
+        size = (L_net.shape[0], 2, *L_net.shape[2:])
+        if L_net.ndim != 4 or predicted.shape != size or truth.shape != size or len(ids) != size[0]:
+            raise ShapeError(
+                f"metrics: L {tuple(L_net.shape)}, predicted {tuple(predicted.shape)}, truth {tuple(truth.shape)}, "
+                f"{len(ids)} ids: expected (B, 1, H, W), (B, 2, H, W) twice and B ids"
+            )
+        predicted, truth = predicted.float(), truth.float()
+        L, ab, ab_true = net_to_L(L_net.float()), net_to_ab(predicted), net_to_ab(truth)
+        rgb, rgb_true = to_rgb(L, ab), to_rgb(L, ab_true)
+        distance = _distance(ab, ab_true)
+        found = {
+            "mse": (predicted - truth).square().mean((1, 2, 3)),
+            "accuracy_10": accuracy(distance),
+            "psnr_db": psnr_db(rgb, rgb_true),
+            "colorfulness": colorfulness(rgb),
+            "colorfulness_truth": colorfulness(rgb_true),
+        }
+        if self.full:
+            area = auc_of_distance(distance)
+            found["auc"] = area.mean((1, 2))
+            found["ssim"] = ssim(rgb, rgb_true)
+            found["delta_e00"] = delta_e00(torch.cat([L, ab], 1), torch.cat([L, ab_true], 1)).mean((1, 2))
+            self._count_classes(area, ab_true)
+        self.ids.extend(ids)
+        for name, numbers in found.items():
+            self.values.setdefault(name, []).extend(float(number) for number in numbers.cpu())
+
+    def _count_classes(self, area: Tensor, ab_true: Tensor) -> None:
+        """Sum the pixels' areas by the ab cell that their truth falls into."""
+        half = CELLS // 2
+        cell = ((ab_true / CELL).round().clamp(-half, half) + half).long()
+        index = (cell[:, 0] * CELLS + cell[:, 1]).flatten(1).cpu()
+        flat = area.flatten(1).double().cpu()
+        for row, weights in zip(index, flat, strict=True):
+            self.class_area.append(torch.bincount(row, weights, CELLS * CELLS).numpy().astype(np.float32))
+            self.class_pixels.append(torch.bincount(row, minlength=CELLS * CELLS).numpy().astype(np.float32))
+
+    def merge(self, other: MetricSums) -> MetricSums:
+        """Append another worker's images and return self.
+
+        Raises:
+            ConfigError: one holds the full set, the other the cheap one.
+        """
+        if self.full != other.full:
+            raise ConfigError("metrics: a full and a cheap set cannot be merged: measure both the same way")
+        self.ids.extend(other.ids)
+        for name, numbers in other.values.items():
+            self.values.setdefault(name, []).extend(numbers)
+        self.class_area.extend(other.class_area)
+        self.class_pixels.extend(other.class_pixels)
+        return self
+
+    def sums(self) -> dict[str, float]:
+        """Return the number of images as `n` and the sum of every per-image value, to be added up across workers."""
+        return {"n": float(len(self.ids)), **{name: math.fsum(numbers) for name, numbers in self.values.items()}}
+
+    def _balance(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return per image the weighted area and the weight, pixels weighing 1 over their cell's smoothed frequency."""
+        area = np.stack(self.class_area).astype(np.float64)
+        pixels = np.stack(self.class_pixels).astype(np.float64)
+        frequency = _smooth(pixels.sum(0) / pixels.sum())
+        weight = 1 / frequency
+        return area @ weight, pixels @ weight
+
+    def result(self, *, seed: int = 0, rounds: int = 1000) -> dict[str, dict[str, float]]:
+        """Return value and 95% bootstrap interval of every metric.
+
+        Args:
+            seed: of the bootstrap.
+            rounds: resamplings of the images.
+
+        Returns:
+            name -> {"value", "low", "high"}; names as in `FULL` or `CHEAP`. `delta_colorfulness` is the absolute
+            difference of the mean colorfulness from the truth's mean.
+
+        Raises:
+            ConfigError: there are no images.
+        """
+        if not self.ids:
+            raise ConfigError("metrics: no images: check the dataset")
+        pick = _resamples(len(self.ids), rounds, seed)
+        table: dict[str, dict[str, float]] = {}
+        for name in FULL if self.full else CHEAP:
+            if name == "auc_rebalanced":
+                top, bottom = self._balance()
+                value, draws = top.sum() / bottom.sum(), top[pick].sum(1) / bottom[pick].sum(1)
+            elif name == "delta_colorfulness":
+                gap = np.asarray(self.values["colorfulness"]) - np.asarray(self.values["colorfulness_truth"])
+                value, draws = abs(gap.mean()), np.abs(gap[pick].mean(1))
+            else:
+                numbers = np.asarray(self.values[name])
+                value, draws = numbers.mean(), numbers[pick].mean(1)
+            low, high = np.percentile(draws, [2.5, 97.5])
+            table[name] = {"value": float(value), "low": float(low), "high": float(high)}
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values and arrays that `from_dict` takes: what workers send."""
+        return {
+            "full": self.full,
+            "ids": list(self.ids),
+            "values": {name: list(numbers) for name, numbers in self.values.items()},
+            "class_area": list(self.class_area),
+            "class_pixels": list(self.class_pixels),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> MetricSums:
+        """Rebuild what `to_dict` returned."""
+        return cls(**data)
+
+
+def _smooth(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Smooth the frequencies of the ab cells by a Gaussian of 5 Lab units, as Zhang et al. 2016, section 2.2.
+
+    Without it a cell that holds three stray pixels would weigh as much as the sky.
+    """
+    centers = CELL * (np.arange(CELLS) - CELLS // 2)
+    kernel = np.exp(-0.5 * ((centers[:, None] - centers[None, :]) / 5.0) ** 2)
+    kernel /= kernel.sum(1, keepdims=True)
+    smoothed = kernel @ frequency.reshape(CELLS, CELLS) @ kernel.T
+    # A cell far from every true color has no pixels to weigh; any positive number will do.
+    return np.maximum(smoothed.reshape(-1), 1e-12)
+
+
+def _resamples(count: int, rounds: int, seed: int) -> NDArray[np.int64]:
+    """Return (rounds, count) indices drawn with replacement."""
+    return np.random.default_rng(seed).integers(0, count, size=(rounds, count))
+
+
+def bootstrap_interval(values: Sequence[float], seed: int = 0, rounds: int = 1000) -> tuple[float, float]:
+    """Return the 95% percentile bootstrap interval of the mean.
+
+    Args:
+        values: one number per image, at least one.
+        seed: the same seed gives the same interval.
+        rounds: resamplings.
+
+    Raises:
+        ConfigError: no values.
+    """
+    if not len(values):
+        raise ConfigError("bootstrap interval: no values: check the dataset")
+    numbers = np.asarray(values, dtype=np.float64)
+    low, high = np.percentile(numbers[_resamples(len(numbers), rounds, seed)].mean(1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def constant_color(like: Tensor, ab_net: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+    """Predict one color everywhere: the floors `gray` (0, 0) and `mean color`.
+
+    Args:
+        like: (B, C, H, W), gives size, type and device.
+        ab_net: the color, network units.
+
+    Returns:
+        (B, 2, H, W).
+    """
+    color = torch.tensor(ab_net, dtype=like.dtype, device=like.device).view(1, 2, 1, 1)
+    return color.expand(like.shape[0], 2, *like.shape[2:])
+
+
+def mean_color(truths: Iterable[Tensor]) -> tuple[float, float]:
+    """Return the mean (a, b), network units, of batches of (B, 2, H, W): the floor `mean color`, taken on train.
+
+    Raises:
+        ConfigError: no batches.
+    """
+    total, pixels = torch.zeros(2, dtype=torch.float64), 0
+    for truth in truths:
+        total += truth.double().sum((0, 2, 3)).cpu()
+        pixels += truth.numel() // 2
+    if not pixels:
+        raise ConfigError("mean color: no images: check the dataset")
+    return float(total[0] / pixels), float(total[1] / pixels)
