@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -28,7 +30,7 @@ def in_gamut(lab: ArrayLike, tol: float = TOLERANCE) -> NDArray[np.bool_]:
         ShapeError: the last axis is not 3.
     """
     linear_rgb = lab_to_linear(lab)
-    return np.all((linear_rgb >= -tol) & (linear_rgb <= 1 + tol), axis=-1)
+    return cast(NDArray[np.bool_], np.all((linear_rgb >= -tol) & (linear_rgb <= 1 + tol), axis=-1))
 
 
 def fit_chroma(lab: ArrayLike, tol: float = TOLERANCE) -> Array:
