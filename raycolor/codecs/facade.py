@@ -1,0 +1,75 @@
+"""decode and encode for every format: limits first, then the format's own module."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from raycolor.codecs import jpeg, png
+from raycolor.codecs.header import read_header
+from raycolor.codecs.photo import (
+    DEFAULT_MAX_PAGES,
+    DEFAULT_MAX_PIXELS,
+    Format,
+    Header,
+    Photo,
+    Plane,
+    Provenance,
+)
+from raycolor.errors import DecodeError, ShapeError
+
+_DECODERS = {"jpeg": jpeg.decode, "png": png.decode}
+
+
+def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, max_pages: int = DEFAULT_MAX_PAGES) -> Photo:
+    """Decode an image file.
+
+    Args:
+        data: the whole file.
+        max_pixels: bound on width x height summed over all pages, checked from the header before decoding.
+        max_pages: bound on the number of pages.
+
+    Returns:
+        The photograph; see Photo for its pages. Values are the file's own: no ICC profile is applied but a CMYK one.
+
+    Raises:
+        DecodeError: `empty`, `not_an_image`, `truncated`, `decode_error`, `unsupported_format`, `too_large`.
+    """
+    header = read_header(data)
+    header.check_limits(max_pixels, max_pages)
+    return _DECODERS[header.format](data, header)
+
+
+def encode(photo: Photo, rgb_pages: list[Plane], *, provenance: Provenance | None, quality: int = 92) -> bytes:
+    """Write the colored pages as the same kind of file, with the input's metadata.
+
+    Args:
+        photo: what `decode` returned.
+        rgb_pages: one (H, W, 3) array per page, as stored (unrotated), of the page's size and type.
+        provenance: written into XMP; None leaves the metadata as it was.
+        quality: 1..100 of lossy formats.
+
+    Returns:
+        The file's bytes, the same on every run.
+
+    Raises:
+        ShapeError: number, size or type of the pages differ from the photo's.
+        DecodeError: `unsupported_format` where the format cannot hold the result.
+    """
+    if not 1 <= quality <= 100:
+        raise ShapeError(f"quality = {quality}: must be 1 to 100")
+    if len(rgb_pages) != len(photo.pages):
+        raise ShapeError(f"{len(rgb_pages)} colored pages for {len(photo.pages)} pages")
+    for i, (page, rgb) in enumerate(zip(photo.pages, rgb_pages, strict=True)):
+        if rgb.shape != (*page.shape[:2], 3) or rgb.dtype != page.dtype:
+            raise ShapeError(f"page {i}: {rgb.dtype} {rgb.shape} for {page.dtype} {page.shape}")
+    match photo.header.format:
+        case "jpeg":
+            return jpeg.encode(photo, rgb_pages[0], provenance=provenance, quality=quality)
+        case "png" | "gif":
+            return png.encode(photo, np.asarray(rgb_pages[0]), provenance=provenance)
+    raise DecodeError("unsupported_format", f"{photo.header.format} cannot be written")
+
+
+def output_format(header: Header) -> Format:
+    """Return the format that `encode` writes: the input's, but PNG for GIF, whose 256 colors hold no photograph."""
+    return "png" if header.format == "gif" else header.format

@@ -1,0 +1,160 @@
+"""JPEG files: decoding with every damage named, and writing the colored copy."""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from raycolor.codecs import icc, jpeg_markers
+from raycolor.codecs.guard import guard, pillow
+from raycolor.codecs.jpeg_markers import JpegFile
+from raycolor.codecs.photo import Header, Metadata, Photo, Plane, Provenance
+from raycolor.errors import DecodeError, Reason, ShapeError
+
+MAX_SIDE: Final = 65500  # libjpeg's JPEG_MAX_DIMENSION
+# Warnings of libjpeg after which the picture is nevertheless whole: every viewer shows such files.
+_HARMLESS: Final = ("extraneous bytes before marker", "Unknown Adobe color transform", "Inconsistent progression")
+
+
+def decode(data: bytes, header: Header) -> Photo:
+    """Decode a JPEG: gray gives (H, W), YCbCr and RGB give (H, W, 3), CMYK and YCCK are converted to RGB.
+
+    Raises:
+        DecodeError: `truncated` where any part of the picture is missing, `decode_error` where its data is damaged,
+            `unsupported_format` for 12 bits, lossless and hierarchical coding.
+    """
+    _check_supported(header)
+    file = jpeg_markers.parse(data)
+    metadata = jpeg_markers.read_metadata(file)
+    whole = _completed(data, file)
+    if header.color in ("cmyk", "ycck"):
+        page = _decode_cmyk(whole, metadata)
+    else:
+        page = _decode_strictly(whole, "GRAY" if header.gray else "RGB")
+    if header.gray:
+        page = page[..., 0]
+    return Photo(header, [page], [None], metadata)
+
+
+def decode_luma(data: bytes) -> NDArray[np.uint8]:
+    """Decode only the luma (Y') of a gray or YCbCr JPEG, the fastest way to the photograph's lightness.
+
+    Returns:
+        (H, W) uint8, as stored (unrotated).
+
+    Raises:
+        DecodeError: as `decode`; `unsupported_format` where the file has no luma (RGB and CMYK coding).
+    """
+    header = jpeg_markers.read_header(data)
+    _check_supported(header)
+    if header.color not in ("gray", "ycbcr"):
+        raise DecodeError("unsupported_format", f"JPEG: {header.color} coding holds no luma")
+    return _decode_strictly(_completed(data, jpeg_markers.parse(data)), "GRAY")[..., 0]
+
+
+def half_size_luma(luma: NDArray[np.uint8] | bytes) -> NDArray[np.uint8]:
+    """Average the luma over the 2 x 2 blocks that share one chroma sample in 4:2:0.
+
+    Args:
+        luma: (H, W) uint8, or a JPEG file.
+
+    Returns:
+        (ceil(H / 2), ceil(W / 2)) uint8, rounded to nearest. At odd edges the mean is over the pixels there are.
+
+    Raises:
+        DecodeError: as `decode_luma`, for a file.
+    """
+    plane = decode_luma(luma) if isinstance(luma, bytes) else luma
+    height, width = plane.shape
+    if height % 2 or width % 2:
+        plane = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
+    half = cv2.resize(plane, (plane.shape[1] // 2, plane.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return np.asarray(half, dtype=np.uint8)
+
+
+def encode(photo: Photo, rgb: Plane, *, provenance: Provenance | None, quality: int) -> bytes:
+    """Write a baseline JPEG with chroma at half size (4:2:0) and the input's application segments.
+
+    Raises:
+        ShapeError: `rgb` is not uint8 (H, W, 3), or a side is over 65,500 pixels.
+    """
+    if rgb.dtype != np.uint8 or max(rgb.shape[:2]) > MAX_SIDE:
+        raise ShapeError(f"JPEG holds uint8 up to {MAX_SIDE} pixels a side, not {rgb.dtype} {rgb.shape}")
+    with guard("JPEG encoding"):
+        coded = bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), quality, "RGB", "420"))
+    file = jpeg_markers.parse(coded, scans=False)
+    own_jfif = file.segments[0]
+    head = jpeg_markers.color_segments(photo.metadata, provenance)
+    if not any(m == jpeg_markers.APP0 and p.startswith(b"JFIF\0") for m, p in photo.metadata.extra):
+        # Without a JFIF marker readers guess the color space; without EXIF, density 1:1 is all that JFIF says.
+        head = jpeg_markers.segment_bytes(own_jfif.marker, own_jfif.payload) + head
+    return b"\xff\xd8" + head + coded[2 + 4 + len(own_jfif.payload) :]
+
+
+def _check_supported(header: Header) -> None:
+    frame = header.jpeg
+    if frame is None:
+        raise DecodeError("unsupported_format", f"not a JPEG but {header.format}")
+    if frame.process in ("lossless", "hierarchical") or header.bit_depth != 8:
+        raise DecodeError("unsupported_format", f"JPEG: {frame.process} coding of {header.bit_depth} bits")
+    if header.channels not in (1, 3, 4):
+        raise DecodeError("unsupported_format", f"JPEG: {header.channels} components")
+
+
+def _completed(data: bytes, file: JpegFile) -> bytes:
+    """Return the file up to its EOI; one that lacks only the EOI gets it.
+
+    Only a picture in a single scan is taken on trust to end there: the strict decoder then reports any missing block.
+    With several scans a whole scan may be missing without a trace.
+    """
+    if file.end is not None:
+        return data
+    if len(file.scans) == 1 and len(file.scans[0].payload) == 4 + 2 * len(file.components) and file.sof != 0xC2:
+        return data.rstrip(b"\xff") + b"\xff\xd9"
+    raise DecodeError("truncated", "JPEG: no end-of-image marker after the last scan")
+
+
+def _judge(message: str) -> Reason:
+    low = message.lower()
+    return "truncated" if "premature end" in low else "decode_error"
+
+
+def _decode_strictly(data: bytes, colorspace: str) -> Plane:
+    """Decode with libjpeg's warnings as errors, but for the harmless ones."""
+    with guard("JPEG", _judge):
+        try:
+            return np.asarray(simplejpeg.decode_jpeg(data, colorspace, strict=True))
+        except ValueError as exc:
+            if not any(words in str(exc) for words in _HARMLESS):
+                raise
+        return np.asarray(simplejpeg.decode_jpeg(data, colorspace, strict=False))
+
+
+def _decode_cmyk(data: bytes, metadata: Metadata) -> Plane:
+    """Convert CMYK to sRGB: by the file's own CMYK profile, or by R = 255 - min(255, C + K) and so on without one.
+
+    Pillow knows that Adobe stores CMYK inverted and undoes it.
+    """
+    with guard("JPEG", _judge):  # Pillow fills what is missing with gray; the strict decoder tells
+        simplejpeg.decode_jpeg(data, "CMYK", strict=True)
+    with pillow("JPEG"), Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        return cmyk_to_rgb(image, metadata.icc)
+
+
+def cmyk_to_rgb(image: Image.Image, profile: bytes | None) -> Plane:
+    """Convert a Pillow CMYK image to (H, W, 3) uint8 sRGB, through its profile where that works."""
+    if icc.color_space(profile) == "CMYK":
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            converted = None
+        if converted is not None:
+            return np.asarray(converted)
+    return np.asarray(image.convert("RGB"))

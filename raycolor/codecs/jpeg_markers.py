@@ -1,0 +1,289 @@
+"""The segments of a JPEG file: found, read and put together again without touching what they hold.
+
+Source: ITU-T T.81 annex B; JFIF 1.02; Adobe Technical Note 5116 (APP14); XMP part 3 (APP1); ICC.1 annex B.4 (APP2).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass, field
+from typing import Final
+
+from raycolor.codecs import exif as exif_fields
+from raycolor.codecs import icc, xmp
+from raycolor.codecs.photo import Color, Header, JpegFrame, Metadata, Provenance
+from raycolor.errors import DecodeError
+
+SOI, EOI, SOS, DQT, DHT, DRI, DNL, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xDC, 0xFE
+APP0, APP1, APP2, APP13, APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
+EXIF_HEAD: Final = b"Exif\0\0"
+XMP_HEAD: Final = b"http://ns.adobe.com/xap/1.0/\0"
+EXTENDED_XMP_HEAD: Final = b"http://ns.adobe.com/xmp/extension/\0"
+ICC_HEAD: Final = b"ICC_PROFILE\0"
+PHOTOSHOP_HEAD: Final = b"Photoshop 3.0\0"
+MAX_PAYLOAD: Final = 65533
+_EXTENDED_STEP: Final = 65400
+_SOF_PROCESS: Final = {
+    0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive", 0xC3: "lossless",
+    0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical",
+    0xC9: "arithmetic", 0xCA: "arithmetic", 0xCB: "lossless",
+    0xCD: "hierarchical", 0xCE: "hierarchical", 0xCF: "hierarchical",
+}  # fmt: skip
+_NEXT_MARKER: Final = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
+
+
+@dataclass(frozen=True)
+class Component:
+    ident: int
+    h: int
+    v: int
+    table: int
+
+
+@dataclass
+class Segment:
+    """One marker segment; for SOS, `scan` is where its entropy-coded data lies in the file (end not included)."""
+
+    marker: int
+    payload: bytes
+    scan: tuple[int, int] = (0, 0)
+
+
+@dataclass
+class JpegFile:
+    """A JPEG's segments in order (without SOI and EOI), its frame, and where the image ends in the file."""
+
+    segments: list[Segment] = field(default_factory=list)
+    sof: int = 0
+    precision: int = 0
+    width: int = 0
+    height: int = 0
+    components: list[Component] = field(default_factory=list)
+    end: int | None = None  # just after EOI; None where there is none
+
+    def payloads(self, marker: int, head: bytes = b"") -> list[bytes]:
+        """Return the payloads of this marker that start with `head`, without it."""
+        return [s.payload[len(head) :] for s in self.segments if s.marker == marker and s.payload.startswith(head)]
+
+    @property
+    def scans(self) -> list[Segment]:
+        return [s for s in self.segments if s.marker == SOS]
+
+    @property
+    def adobe_transform(self) -> int | None:
+        adobe = next(iter(self.payloads(APP14, b"Adobe")), b"")
+        return adobe[6] if len(adobe) >= 7 else None
+
+    @property
+    def color(self) -> Color:
+        """Return the color space as libjpeg decides it (jdapimin.c, default_decompress_parms)."""
+        transform, ids = self.adobe_transform, tuple(c.ident for c in self.components)
+        if len(ids) == 1:
+            return "gray"
+        if len(ids) == 4:
+            return "ycck" if transform == 2 else "cmyk"
+        if self.payloads(APP0, b"JFIF\0"):
+            return "ycbcr"
+        if transform is not None:
+            return "rgb" if transform == 0 else "ycbcr"
+        return "rgb" if ids == (82, 71, 66) else "ycbcr"
+
+
+def parse(data: bytes, *, scans: bool = True) -> JpegFile:
+    """Read the segments of a JPEG file.
+
+    Args:
+        data: the file.
+        scans: go on past the first scan to the end of the image. Without, reading stops at the first scan.
+
+    Raises:
+        DecodeError: `not_an_image` without SOI, `truncated` where the file ends inside a segment or before its frame
+            or first scan, `decode_error` where segments contradict the standard, `unsupported_format` for a height
+            that only follows the scan (DNL).
+    """
+    if data[:2] != b"\xff\xd8":
+        raise DecodeError("not_an_image", "JPEG: no SOI marker")
+    file, at = JpegFile(), 2
+    while True:
+        match = _NEXT_MARKER.match(data, at)
+        if match is None:
+            # Some writers leave stray bytes between segments: libjpeg skips to the next marker, and so do we.
+            match = _NEXT_MARKER.search(data, at)
+            if match is None:
+                break
+        marker, at = match.group(1)[0], match.end()
+        if marker == EOI:
+            file.end = at
+            break
+        if marker in (SOI, 0x01):
+            continue
+        if at + 2 > len(data):
+            break
+        (length,) = struct.unpack_from(">H", data, at)
+        if length < 2:
+            raise DecodeError("decode_error", f"JPEG: segment 0x{marker:02X} of length {length}")
+        if at + length > len(data):
+            break
+        segment = Segment(marker, data[at + 2 : at + length])
+        at += length
+        file.segments.append(segment)
+        if marker in _SOF_PROCESS:
+            _read_frame(file, marker, segment.payload)
+        if marker == SOS:
+            if not file.sof:
+                raise DecodeError("decode_error", "JPEG: a scan before the frame header")
+            if not scans:
+                return file
+            match = _NEXT_MARKER.search(data, at)
+            stop = match.start() if match else len(data)
+            segment.scan, at = (at, stop), stop
+    if not file.sof or not file.scans:
+        raise DecodeError("truncated", "JPEG: the file ends before its first scan")
+    return file
+
+
+def read_header(data: bytes) -> Header:
+    """Return the header of a JPEG file; errors as in `parse`."""
+    file = parse(data)
+    metadata = read_metadata(file)
+    frame = JpegFrame(
+        process=_SOF_PROCESS[file.sof],  # type: ignore[arg-type]
+        sampling=tuple((c.h, c.v) for c in file.components),
+        complete=file.end is not None,
+    )
+    return Header(
+        format="jpeg",
+        width=file.width,
+        height=file.height,
+        bit_depth=file.precision,
+        channels=len(file.components),
+        orientation=exif_fields.orientation(metadata.exif, metadata.xmp),
+        gray=len(file.components) == 1,
+        progressive=frame.process == "progressive",
+        color=file.color,
+        total_pixels=file.width * file.height,
+        jpeg=frame,
+    )
+
+
+def read_metadata(file: JpegFile) -> Metadata:
+    """Return what the application segments say. Damaged ones are kept in `extra` and give no field."""
+    exif = next(iter(file.payloads(APP1, EXIF_HEAD)), None)
+    packet = next(iter(file.payloads(APP1, XMP_HEAD)), None)
+    jfif = next(iter(file.payloads(APP0, b"JFIF\0")), b"")
+    dpi = exif_fields.dpi(exif)
+    if len(jfif) >= 7 and jfif[2] in (1, 2):
+        x, y = struct.unpack_from(">HH", jfif, 3)
+        scale = 1.0 if jfif[2] == 1 else 2.54
+        dpi = (x * scale, y * scale) if x and y else dpi
+    return Metadata(
+        exif=exif,
+        xmp=packet,
+        iptc=_iptc(b"".join(file.payloads(APP13, PHOTOSHOP_HEAD))),
+        icc=_icc(file.payloads(APP2, ICC_HEAD)),
+        dpi=dpi,
+        comment=next(iter(file.payloads(COM)), None),
+        extra=[(s.marker, s.payload) for s in file.segments if s.marker >= APP0],
+    )
+
+
+def color_segments(metadata: Metadata, provenance: Provenance | None) -> bytes:
+    """Return the application segments of the colored copy, to stand right after SOI.
+
+    JFIF, EXIF, Photoshop (IPTC), comments and unknown segments stay byte for byte and in order; XMP gains the
+    provenance; the ICC profile becomes one for RGB. Dropped: Adobe's marker (it says how the old pixels were coded),
+    JFIF thumbnails' extension, and the index of a multi-picture file (its offsets and pictures are gone).
+    """
+    packet, profile = metadata.xmp, icc.for_rgb(metadata.icc)
+    parts: list[tuple[int, bytes]] = []
+    for marker, payload in metadata.extra:
+        own_xmp = marker == APP1 and payload.startswith(XMP_HEAD)
+        own_icc = marker == APP2 and payload.startswith(ICC_HEAD)
+        stale = (marker == APP14 and payload.startswith(b"Adobe")) or (marker == APP2 and payload.startswith(b"MPF\0"))
+        if not (own_xmp or own_icc or stale or (marker == APP0 and payload.startswith(b"JFXX"))):
+            parts.append((marker, payload))
+    if provenance is not None:
+        packet = xmp.add_provenance(packet, provenance)
+    if packet is not None:
+        parts = _with_xmp(parts, packet, provenance)
+    if profile is not None:
+        step = MAX_PAYLOAD - len(ICC_HEAD) - 2
+        chunks = [profile[i : i + step] for i in range(0, len(profile), step)]
+        if len(chunks) <= 255:
+            parts += [(APP2, ICC_HEAD + bytes([i + 1, len(chunks)]) + c) for i, c in enumerate(chunks)]
+    return b"".join(segment_bytes(marker, payload) for marker, payload in parts)
+
+
+def segment_bytes(marker: int, payload: bytes) -> bytes:
+    """Return one marker segment with its length."""
+    return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
+
+
+def _with_xmp(parts: list[tuple[int, bytes]], packet: bytes, provenance: Provenance | None) -> list[tuple[int, bytes]]:
+    """Put the packet after JFIF and EXIF; one too long for a segment is moved to extended XMP."""
+    room = MAX_PAYLOAD - len(XMP_HEAD)
+    if len(packet) > room:
+        packet = xmp.shrink(packet)
+    extended: list[tuple[int, bytes]] = []
+    if len(packet) > room and provenance is not None:
+        packet, rest, guid = xmp.move_to_extended(packet, _extended_xmp(parts), provenance)
+        parts = [p for p in parts if not (p[0] == APP1 and p[1].startswith(EXTENDED_XMP_HEAD))]
+        for i in range(0, len(rest), _EXTENDED_STEP):
+            head = EXTENDED_XMP_HEAD + guid.encode() + struct.pack(">II", len(rest), i)
+            extended.append((APP1, head + rest[i : i + _EXTENDED_STEP]))
+    where = 0
+    for i, (marker, payload) in enumerate(parts):
+        if (marker == APP0 and payload.startswith(b"JFIF\0")) or (marker == APP1 and payload.startswith(EXIF_HEAD)):
+            where = i + 1
+    return [*parts[:where], (APP1, XMP_HEAD + packet), *extended, *parts[where:]]
+
+
+def _extended_xmp(parts: list[tuple[int, bytes]]) -> bytes | None:
+    """Join the extended packet's portions by their offsets."""
+    head = len(EXTENDED_XMP_HEAD)
+    pieces = [p[head + 36 :] for m, p in parts if m == APP1 and p.startswith(EXTENDED_XMP_HEAD) and len(p) > head + 40]
+    ordered = sorted((struct.unpack_from(">I", piece)[0], piece[4:]) for piece in pieces)
+    return b"".join(piece for _, piece in ordered) or None
+
+
+def _read_frame(file: JpegFile, marker: int, payload: bytes) -> None:
+    if file.sof:
+        raise DecodeError("unsupported_format", "JPEG: more than one frame")
+    if len(payload) < 6 or len(payload) < 6 + 3 * payload[5] or payload[5] == 0:
+        raise DecodeError("decode_error", "JPEG: frame header cut short")
+    file.sof = marker
+    file.precision, file.height, file.width, count = struct.unpack_from(">BHHB", payload)
+    if file.height == 0:
+        raise DecodeError("unsupported_format", "JPEG: the height follows the scan (DNL)")
+    if file.width == 0:
+        raise DecodeError("decode_error", "JPEG: width 0")
+    for i in range(count):
+        ident, factors, table = payload[6 + 3 * i : 9 + 3 * i]
+        file.components.append(Component(ident, factors >> 4, factors & 15, table))
+    if any(not (1 <= c.h <= 4 and 1 <= c.v <= 4) for c in file.components):
+        raise DecodeError("decode_error", "JPEG: sampling factors outside 1..4")
+
+
+def _icc(chunks: list[bytes]) -> bytes | None:
+    """Join an ICC profile's numbered chunks; None where any is missing."""
+    numbered = {c[0]: c[2:] for c in chunks if len(c) > 2}
+    total = chunks[0][1] if chunks and len(chunks[0]) > 2 else 0
+    if not total or set(numbered) != set(range(1, total + 1)):
+        return None
+    return b"".join(numbered[i] for i in range(1, total + 1))
+
+
+def _iptc(resources: bytes) -> bytes | None:
+    """Find the IPTC record (resource 0x0404) among Photoshop's image resources."""
+    at = 0
+    while at + 12 <= len(resources) and resources[at : at + 4] == b"8BIM":
+        (kind,) = struct.unpack_from(">H", resources, at + 4)
+        at += 6 + (resources[at + 6] + 2) // 2 * 2
+        if at + 4 > len(resources):
+            break
+        (size,) = struct.unpack_from(">I", resources, at)
+        if kind == 0x0404:
+            return resources[at + 4 : at + 4 + size]
+        at += 4 + size + size % 2
+    return None

@@ -1,0 +1,124 @@
+"""What is known about an image file: header, pixels, metadata, and what is written into its colored copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raycolor.errors import DecodeError
+
+Format = Literal["jpeg", "png", "tiff", "webp", "jp2", "bmp", "gif"]
+Color = Literal["gray", "rgb", "ycbcr", "cmyk", "ycck", "palette"]
+Plane = NDArray[Any]  # uint8 or uint16
+
+DEFAULT_MAX_PIXELS: Final = 250_000_000
+DEFAULT_MAX_PAGES: Final = 1000
+
+
+@dataclass(frozen=True)
+class JpegFrame:
+    """How a JPEG is coded.
+
+    `process` is the SOF marker's meaning; `sampling` the (horizontal, vertical) factors of each component.
+    """
+
+    process: Literal["baseline", "extended", "progressive", "lossless", "arithmetic", "hierarchical"]
+    sampling: tuple[tuple[int, int], ...]
+    complete: bool  # an end-of-image marker is there
+
+
+@dataclass(frozen=True)
+class Header:
+    """Everything a file says about itself before its pixels are decoded.
+
+    `width`, `height` as stored (unrotated), of the first page; `total_pixels` over all pages. `bit_depth` per sample
+    as stored. `gray`: one color channel, so pages decode to (H, W). `channels` counts alpha.
+    """
+
+    format: Format
+    width: int
+    height: int
+    bit_depth: int
+    channels: int
+    pages: int = 1
+    orientation: int = 1
+    gray: bool = False
+    progressive: bool = False
+    animated: bool = False
+    color: Color = "rgb"
+    alpha: bool = False
+    total_pixels: int = 0
+    jpeg: JpegFrame | None = None
+
+    def check_limits(self, max_pixels: int, max_pages: int = DEFAULT_MAX_PAGES) -> None:
+        """Refuse what would not fit, before anything is allocated.
+
+        Raises:
+            DecodeError: `too_large`, with the file's figure and the limit.
+        """
+        pixels = self.total_pixels or self.width * self.height
+        if self.pages > max_pages:
+            raise DecodeError("too_large", f"{self.pages} pages, the limit is {max_pages}")
+        if pixels > max_pixels:
+            size = f"{self.width} x {self.height}" + (f", {self.pages} pages" if self.pages > 1 else "")
+            raise DecodeError("too_large", f"{size} = {pixels:,} pixels, the limit is {max_pixels:,}")
+
+
+@dataclass
+class Metadata:
+    """The archive's own words about the photograph, as bytes.
+
+    `exif` starts at its TIFF header ("II" or "MM"), without "Exif\\0\\0". `xmp` is the main packet. `iptc` is the IIM
+    record. `dpi` is (horizontal, vertical) dots per inch. `extra` holds what else the format carries, for writing it
+    back byte for byte: (marker, payload) of JPEG, (type, payload) of PNG, WebP and JP2 boxes.
+    """
+
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    icc: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    comment: bytes | None = None
+    extra: list[tuple[Any, bytes]] = field(default_factory=list)
+
+
+@dataclass
+class Photo:
+    """A decoded file. Pages are as stored (unrotated): (H, W) or (H, W, 3), uint8 or uint16, sRGB-encoded.
+
+    `alpha` holds one plane of the page's type or None per page. `source` is what the format's encoder needs to write
+    the same kind of file again.
+    """
+
+    header: Header
+    pages: list[Plane]
+    alpha: list[Plane | None]
+    metadata: Metadata
+    source: Any = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Who made the colors: written into XMP as IPTC asks (Photo Metadata 2025.1)."""
+
+    checkpoint: str
+    checkpoint_sha256: str
+    version: str
+    system: str = "raycolor"
+
+
+def split_alpha(array: Plane, what: str) -> tuple[Plane, Plane | None]:
+    """Split (H, W), (H, W, 1..4) samples into a (H, W) or (H, W, 3) C-contiguous page and its alpha plane or None."""
+    if array.ndim == 2:
+        return np.ascontiguousarray(array), None
+    if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4):
+        raise DecodeError("unsupported_format", f"{what}: samples of shape {array.shape}")
+    channels = array.shape[2]
+    colors = 1 if channels < 3 else 3
+    page = array[..., 0] if colors == 1 else array[..., :3]
+    alpha = array[..., -1] if channels > colors else None
+    return np.ascontiguousarray(page), None if alpha is None else np.ascontiguousarray(alpha)
