@@ -78,14 +78,12 @@ class Colorizer:
         self.checkpoint: Checkpoint = load(options.checkpoint)
         self.device = torch.device(options.device)
         self.bf16 = options.precision == "bf16" or (options.precision == "auto" and has_native_bf16(self.device))
-        net: ColorNet = self.checkpoint.model()
-        self.net = net.to(device=self.device, memory_format=torch.channels_last)
+        self.net: ColorNet = self.checkpoint.model().to(self.device).to(memory_format=torch.channels_last)
         self.network_size = options.network_size or int(self.checkpoint.training.get("crop_px", 224))
         self.provenance = codecs.Provenance(
-            system="raycolor",
+            checkpoint=checkpoint_name(self.checkpoint),
+            checkpoint_sha256=self.checkpoint.weights_sha256,
             version=__version__,
-            checkpoint=self.checkpoint.name,
-            weights_sha256=self.checkpoint.weights_sha256,
         )
 
     def colorize(self, data: bytes) -> Colorized:
@@ -166,9 +164,11 @@ class Colorizer:
             cb, cr = kernels.chroma_planes(luma, planes[0])
             data = codecs.jpeg_exact(prepared.data, cb, cr, metadata=photo.metadata, provenance=self.provenance)
             return Colorized(data, prepared.kind, header.width, header.height)
+        written = codecs.output_format(header)
+        extension = None if written == header.format else f".{written}"
         pages = [_join(page, ab) for page, ab in zip(photo.pages, planes, strict=True)]
         data = codecs.encode(photo, pages, provenance=self.provenance, quality=self.options.jpeg_quality)
-        return Colorized(data, prepared.kind, header.width, header.height)
+        return Colorized(data, prepared.kind, header.width, header.height, extension)
 
     def _small_lightness(self, page: NDArray[Any], orientation: int) -> NDArray[np.float32]:
         upright = codecs.upright(page, orientation)
@@ -185,10 +185,15 @@ class Colorizer:
         return np.ascontiguousarray(ab.cpu().numpy())
 
 
+def checkpoint_name(checkpoint: Checkpoint) -> str:
+    """Return what outputs call a checkpoint: its shipped name, or the last part of its path."""
+    return checkpoint.source.rstrip("/").rpartition("/")[2]
+
+
 def has_native_bf16(device: torch.device) -> bool:
     """Tell whether bf16 is computed by the device itself: elsewhere it is slower than fp32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 

@@ -9,11 +9,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
 from raycolor.colorizer import Colorized, Colorizer, ColorizerOptions
-from raycolor.errors import ImageError, StorageError
+from raycolor.errors import ImageError, Reason, StorageError
 from raycolor.manifest import FOLDER, Manifest, ManifestTotals, Outcome, Tally, write_outcomes
 from raycolor.storage import ObjectInfo, open_store
 
@@ -43,7 +43,7 @@ class ShardReport:
     """Unix time at which its first image was begun."""
     ended: float
     """Unix time at which its last image was written."""
-    busy_s: float = field(default=0.0)
+    busy_s: float
 
 
 class ShardWorker:
@@ -86,37 +86,40 @@ class ShardWorker:
     def _image(self, info: ObjectInfo, colorize: Callable[[bytes], Colorized]) -> Outcome:
         """Process one input; whatever it is, it ends in an outcome."""
         begun = time.monotonic()
-        known = {"key": info.key, "input_bytes": info.size, "input_etag": info.etag}
+        bare = Outcome(info.key, "failed", input_bytes=info.size, input_etag=info.etag)
+
+        def failed(reason: Reason, detail: str) -> Outcome:
+            return replace(bare, reason=reason, detail=detail, seconds=time.monotonic() - begun)
+
         try:
-            data = self.source.get(info.key)
-            result = colorize(data)
+            result = colorize(self.source.get(info.key))
         except ImageError as exc:
-            status = "skipped" if exc.reason == "already_color" else "failed"
-            kind = "color" if exc.reason == "already_color" else None
-            return Outcome(
-                **known, status=status, reason=exc.reason, detail=exc.detail, source_kind=kind,
-                seconds=time.monotonic() - begun,
-            )  # fmt: skip
+            outcome = failed(exc.reason, exc.detail)
+            return replace(outcome, status="skipped", source_kind="color") if exc.reason == "already_color" else outcome
         except ChildDiedError as exc:
-            return _internal(known, str(exc), begun)
+            return failed("internal_error", str(exc))
         # The outermost boundary of one image: a defect of ours must cost this image, never the job.
         except Exception as exc:
             logger.warning("%s: internal error", info.key, exc_info=exc)
-            return _internal(known, f"{type(exc).__name__}: {exc}", begun)
+            return failed("internal_error", f"{type(exc).__name__}: {exc}")
         output_key = info.key + (f".raycolor{result.extension}" if result.extension else "")
         try:
             self.dest.put(output_key, result.data)
         except StorageError as exc:
             self._check_dest_works(len(result.data))
-            return Outcome(
-                **known, status="failed", reason=exc.reason, detail=f"output: {exc.detail}",
-                seconds=time.monotonic() - begun,
-            )  # fmt: skip
-        return Outcome(
-            **known, status="colorized", detail=result.note, source_kind=result.source_kind,
-            width=result.width, height=result.height, output_key=output_key, output_bytes=len(result.data),
-            output_sha256=hashlib.sha256(result.data).hexdigest(), seconds=time.monotonic() - begun,
-        )  # fmt: skip
+            return failed(exc.reason, f"output: {exc.detail}")
+        return replace(
+            bare,
+            status="colorized",
+            detail=result.note,
+            source_kind=result.source_kind,
+            width=result.width,
+            height=result.height,
+            output_key=output_key,
+            output_bytes=len(result.data),
+            output_sha256=hashlib.sha256(result.data).hexdigest(),
+            seconds=time.monotonic() - begun,
+        )
 
     def _check_dest_works(self, size: int) -> None:
         """Tell a key that the destination does not take (say, too long a name) from a destination that takes nothing.
@@ -138,16 +141,6 @@ class ShardWorker:
             return self.colorizer.colorize(data)
         finally:
             watch.cancel()
-
-
-def _internal(known: dict[str, object], detail: str, begun: float) -> Outcome:
-    return Outcome(
-        **known,
-        status="failed",
-        reason="internal_error",
-        detail=detail,
-        seconds=time.monotonic() - begun,  # type: ignore[arg-type]
-    )
 
 
 def _give_up(timeout_s: float) -> None:

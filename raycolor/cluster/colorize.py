@@ -8,9 +8,7 @@ import logging
 import pickle
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from fnmatch import fnmatchcase
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,9 +18,9 @@ from raycolor import __version__
 from raycolor.bulk import ShardReport, ShardSpec, ShardWorker
 from raycolor.checkpoints import Checkpoint, load
 from raycolor.cluster import session
-from raycolor.colorizer import ColorizerOptions
+from raycolor.colorizer import ColorizerOptions, checkpoint_name
 from raycolor.config import ColorizeConfig
-from raycolor.errors import ConfigError, RaycolorError, StorageError
+from raycolor.errors import ConfigError, RaycolorError
 from raycolor.lease import Lease
 from raycolor.manifest import (
     FOLDER,
@@ -37,7 +35,8 @@ from raycolor.manifest import (
 )
 from raycolor.pages.colorize import write_report
 from raycolor.progress import Progress
-from raycolor.storage import ObjectInfo, ObjectStore, open_store
+from raycolor.sources import check_places, list_inputs, open_source
+from raycolor.storage import ObjectStore, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +108,7 @@ def begin_or_continue(
     identity = {
         **config.identity(),
         "source": source.uri,
+        "checkpoint": checkpoint_name(checkpoint),
         "weights_sha256": checkpoint.weights_sha256,
         "raycolor_version": __version__,
     }
@@ -132,7 +132,11 @@ def begin_or_continue(
         raise ConfigError(f"{config.source}: holds no files to colorize: check the path, --include and --exclude")
     record = JobRecord(
         identity=identity,
-        checkpoint={"name": checkpoint.name, "method": checkpoint.method, "weights_sha256": checkpoint.weights_sha256},
+        checkpoint={
+            "name": checkpoint_name(checkpoint),
+            "method": checkpoint.method,
+            "weights_sha256": checkpoint.weights_sha256,
+        },
         source=source.uri,
         config=config.model_dump(mode="json"),
         raycolor_version=__version__,
@@ -230,7 +234,7 @@ def finish(
         raise RaycolorError(
             f"{dest.uri}: {tally.total} outcomes for {record.manifest.images} inputs: run the same command again"
         )
-    summary = {
+    summary: dict[str, Any] = {
         "counts": {status: tally.counts[status] for status in ("colorized", "skipped", "failed")},
         "reasons": dict(sorted(tally.reasons.items())),
         "kinds": dict(sorted(tally.kinds.items())),
@@ -246,10 +250,9 @@ def finish(
         "source": record.source,
         "dest": dest.uri,
         "settings": config.model_dump(mode="json"),
-        "manifest": asdict(record.manifest) | {"part_starts": None},
+        "shards": record.manifest.shards,
         "raycolor_version": __version__,
     }
-    summary["manifest"].pop("part_starts")
     dest.put(FOLDER + "failed.csv", failed_csv(read_outcomes(dest)))
     page = write_report(summary, dest=dest, source=source)
     dest.put(FOLDER + "report.html", page.encode())
@@ -328,52 +331,3 @@ def colorizer_options(config: ColorizeConfig) -> ColorizerOptions:
         jpeg_quality=config.jpeg_quality,
         max_pixels=config.max_pixels,
     )
-
-
-def open_source(source: str) -> tuple[ObjectStore, str | None]:
-    """Open a source; a single local file becomes its folder and its one key."""
-    if "://" not in source and Path(source).is_file():
-        path = Path(source)
-        return open_store(path.parent, must_exist=True), path.name
-    try:
-        return open_store(source, must_exist=True), None
-    except StorageError as exc:
-        raise ConfigError(f"SOURCE {source}: {exc.detail}: check the path") from exc
-
-
-def list_inputs(
-    source: ObjectStore, dest: ObjectStore, only: str | None, include: tuple[str, ...], exclude: tuple[str, ...]
-) -> Iterator[ObjectInfo]:
-    """Yield what a job has to colorize: everything below the source that no pattern leaves out."""
-    inside = key_inside(source.uri, dest.uri)
-    for info in source.list(only or ""):
-        if only is not None and info.key != only:
-            continue
-        if inside is not None and info.key.startswith(inside):
-            continue
-        if include and not any(fnmatchcase(info.key, pattern) for pattern in include):
-            continue
-        if any(fnmatchcase(info.key, pattern) for pattern in exclude):
-            continue
-        yield info
-
-
-def check_places(source: str, dest: str) -> None:
-    """Refuse a destination that could overwrite the source.
-
-    Raises:
-        ConfigError: they are the same place, or the source lies inside the destination.
-    """
-    if source.rstrip("/") == dest.rstrip("/"):
-        raise ConfigError(f"DEST {dest}: is the SOURCE itself, and inputs are never changed: give another place")
-    if key_inside(dest, source) is not None:
-        raise ConfigError(
-            f"DEST {dest}: holds the SOURCE {source}, whose files could be overwritten: give another place"
-        )
-
-
-def key_inside(outer: str, inner: str) -> str | None:
-    """Return the key prefix under which `inner` lies in `outer`, or None if it does not."""
-    prefix = outer.rstrip("/") + "/"
-    place = inner.rstrip("/") + "/"
-    return place[len(prefix) :] if place.startswith(prefix) and place != prefix else None

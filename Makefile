@@ -1,0 +1,52 @@
+# `make demo` and `make test` work on a fresh machine with Python 3.11, make and git; uv is fetched into .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup demo test test-slow lint format bench lock clean
+
+help: ## show what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY) ## create .venv with the pinned dependencies
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 13); \
+	  sys.exit(0 if ok else "raycolor needs Python 3.11 or 3.12: name one, for example `make PYTHON=python3.11 setup`")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "no venv module: on Debian run \`apt install python3-venv\`, then try again" >&2; exit 1; }
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirements requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $(READY)
+
+demo: $(READY) ## colorize the shipped sample on a local Ray; results in demo-output/
+	$(BIN)/raycolor colorize docs/sample demo-output
+
+test: $(READY) ## the fast tests
+	$(BIN)/pytest -q
+
+test-slow: $(READY) ## kills, faults, big files, whole clusters
+	$(BIN)/pytest -q -m slow
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## let ruff write the layout
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## every benchmark; JSON in benchmarks/results/
+	$(BIN)/python benchmarks/run.py
+
+lock: $(READY) ## pin again after a change of pyproject.toml
+	$(BIN)/uv pip compile --quiet --group dev pyproject.toml --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock' -o requirements.lock
+
+clean: ## remove what was made, but for .venv
+	rm -rf demo-output benchmarks/results .pytest_cache .mypy_cache .ruff_cache
