@@ -1,0 +1,1 @@
+"""Training without Ray: one update per network, and the loop over epochs."""

@@ -1,0 +1,292 @@
+"""One update of the weights per method: pixel loss alone, or a generator against its discriminator."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from raycolor.errors import ConfigError, TrainingError
+from raycolor.losses import AdversarialLoss, PixelLoss, discriminator_loss, generator_loss, pixel_loss
+from raycolor.models import ColorNet, PatchDiscriminator, to_channels_last
+from raycolor.training.device import Precision
+
+Schedule = Literal["constant", "cosine", "onecycle"]
+Wrap = Callable[[nn.Module], nn.Module]
+WARM_UP = 0.25  # share of a one-cycle schedule that rises
+FLOOR = 0.01  # last learning rate as a share of the peak
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """How weights are updated.
+
+    Attributes:
+        total_steps: updates of the whole training; the schedule ends there.
+        lr: peak learning rate.
+        discriminator_lr: peak learning rate of the GAN's discriminator.
+        betas: of Adam; pix2pix takes 0.5 as the first one for both networks of a GAN.
+        weight_decay: decoupled (AdamW) if above 0, else plain Adam.
+        schedule: `constant`, `cosine` (falling), `onecycle` (rising over a quarter, then falling).
+        clip_norm: largest gradient norm; None for no clipping.
+        ema: decay of the moving average of the weights; 0 for none.
+        pixel: pixel loss.
+        lambda_pixel: weight of the pixel loss beside the adversarial one.
+        adversarial: form of the adversarial loss.
+        precision: `bf16` computes convolutions in bfloat16; weights and losses stay float32.
+        compile: run the networks through torch.compile.
+    """
+
+    total_steps: int
+    lr: float = 1e-3
+    discriminator_lr: float = 2e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    schedule: Schedule = "onecycle"
+    clip_norm: float | None = 1.0
+    ema: float = 0.0
+    pixel: PixelLoss = "mse"
+    lambda_pixel: float = 100.0
+    adversarial: AdversarialLoss = "lsgan"
+    precision: Precision = "fp32"
+    compile: bool = False
+
+
+def learning_rate_factor(step: int, settings: StepSettings) -> float:
+    """Return the share of the peak learning rate at an update, counted from 0; a pure function, so resuming is exact.
+
+    Raises:
+        ConfigError: an unknown schedule.
+    """
+    done = min(1.0, step / max(1, settings.total_steps - 1))
+    if settings.schedule == "constant":
+        return 1.0
+    if settings.schedule == "cosine":
+        return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * done))
+    if settings.schedule == "onecycle":
+        if done < WARM_UP:
+            return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * done / WARM_UP))
+        return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+    raise ConfigError(f"schedule {settings.schedule!r}: unknown: choose constant, cosine or onecycle")
+
+
+class MovingAverage:
+    """A copy of a network whose weights follow the trained ones slowly."""
+
+    def __init__(self, network: ColorNet, decay: float) -> None:
+        self.decay = decay
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, network: ColorNet, step: int) -> None:
+        """Move towards `network` after update `step`, counted from 0; young averages move faster."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        averaged = [parameter.detach() for parameter in self.network.parameters()]
+        trained = [parameter.detach() for parameter in network.parameters()]
+        torch._foreach_lerp_(averaged, trained, 1 - decay)
+        # Running statistics of batch normalization are averages already.
+        for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
+            mine.copy_(theirs)
+
+
+class UpdateStep(Protocol):
+    """One update per batch, and everything needed to go on later."""
+
+    network: ColorNet
+    settings: StepSettings
+
+    def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float]:
+        """Update on a batch: (B, 1, H, W) and (B, 2, H, W) on the step's device; `step` counts from 0.
+
+        Returns:
+            The losses, `loss` among them.
+
+        Raises:
+            TrainingError: the loss or a gradient is no number; the weights are left as they were.
+        """
+        ...
+
+    def predictor(self) -> ColorNet:
+        """Return the network to validate and to ship: the moving average if there is one; set it to evaluation."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return weights and optimizer states: plain values and tensors."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        ...
+
+
+def _autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    return torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+class _Trained:
+    """A network with its optimizer, clipping and schedule."""
+
+    def __init__(
+        self, network: nn.Module, peak: float, settings: StepSettings, device: torch.device, wrap: Wrap
+    ) -> None:
+        self.network = to_channels_last(network.to(device))
+        self.wrapped = wrap(self.network)
+        self.forward = torch.compile(self.wrapped) if settings.compile else self.wrapped
+        kind = torch.optim.AdamW if settings.weight_decay > 0 else torch.optim.Adam
+        self.optimizer = kind(network.parameters(), lr=peak, betas=settings.betas, weight_decay=settings.weight_decay)
+        self.peak, self.settings = peak, settings
+
+    def apply(self, loss: Tensor, ids: Sequence[str], step: int) -> float:
+        """Go down the gradient of `loss`; refuse one that is no number before any weight changes."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        limit = math.inf if self.settings.clip_norm is None else self.settings.clip_norm
+        # Behind the gradient exchange: every worker sees the same norm, so all of them stop at the same update.
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), limit))
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"update {step}: the loss is {value} on photographs {', '.join(ids)}: "
+                "lower optim.lr or remove the damaged photographs; the last checkpoint is kept"
+            )
+        if not math.isfinite(norm):
+            raise TrainingError(
+                f"update {step}: the gradient is {norm} on photographs {', '.join(ids)} or another worker's: "
+                "lower optim.lr or remove the damaged photographs; the last checkpoint is kept"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.peak * learning_rate_factor(step, self.settings)
+        self.optimizer.step()
+        return value
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"], strict=True)
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _identity(module: nn.Module) -> nn.Module:
+    return module
+
+
+class PixelStep:
+    """Minimize a pixel loss: regression and autoencoder."""
+
+    def __init__(self, network: ColorNet, settings: StepSettings, device: torch.device, wrap: Wrap = _identity) -> None:
+        """Prepare training.
+
+        Args:
+            network: moved to `device`, changed in place.
+            settings: how weights are updated.
+            device: where batches will be.
+            wrap: for example into DistributedDataParallel.
+        """
+        self.network, self.settings, self.device = network, settings, device
+        self._trained = _Trained(network, settings.lr, settings, device, wrap)
+        self._average = MovingAverage(network, settings.ema) if settings.ema > 0 else None
+
+    def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float]:
+        """See `UpdateStep.update`."""
+        self.network.train()
+        with _autocast(self.device, self.settings.precision):
+            predicted = self._trained.forward(L_net.contiguous(memory_format=torch.channels_last))
+        value = self._trained.apply(pixel_loss(self.settings.pixel, predicted, ab_net), ids, step)
+        if self._average is not None:
+            self._average.update(self.network, step)
+        return {"loss": value}
+
+    def predictor(self) -> ColorNet:
+        """See `UpdateStep.predictor`."""
+        return (self._average.network if self._average is not None else self.network).eval()
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `UpdateStep.state_dict`."""
+        average = self._average.network.state_dict() if self._average is not None else None
+        return {"trained": self._trained.state_dict(), "average": average}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `UpdateStep.load_state_dict`."""
+        self._trained.load_state_dict(state["trained"])
+        if self._average is not None:
+            self._average.network.load_state_dict(state["average"], strict=True)
+
+
+class GanStep:
+    """Train a generator against its discriminator, one update of each per batch."""
+
+    def __init__(
+        self,
+        network: ColorNet,
+        discriminator: PatchDiscriminator,
+        settings: StepSettings,
+        device: torch.device,
+        wrap: Wrap = _identity,
+    ) -> None:
+        """Prepare training; arguments as in `PixelStep`, both networks are wrapped."""
+        self.network, self.discriminator = network, discriminator
+        self.settings, self.device = settings, device
+        self._generator = _Trained(network, settings.lr, settings, device, wrap)
+        self._judge = _Trained(discriminator, settings.discriminator_lr, settings, device, wrap)
+        self._average = MovingAverage(network, settings.ema) if settings.ema > 0 else None
+
+    def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float]:
+        """See `UpdateStep.update`; `loss` is the generator's, its parts and the discriminator's stand beside it."""
+        settings = self.settings
+        self.network.train()
+        self.discriminator.train()
+        L_net = L_net.contiguous(memory_format=torch.channels_last)
+        with _autocast(self.device, settings.precision):
+            fake = self._generator.forward(L_net).float()
+            # One forward for both: two under DistributedDataParallel break batch normalization (pytorch#175024).
+            logits = self._judge.forward(torch.cat([L_net, L_net]), torch.cat([ab_net, fake.detach()]))
+        real_logits, fake_logits = logits.chunk(2)
+        judged = self._judge.apply(discriminator_loss(settings.adversarial, real_logits, fake_logits), ids, step)
+
+        # The generator's gradient runs through the discriminator without changing it, so the bare module will do:
+        # its wrapper would wait for gradients of the discriminator that never come.
+        self.discriminator.requires_grad_(False)
+        try:
+            with _autocast(self.device, settings.precision):
+                verdict = self.discriminator(L_net, fake)
+            loss = generator_loss(
+                verdict,
+                fake,
+                ab_net,
+                adversarial=settings.adversarial,
+                pixel=settings.pixel,
+                lambda_pixel=settings.lambda_pixel,
+            )
+            value = self._generator.apply(loss.total, ids, step)
+        finally:
+            self.discriminator.requires_grad_(True)
+        if self._average is not None:
+            self._average.update(self.network, step)
+        return {
+            "loss": value,
+            "pixel": float(loss.pixel.detach()),
+            "adversarial": float(loss.adversarial.detach()),
+            "discriminator": judged,
+        }
+
+    def predictor(self) -> ColorNet:
+        """See `UpdateStep.predictor`."""
+        return (self._average.network if self._average is not None else self.network).eval()
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `UpdateStep.state_dict`."""
+        average = self._average.network.state_dict() if self._average is not None else None
+        return {"generator": self._generator.state_dict(), "judge": self._judge.state_dict(), "average": average}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `UpdateStep.load_state_dict`."""
+        self._generator.load_state_dict(state["generator"])
+        self._judge.load_state_dict(state["judge"])
+        if self._average is not None:
+            self._average.network.load_state_dict(state["average"], strict=True)

@@ -1,0 +1,196 @@
+"""Laws of one update."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+
+import pytest
+import torch
+from synthetic import SyntheticData
+from torch import nn
+
+from raycolor.errors import ConfigError, TrainingError
+from raycolor.models import build_discriminator, build_model
+from raycolor.training.device import choose_precision, cpu_has_bf16
+from raycolor.training.step import GanStep, PixelStep, StepSettings, learning_rate_factor
+
+CPU = torch.device("cpu")
+
+
+def make(method: str, seed: int = 0, **settings):
+    torch.manual_seed(seed)
+    chosen = StepSettings(**{"total_steps": 60, "schedule": "constant", **settings})
+    if method == "gan":
+        judge = build_discriminator({"base": 8, "layers": 2})
+        return GanStep(build_model("gan", {"base": 8, "levels": 3}), judge, chosen, CPU)
+    return PixelStep(build_model(method, {"bottleneck": 16} if method == "autoencoder" else {}), chosen, CPU)
+
+
+@pytest.mark.parametrize(("method", "steps"), [("regression", 60), ("gan", 60)])
+def test_eight_images_can_be_overfit(method, steps):
+    """Eight pictures are learned far below their mean-color floor: gradients reach what matters."""
+    data = SyntheticData(count=8, batch_size=8)
+    step = make(method, pixel="mse", lr=3e-3)
+    batch = next(data.train_batches(0, 0))
+    for k in range(steps):
+        step.update(batch.L_net, batch.ab_net, batch.ids, k)
+    with torch.no_grad():
+        error = (step.predictor()(batch.L_net) - batch.ab_net).square().mean()
+    assert error < 0.1 * batch.ab_net.var((0, 2, 3)).mean()
+
+
+@pytest.mark.slow
+def test_autoencoder_overfits_eight_images():
+    """The autoencoder, dense bottleneck and all, learns eight pictures below a fifth of their mean-color floor."""
+    data = SyntheticData(count=8, batch_size=8, size_px=224)
+    step = make("autoencoder", lr=1e-3)
+    batch = next(data.train_batches(0, 0))
+    for k in range(60):
+        step.update(batch.L_net, batch.ab_net, batch.ids, k)
+    step.network.train()
+    with torch.no_grad():
+        error = (step.network(batch.L_net) - batch.ab_net).square().mean()
+    assert error < 0.2 * batch.ab_net.var((0, 2, 3)).mean()
+
+
+@pytest.mark.parametrize("method", ["regression", "gan"])
+def test_state_dict_is_complete(method):
+    """Another step that loads the state after three updates makes the same fourth update, bit by bit."""
+    data = SyntheticData()
+    batches = list(data.train_batches(0, 0))[:4]
+    first = make(method, ema=0.9)
+    for k, batch in enumerate(batches[:3]):
+        first.update(batch.L_net, batch.ab_net, batch.ids, k)
+    second = make(method, seed=1, ema=0.9)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    last = batches[3]
+    assert first.update(last.L_net, last.ab_net, last.ids, 3) == second.update(last.L_net, last.ab_net, last.ids, 3)
+    for a, b in [(first.network, second.network), (first.predictor(), second.predictor())]:
+        for key, value in a.state_dict().items():
+            assert torch.equal(value, b.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("method", ["regression", "gan"])
+def test_a_loss_that_is_no_number_stops_before_the_weights_change(method):
+    """A NaN in a photograph stops training with update and ids, and leaves the generator's weights as they were."""
+    batch = next(SyntheticData().train_batches(0, 0))
+    step = make(method)
+    before = {key: value.clone() for key, value in step.network.named_parameters()}
+    truth = batch.ab_net.clone()
+    truth[0, 0, 0, 0] = math.nan
+    with pytest.raises(TrainingError, match=rf"update 7: the loss is nan on photographs {batch.ids[0]}, "):
+        step.update(batch.L_net, truth, batch.ids, 7)
+    for key, value in step.network.named_parameters():
+        assert torch.equal(value, before[key]), key
+
+
+def test_discriminator_learns_and_is_not_changed_by_the_generator():
+    """Each update of a GAN moves both networks; gradients of the discriminator come from its own loss alone."""
+    batch = next(SyntheticData().train_batches(0, 0))
+    step = make("gan")
+    judge, network = step.discriminator, step.network
+    frozen = make("gan", lr=1e-12)  # the generator stands still: the discriminator alone learns
+    before = [p.clone() for p in judge.parameters()]
+    losses = step.update(batch.L_net, batch.ab_net, batch.ids, 0)
+    assert set(losses) == {"loss", "pixel", "adversarial", "discriminator"}
+    assert losses["loss"] == pytest.approx(losses["adversarial"] + 100 * losses["pixel"], rel=1e-5)
+    assert any(not torch.equal(p, q) for p, q in zip(judge.parameters(), before, strict=True))
+    assert all(p.requires_grad for p in [*judge.parameters(), *network.parameters()])
+    first = frozen.update(batch.L_net, batch.ab_net, batch.ids, 0)["discriminator"]
+    for k in range(1, 25):
+        last = frozen.update(batch.L_net, batch.ab_net, batch.ids, k)["discriminator"]
+    assert last < 0.5 * first
+
+
+def test_wrapped_networks_are_the_ones_trained():
+    """`wrap` sees each network once, and forward passes go through what it returns."""
+    calls = []
+
+    class Wrapper(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.module = inner
+
+        def forward(self, *inputs):
+            calls.append(type(self.module).__name__)
+            return self.module(*inputs)
+
+    settings = StepSettings(total_steps=4)
+    step = GanStep(
+        build_model("gan", {"base": 8, "levels": 3}),
+        build_discriminator({"base": 8, "layers": 1}),
+        settings,
+        CPU,
+        Wrapper,
+    )
+    batch = next(SyntheticData().train_batches(0, 0))
+    step.update(batch.L_net, batch.ab_net, batch.ids, 0)
+    # The discriminator's wrapper runs once an update, on true and predicted color together.
+    assert calls == ["GanGenerator", "PatchDiscriminator"]
+
+
+def test_gradients_are_clipped():
+    """With a tiny norm limit and plain numbers, the gradient that reaches the optimizer has that norm."""
+    batch = next(SyntheticData().train_batches(0, 0))
+    step = make("regression", clip_norm=1e-3)
+    step.update(batch.L_net, batch.ab_net, batch.ids, 0)
+    norm = torch.stack([p.grad.norm() for p in step.network.parameters()]).norm().item()
+    assert norm == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_moving_average_follows_the_weights():
+    """The average moves towards the weights, lags behind them, and is what is shipped."""
+    batch = next(SyntheticData().train_batches(0, 0))
+    step = make("regression", ema=0.9)
+    start = step.predictor().encoder.conv1.weight.clone()
+    for k in range(3):
+        step.update(batch.L_net, batch.ab_net, batch.ids, k)
+    average, now = step.predictor().encoder.conv1.weight, step.network.encoder.conv1.weight
+    assert 0 < (now - average).norm() < (now - start).norm()
+    assert step.predictor() is not step.network
+    assert not step.predictor().training
+
+
+def test_schedules():
+    """One-cycle rises to the peak and falls to 1%, cosine falls from it, constant stays."""
+    base = StepSettings(total_steps=101, schedule="onecycle")
+    curve = [learning_rate_factor(k, base) for k in range(101)]
+    assert (max(curve), curve.index(max(curve))) == (pytest.approx(1.0), 25)
+    assert curve[0] == pytest.approx(0.04)
+    assert curve[-1] == pytest.approx(0.01)
+    cosine = dataclasses.replace(base, schedule="cosine")
+    assert learning_rate_factor(0, cosine) == 1
+    assert learning_rate_factor(50, cosine) == pytest.approx(0.505)
+    assert learning_rate_factor(500, cosine) == pytest.approx(0.01)
+    assert learning_rate_factor(99, dataclasses.replace(base, schedule="constant")) == 1
+    with pytest.raises(ConfigError, match="schedule 'step'"):
+        learning_rate_factor(0, dataclasses.replace(base, schedule="step"))
+
+
+def test_bf16_learns_like_fp32():
+    """bf16 convolutions keep float32 weights and reach a loss near the float32 one."""
+    data = SyntheticData(count=8, batch_size=8)
+    batch = next(data.train_batches(0, 0))
+    found = {}
+    for precision in ("fp32", "bf16"):
+        step = make("regression", lr=3e-3, precision=precision)
+        for k in range(20):
+            found[precision] = step.update(batch.L_net, batch.ab_net, batch.ids, k)["loss"]
+        assert all(p.dtype == torch.float32 for p in step.network.parameters())
+    assert found["bf16"] == pytest.approx(found["fp32"], rel=0.5)  # both fall by far more than half in 20 updates
+
+
+def test_precision_follows_the_cpu(tmp_path):
+    """auto is bf16 only where the CPU's flags say so; other names are refused."""
+    info = tmp_path / "cpuinfo"
+    for flags, expected in [("fpu avx512_bf16 amx_tile", True), ("fpu amx_bf16", True), ("fpu avx512f", False)]:
+        info.write_text(f"processor : 0\nflags\t\t: {flags}\n")
+        assert cpu_has_bf16(info) is expected
+    assert cpu_has_bf16(tmp_path / "missing") is False
+    assert choose_precision("fp32", CPU) == "fp32"
+    assert choose_precision("bf16", CPU) == "bf16"
+    assert choose_precision("auto", CPU) == ("bf16" if cpu_has_bf16() else "fp32")
+    with pytest.raises(ConfigError, match="precision 'fp8'"):
+        choose_precision("fp8", CPU)
