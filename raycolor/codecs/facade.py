@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from raycolor.codecs import jpeg, png
+from raycolor.codecs import jpeg, png, tiff
 from raycolor.codecs.header import read_header
 from raycolor.codecs.photo import (
     DEFAULT_MAX_PAGES,
@@ -17,7 +17,7 @@ from raycolor.codecs.photo import (
 )
 from raycolor.errors import DecodeError, ShapeError
 
-_DECODERS = {"jpeg": jpeg.decode, "png": png.decode}
+_DECODERS = {"jpeg": jpeg.decode, "png": png.decode, "tiff": tiff.decode}
 
 
 def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, max_pages: int = DEFAULT_MAX_PAGES) -> Photo:
@@ -65,6 +65,8 @@ def encode(photo: Photo, rgb_pages: list[Plane], *, provenance: Provenance | Non
     match photo.header.format:
         case "jpeg":
             return jpeg.encode(photo, rgb_pages[0], provenance=provenance, quality=quality)
+        case "tiff":
+            return tiff.encode(photo, rgb_pages, provenance=provenance, quality=quality)
         case "png" | "gif":
             return png.encode(photo, np.asarray(rgb_pages[0]), provenance=provenance)
     raise DecodeError("unsupported_format", f"{photo.header.format} cannot be written")

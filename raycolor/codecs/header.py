@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raycolor.codecs import jpeg_markers, png
+from raycolor.codecs import jpeg_markers, png, tiff
 from raycolor.codecs.guard import guard
 from raycolor.codecs.photo import Format, Header
 from raycolor.errors import DecodeError
@@ -10,6 +10,10 @@ from raycolor.errors import DecodeError
 _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"\xff\xd8\xff", "jpeg"),
     (png.SIGNATURE, "png"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),
+    (b"MM\0+", "tiff"),
 )
 
 
@@ -36,4 +40,4 @@ def read_header(data: bytes) -> Header:
     """
     kind = sniff(data)
     with guard(f"{kind} header"):
-        return {"jpeg": jpeg_markers.read_header, "png": png.read_header}[kind](data)
+        return {"jpeg": jpeg_markers.read_header, "png": png.read_header, "tiff": tiff.read_header}[kind](data)

@@ -99,6 +99,11 @@ class Photo:
     metadata: Metadata
     source: Any = None
     notes: list[str] = field(default_factory=list)
+    orientations: list[int] = field(default_factory=list)
+
+    def orientation(self, page: int) -> int:
+        """Return the orientation 1..8 of this page; pages of one TIFF may differ."""
+        return self.orientations[page] if self.orientations else self.header.orientation
 
 
 @dataclass(frozen=True)

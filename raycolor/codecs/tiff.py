@@ -1,0 +1,273 @@
+"""TIFF files: every page decoded, and written again with its own tags, compression and byte order."""
+
+from __future__ import annotations
+
+import io
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+import imagecodecs
+import numpy as np
+import simplejpeg
+import tifffile
+from PIL import Image
+
+from raycolor.codecs import icc, xmp
+from raycolor.codecs.guard import guard, pillow
+from raycolor.codecs.jpeg import MAX_SIDE, cmyk_to_rgb
+from raycolor.codecs.photo import Color, Header, Metadata, Photo, Plane, Provenance, split_alpha
+from raycolor.codecs.tiff_tags import Directory, Entry, Layout, Writer, read_pages
+from raycolor.errors import DecodeError
+
+# tifffile logs what it finds odd; what matters comes out as an exception, the rest would only fill stderr.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION = 256, 257, 258, 259, 262, 270
+_STRIPS, _ORIENTATION, _SAMPLES, _ROWS, _STRIP_SIZES = 273, 274, 277, 278, 279
+_X_DPI, _Y_DPI, _PLANAR, _DPI_UNIT, _PREDICTOR, _EXTRA, _FORMAT = 282, 283, 284, 296, 317, 338, 339
+_TILES, _TILE_SIZES, _XMP, _IPTC, _ICC, _TRANSFER, _SUBSAMPLING = 324, 325, 700, 33723, 34675, 301, 530
+_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
+_PHOTOMETRICS: Final[dict[int, Color]] = {
+    _MIN_IS_WHITE: "gray", _MIN_IS_BLACK: "gray", _RGB: "rgb", _PALETTE: "palette", _CMYK: "cmyk", _YCBCR: "ycbcr"
+}  # fmt: skip
+_NONE, _LZW, _JPEG, _DEFLATE, _OLD_DEFLATE, _PACKBITS = 1, 5, 7, 8, 32946, 32773
+# Tags about how the old samples were stored, previews and layers of the old picture.
+_STALE: Final = frozenset(
+    {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _SAMPLES, _ROWS, _STRIP_SIZES, _PLANAR, _PREDICTOR}
+    | {_EXTRA, _FORMAT, _TILES, _TILE_SIZES, 322, 323, _XMP, _ICC, _SUBSAMPLING, 529, 531, 532, 266, 280, 281, 288}
+    | {289, 290, 291, 292, 293, 320, 330, 340, 341, 347, 37724, *range(512, 522)}
+)
+_STRIP_BYTES: Final = 1 << 18
+
+
+@dataclass(frozen=True)
+class Source:
+    """The input's layout and directories, for writing the same kind of file."""
+
+    layout: Layout
+    pages: list[Directory]
+
+
+def read_header(data: bytes) -> Header:
+    """Return the header of a TIFF file.
+
+    Raises:
+        DecodeError: `truncated` where a directory or strip lies past the file's end, `unsupported_format` for float,
+            signed and 32-bit samples and color spaces other than gray, RGB, palette, CMYK and JPEG's YCbCr,
+            `decode_error` otherwise.
+    """
+    layout, pages = read_pages(data)
+    with guard("TIFF header"):
+        for number, page in enumerate(pages):
+            _check_page(data, layout, page, number)
+        first = pages[0]
+        color = _PHOTOMETRICS[first.integer(_PHOTOMETRIC, layout)]
+        sizes = [p.integer(_WIDTH, layout) * p.integer(_HEIGHT, layout) for p in pages]
+        orientation = first.integer(_ORIENTATION, layout, 1)
+        return Header(
+            format="tiff",
+            width=first.integer(_WIDTH, layout),
+            height=first.integer(_HEIGHT, layout),
+            bit_depth=first.integer(_BITS, layout, 1),
+            channels=first.integer(_SAMPLES, layout, 1),
+            pages=len(pages),
+            orientation=orientation if 1 <= orientation <= 8 else 1,
+            gray=color == "gray",
+            color=color,
+            alpha=_EXTRA in first.entries,
+            total_pixels=sum(sizes),
+        )
+
+
+def decode(data: bytes, header: Header) -> Photo:
+    """Decode every page: gray gives (H, W), all else (H, W, 3); white is the largest value in either photometric.
+
+    Up to 8 bits become uint8, 9 to 16 become uint16, both at full range. Values stay as they are but for that.
+
+    Raises:
+        DecodeError: as `read_header`, and `decode_error` or `truncated` for damaged strips.
+    """
+    layout, directories = read_pages(data)
+    pages: list[Plane] = []
+    alphas: list[Plane | None] = []
+    with guard("TIFF"), tifffile.TiffFile(io.BytesIO(data)) as file:
+        for number, directory in enumerate(directories):
+            page, alpha = _decode_page(file.pages[number], directory, layout)
+            if page.shape[:2] != (directory.integer(_HEIGHT, layout), directory.integer(_WIDTH, layout)):
+                raise DecodeError("decode_error", f"TIFF: page {number} decoded to {page.shape}")
+            pages.append(page)
+            alphas.append(alpha)
+    first = directories[0]
+    orientations = [d.integer(_ORIENTATION, layout, 1) for d in directories]
+    return Photo(
+        header,
+        pages,
+        alphas,
+        Metadata(
+            xmp=first.raw(_XMP),
+            iptc=first.raw(_IPTC),
+            icc=first.raw(_ICC),
+            dpi=_dpi(first, layout),
+            comment=first.raw(_DESCRIPTION),
+        ),
+        source=Source(layout, directories),
+        orientations=[o if 1 <= o <= 8 else 1 for o in orientations],
+    )
+
+
+def encode(photo: Photo, rgb_pages: list[Plane], *, provenance: Provenance | None, quality: int) -> bytes:
+    """Write every page as RGB (and alpha) with the input's tags; uncompressed, LZW, deflate, PackBits and JPEG stay so.
+
+    Other compressions (fax, Zstandard, ...) become deflate. Strips, one plane, horizontal predictor for LZW and
+    deflate. EXIF and GPS directories are copied; sub-images and Photoshop layers of the old picture are not.
+    """
+    source: Source = photo.source
+    writer = Writer(source.layout)
+    for directory, rgb, alpha in zip(source.pages, rgb_pages, photo.alpha, strict=True):
+        compression = directory.integer(_COMPRESSION, source.layout, _NONE)
+        samples = rgb if alpha is None else np.dstack([rgb, alpha])
+        with guard("TIFF encoding"):
+            entries = _write_strips(writer, np.ascontiguousarray(samples), compression, quality)
+        if alpha is not None:
+            entries[_EXTRA] = writer.numbers(3, directory.integer(_EXTRA, source.layout))
+        kept = {tag: entry for tag, entry in directory.entries.items() if tag not in _STALE}
+        if _TRANSFER in kept and kept[_TRANSFER].count != 1 << 8 * rgb.dtype.itemsize:
+            del kept[_TRANSFER]
+        packet, profile = directory.raw(_XMP), icc.for_rgb(directory.raw(_ICC))
+        if provenance is not None:
+            packet = xmp.add_provenance(packet, provenance)
+        if packet is not None:
+            kept[_XMP] = Entry(1, len(packet), packet)
+        if profile is not None:
+            kept[_ICC] = Entry(7, len(profile), profile)
+        writer.page(Directory(kept | entries, directory.children))
+    return writer.getvalue()
+
+
+def _check_page(data: bytes, layout: Layout, page: Directory, number: int) -> None:
+    """Refuse what cannot be decoded or is not all there."""
+    width, height = page.integer(_WIDTH, layout), page.integer(_HEIGHT, layout)
+    if width < 1 or height < 1:
+        raise DecodeError("decode_error", f"TIFF: page {number} is {width} x {height}")
+    bits = set(page.integers(_BITS, layout, (1,)))
+    formats = set(page.integers(_FORMAT, layout, (1,)))
+    photometric = page.integer(_PHOTOMETRIC, layout, -1)
+    what = f"TIFF: page {number}:"
+    if not formats <= {1, 4} or len(bits) != 1 or not 1 <= max(bits) <= 16:
+        # There is no agreed white of float samples, and 32-bit integers are measurements, not photographs.
+        name = {2: "signed", 3: "float"}.get(max(formats), "unsigned")
+        raise DecodeError("unsupported_format", f"{what} {name} samples of {sorted(bits)} bits")
+    if photometric not in _PHOTOMETRICS:
+        raise DecodeError("unsupported_format", f"{what} photometric interpretation {photometric}")
+    samples = page.integer(_SAMPLES, layout, 1)
+    colors = {"gray": 1, "palette": 1, "cmyk": 4}.get(_PHOTOMETRICS[photometric], 3)
+    if samples not in (colors, colors + 1) or page.integer(32997, layout, 1) != 1:
+        raise DecodeError("unsupported_format", f"{what} {samples} samples per pixel, or more than one plane in depth")
+    if photometric == _YCBCR and page.integer(_COMPRESSION, layout) != _JPEG:
+        raise DecodeError("unsupported_format", f"{what} YCbCr that is not JPEG")
+    for starts, sizes in ((_STRIPS, _STRIP_SIZES), (_TILES, _TILE_SIZES)):
+        for start, size in zip(page.integers(starts, layout), page.integers(sizes, layout), strict=False):
+            if start + size > len(data):
+                raise DecodeError("truncated", f"{what} its data ends at {start + size:,} of {len(data):,} bytes")
+    if not page.integers(_STRIPS, layout) and not page.integers(_TILES, layout):
+        raise DecodeError("decode_error", f"{what} no strips and no tiles")
+
+
+def _decode_page(page: Any, directory: Directory, layout: Layout) -> tuple[Plane, Plane | None]:
+    array = np.asarray(page.asarray(maxworkers=1))
+    bits = directory.integer(_BITS, layout, 1)
+    photometric = directory.integer(_PHOTOMETRIC, layout)
+    if directory.integer(_PLANAR, layout, 1) == 2 and array.ndim == 3:
+        array = np.moveaxis(array, 0, -1)
+    if photometric == _PALETTE:
+        return _apply_palette(array, directory, layout), None
+    array = _full_range(array, bits)
+    if photometric == _CMYK:
+        return _cmyk(array, directory)
+    page_plane, alpha = split_alpha(array, "TIFF")
+    if photometric == _MIN_IS_WHITE:
+        page_plane = np.invert(page_plane)
+    return page_plane, alpha
+
+
+def _full_range(array: Plane, bits: int) -> Plane:
+    """Scale n-bit samples to all of uint8 or uint16; 8 and 16 bits come back as they are, in native byte order."""
+    if bits in (8, 16):
+        return array.astype(f"=u{bits // 8}", copy=False)
+    target = np.uint8 if bits < 8 else np.uint16
+    top = np.iinfo(target).max
+    white = (1 << bits) - 1
+    levels = (np.arange(1 << bits, dtype=np.uint64) * top + white // 2) // white
+    return np.asarray(levels.astype(target)[array.astype(np.uint16)])
+
+
+def _apply_palette(array: Plane, directory: Directory, layout: Layout) -> Plane:
+    colors = np.array(directory.integers(320, layout), dtype=np.uint16).reshape(3, -1).T
+    # Some writers store 8-bit colors in the 16-bit table; libtiff's rule: no value over 255 means that.
+    table = colors.astype(np.uint8) if colors.max() < 256 else (colors >> 8).astype(np.uint8)
+    indices = array if array.ndim == 2 else array[..., 0]
+    return np.asarray(table[indices.astype(np.uint16)])
+
+
+def _cmyk(array: Plane, directory: Directory) -> tuple[Plane, Plane | None]:
+    """Convert CMYK to 8-bit RGB; the profile transforms there are work at 8 bits."""
+    alpha = array[..., 4] if array.shape[-1] == 5 else None
+    inks = array[..., :4] if array.dtype == np.uint8 else (array[..., :4] >> 8).astype(np.uint8)
+    with pillow("TIFF"):
+        rgb = cmyk_to_rgb(Image.fromarray(np.ascontiguousarray(inks), mode="CMYK"), directory.raw(_ICC))
+    if alpha is not None and alpha.dtype != np.uint8:
+        alpha = (alpha >> 8).astype(np.uint8)
+    return rgb, alpha
+
+
+def _write_strips(writer: Writer, samples: Plane, compression: int, quality: int) -> dict[int, Entry]:
+    height, width, channels = samples.shape
+    lossy = compression == _JPEG and samples.dtype == np.uint8 and channels == 3 and max(height, width) <= MAX_SIDE
+    if lossy:
+        strips, rows, photometric = [simplejpeg.encode_jpeg(samples, quality, "RGB", "420")], height, _YCBCR
+    else:
+        if compression not in (_NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS):
+            compression = _DEFLATE
+        rows, photometric = max(1, _STRIP_BYTES // samples[0].nbytes), _RGB
+        strips = [_compress(samples[y : y + rows], compression, writer.layout) for y in range(0, height, rows)]
+    places = [writer.put(strip) for strip in strips]
+    entries = {
+        _WIDTH: writer.numbers(4, width),
+        _HEIGHT: writer.numbers(4, height),
+        _BITS: writer.numbers(3, *[8 * samples.dtype.itemsize] * channels),
+        _COMPRESSION: writer.numbers(3, compression),
+        _PHOTOMETRIC: writer.numbers(3, photometric),
+        _STRIPS: writer.offsets(*places),
+        _SAMPLES: writer.numbers(3, channels),
+        _ROWS: writer.numbers(4, rows),
+        _STRIP_SIZES: writer.offsets(*(len(strip) for strip in strips)),
+        _PLANAR: writer.numbers(3, 1),
+    }
+    if lossy:
+        entries[_SUBSAMPLING] = writer.numbers(3, 2, 2)
+    elif compression in (_LZW, _DEFLATE, _OLD_DEFLATE):
+        entries[_PREDICTOR] = writer.numbers(3, 2)
+    return entries
+
+
+def _compress(rows: Plane, compression: int, layout: Layout) -> bytes:
+    if compression in (_LZW, _DEFLATE, _OLD_DEFLATE):
+        difference = rows.copy()
+        np.subtract(rows[:, 1:], rows[:, :-1], out=difference[:, 1:])
+        rows = difference
+    raw = rows.astype(rows.dtype.newbyteorder(layout.order), copy=False).tobytes()
+    if compression == _LZW:
+        return bytes(imagecodecs.lzw_encode(raw))
+    if compression == _PACKBITS:
+        step = len(raw) // rows.shape[0]  # a run may not cross a row (TIFF 6.0 section 9)
+        return b"".join(bytes(imagecodecs.packbits_encode(raw[i : i + step])) for i in range(0, len(raw), step))
+    if compression == _NONE:
+        return raw
+    return bytes(imagecodecs.deflate_encode(raw, level=4, raw=False))
+
+
+def _dpi(page: Directory, layout: Layout) -> tuple[float, float] | None:
+    x, y = (next(iter(page.entries[t].numbers(layout)), 0.0) if t in page.entries else 0.0 for t in (_X_DPI, _Y_DPI))
+    scale = {2: 1.0, 3: 2.54}.get(page.integer(_DPI_UNIT, layout, 2))
+    return (x * scale, y * scale) if scale and x > 0 and y > 0 else None
