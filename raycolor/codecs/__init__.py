@@ -7,6 +7,7 @@ to a JPEG without touching its luma. Every damage is a DecodeError with a reason
 from raycolor.codecs.facade import decode, encode, output_format
 from raycolor.codecs.header import read_header, sniff
 from raycolor.codecs.jpeg import decode_luma, half_size_luma
+from raycolor.codecs.jpeg_exact import can_be_exact, jpeg_exact
 from raycolor.codecs.orient import as_stored, swaps_axes, upright
 from raycolor.codecs.photo import (
     DEFAULT_MAX_PAGES,
@@ -25,10 +26,12 @@ __all__ = [
     "Photo",
     "Provenance",
     "as_stored",
+    "can_be_exact",
     "decode",
     "decode_luma",
     "encode",
     "half_size_luma",
+    "jpeg_exact",
     "output_format",
     "read_header",
     "sniff",

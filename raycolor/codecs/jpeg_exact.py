@@ -1,0 +1,225 @@
+"""Color added to a JPEG whose luma is not touched: the original's own scan, followed by chroma scans.
+
+A JPEG's components may stand in scans of their own. The scan of a gray JPEG is therefore, bit for bit, a valid luma
+scan of a YCbCr JPEG with chroma at half size: nothing is decoded, nothing is encoded again, and `jpegtran -grayscale`
+gives the original back. Where chroma is interleaved with the luma (a toned photograph), the luma's bits are taken
+out of the scan as they are. Source: ITU-T T.81 sections A.2.2 and B.2.3.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from raycolor.codecs import jpeg_markers, jpeg_scan
+from raycolor.codecs.guard import guard, pillow
+from raycolor.codecs.jpeg_markers import DHT, DQT, DRI, SOS, JpegFile, Segment, segment_bytes
+from raycolor.codecs.photo import Header, Provenance
+from raycolor.errors import DecodeError, ShapeError
+
+# T.81 annex K.1.2, the table that chroma is quantized with at quality 50.
+_CHROMA_TABLE: Final = np.full((8, 8), 99)
+_CHROMA_TABLE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
+_PROCESSES: Final = ("baseline", "extended", "progressive")
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """One scan of one component: spectral and bit range, its Huffman tables, restart interval and coded bytes."""
+
+    spectrum: bytes  # Ss, Se, Ah * 16 + Al
+    dc: bytes | None
+    ac: bytes | None
+    restart: int
+    coded: bytes
+
+
+def can_be_exact(header: Header) -> bool:
+    """Say whether `jpeg_exact` can keep this file's luma: 8-bit Huffman-coded gray or YCbCr with luma at full size.
+
+    Not so: CMYK, YCCK and RGB coding, 12 bits, arithmetic, lossless and hierarchical coding, luma of fewer samples
+    than chroma, files without an end. Such files have to be encoded again.
+    """
+    frame = header.jpeg
+    if frame is None or frame.process not in _PROCESSES or header.bit_depth != 8 or not frame.complete:
+        return False
+    full = all(frame.sampling[0][i] == max(s[i] for s in frame.sampling) for i in (0, 1))
+    return header.color == "gray" or (header.color == "ycbcr" and full)
+
+
+def jpeg_exact(
+    data: bytes,
+    cb: NDArray[np.uint8],
+    cr: NDArray[np.uint8],
+    *,
+    provenance: Provenance | None,
+    quality: int = 92,
+) -> bytes:
+    """Return the JPEG with these chroma planes, its luma coefficients carried over unchanged.
+
+    Args:
+        data: a JPEG for which `can_be_exact` holds, and which `decode_luma` has read without error.
+        cb: (ceil(H / 2), ceil(W / 2)) uint8, as stored (unrotated), 128 is neutral.
+        cr: likewise.
+        provenance: written into XMP; None leaves the metadata as it was.
+        quality: 1..100, of the chroma planes alone.
+
+    Returns:
+        A 4:2:0 JPEG, sequential or progressive like the input, with its application segments.
+
+    Raises:
+        DecodeError: `unsupported_format` where `can_be_exact` does not hold, `decode_error` or `truncated` where an
+            interleaved scan is damaged.
+        ShapeError: planes of another size or type.
+    """
+    header = jpeg_markers.read_header(data)
+    if not can_be_exact(header):
+        raise DecodeError("unsupported_format", f"JPEG: the luma of {header.color} coding cannot be kept as it is")
+    half = (-(-header.height // 2), -(-header.width // 2))
+    for plane in (cb, cr):
+        if plane.shape != half or plane.dtype != np.uint8:
+            raise ShapeError(f"chroma is {plane.dtype} {plane.shape}: must be uint8 {half}")
+    file = jpeg_markers.parse(data)
+    with guard("JPEG luma"):
+        luma = _luma_scans(data, file)
+        luma_table = _luma_table(file)
+    chroma = [_encode_plane(plane, quality, header.progressive) for plane in (cb, cr)]
+    metadata = jpeg_markers.read_metadata(file)
+    parts = [b"\xff\xd8", jpeg_markers.color_segments(metadata, provenance), segment_bytes(DQT, luma_table)]
+    parts += [segment_bytes(DQT, b"\x01" + chroma[0][1]), _frame(file)]
+    restart = 0
+    for component, scans in enumerate((luma, chroma[0][0], chroma[1][0]), start=1):
+        for scan in scans:
+            if scan.restart != restart:
+                parts.append(segment_bytes(DRI, struct.pack(">H", scan.restart)))
+                restart = scan.restart
+            parts += [segment_bytes(DHT, b"\x00" + scan.dc)] if scan.dc else []
+            parts += [segment_bytes(DHT, b"\x10" + scan.ac)] if scan.ac else []
+            parts += [segment_bytes(SOS, bytes([1, component, 0]) + scan.spectrum), scan.coded]
+    return b"".join([*parts, b"\xff\xd9"])
+
+
+def _frame(file: JpegFile) -> bytes:
+    size = struct.pack(">BHHB", 8, file.height, file.width, 3)
+    return segment_bytes(file.sof, size + bytes([1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1]))
+
+
+def _encode_plane(plane: NDArray[np.uint8], quality: int, progressive: bool) -> tuple[list[_Scan], bytes]:
+    """Code a plane as a gray JPEG and return its scans and its quantization table in zigzag order."""
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality  # libjpeg's jpeg_quality_scaling
+    table = np.clip((_CHROMA_TABLE * scale + 50) // 100, 1, 255)
+    coded = io.BytesIO()
+    with pillow("JPEG chroma"):
+        image = Image.fromarray(np.ascontiguousarray(plane))
+        image.save(coded, "JPEG", qtables=[table.ravel().tolist()], progressive=progressive, optimize=True)
+    data = coded.getvalue()
+    file = jpeg_markers.parse(data)
+    return _luma_scans(data, file), _luma_table(file)[1:]
+
+
+def _luma_table(file: JpegFile) -> bytes:
+    """Return a DQT payload that defines the luma's table as number 0."""
+    wanted, found = file.components[0].table, None
+    for segment in file.segments:
+        if segment.marker == SOS:
+            break  # a table defined later cannot be the one the first scan was coded with
+        if segment.marker != DQT:
+            continue
+        at = 0
+        while at < len(segment.payload):
+            kind = segment.payload[at]
+            size = 128 if kind >> 4 else 64
+            if kind & 15 == wanted:
+                found = bytes([kind & 0xF0]) + segment.payload[at + 1 : at + 1 + size]
+            at += 1 + size
+    if found is None or len(found) not in (65, 129):
+        raise DecodeError("decode_error", "JPEG: the luma's quantization table is missing")
+    return found
+
+
+def _luma_scans(data: bytes, file: JpegFile) -> list[_Scan]:
+    """Return the scans of the first component in order, with the tables in force at each."""
+    tables: dict[int, bytes] = {}
+    restart = 0
+    scans: list[_Scan] = []
+    for segment in file.segments:
+        if segment.marker == DHT:
+            tables |= _huffman_tables(segment.payload)
+        elif segment.marker == DRI and len(segment.payload) >= 2:
+            (restart,) = struct.unpack_from(">H", segment.payload)
+        elif segment.marker == SOS:
+            scan = _luma_scan(data, file, segment, tables, restart)
+            scans += [scan] if scan else []
+    if not scans:
+        raise DecodeError("decode_error", "JPEG: no scan holds the luma")
+    return scans
+
+
+def _luma_scan(data: bytes, file: JpegFile, sos: Segment, tables: dict[int, bytes], restart: int) -> _Scan | None:
+    """Return the luma's part of one scan, or None where it has none."""
+    count = sos.payload[0]
+    chosen = [(sos.payload[1 + 2 * i], sos.payload[2 + 2 * i]) for i in range(count)]
+    spectrum = sos.payload[1 + 2 * count : 4 + 2 * count]
+    luma = file.components[0].ident
+    selectors = dict(chosen)
+    if luma not in selectors:
+        return None
+    first, last, bits = spectrum
+    needs_dc, needs_ac = first == 0 and bits >> 4 == 0, last > 0
+    dc = _table(tables, selectors[luma] >> 4) if needs_dc else None
+    ac = _table(tables, 16 | (selectors[luma] & 15)) if needs_ac else None
+    start, end = sos.scan
+    if count == 1:
+        return _Scan(spectrum, dc, ac, restart, data[start:end])
+    return _deinterleave(data, file, sos, tables, restart, spectrum, ac)
+
+
+def _deinterleave(
+    data: bytes, file: JpegFile, sos: Segment, tables: dict[int, bytes], restart: int, spectrum: bytes, ac: bytes | None
+) -> _Scan:
+    by_id = {c.ident: c for c in file.components}
+    count = sos.payload[0]
+    chosen = [(by_id[sos.payload[1 + 2 * i]], sos.payload[2 + 2 * i]) for i in range(count)]
+    refine = spectrum[2] >> 4 > 0
+    h_max, v_max = max(c.h for c in file.components), max(c.v for c in file.components)
+    empty = np.zeros(1 << 16, np.int32)
+    dc = np.stack([empty if refine else jpeg_scan.lookup(_table(tables, t >> 4)) for _, t in chosen])
+    whole = ac is not None
+    acs = np.stack([jpeg_scan.lookup(_table(tables, 16 | (t & 15))) if whole else empty for _, t in chosen])
+    layout = np.array([(c.h, c.v, c is file.components[0]) for c, _ in chosen], dtype=np.int64)
+    mcus = (-(-file.height // (8 * v_max)), -(-file.width // (8 * h_max)))
+    blocks = (-(-file.height // 8), -(-file.width // 8))
+    raw, starts, intervals, size = jpeg_scan.unstuff(jpeg_scan.scan_array(data, *sos.scan))
+    status, values, where, lengths = jpeg_scan.split_luma(
+        raw, starts, intervals, size, layout, mcus, blocks, restart, dc, acs, whole, refine
+    )
+    if status == jpeg_scan.ENDED:
+        raise DecodeError("truncated", "JPEG: a scan ends before its last block")
+    if status != jpeg_scan.OK:
+        raise DecodeError("decode_error", "JPEG: a scan holds an impossible Huffman code")
+    coded = jpeg_scan.join_luma(raw, values, where, lengths, *jpeg_scan.codes(jpeg_scan.DC_TABLE), refine)
+    if not coded.size:
+        raise DecodeError("decode_error", "JPEG: a scan holds an impossible DC difference")
+    return _Scan(spectrum, None if refine else jpeg_scan.DC_TABLE, ac, 0, coded.tobytes())
+
+
+def _huffman_tables(payload: bytes) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    at = 0
+    while at + 17 <= len(payload):
+        size = 16 + sum(payload[at + 1 : at + 17])
+        found[payload[at]] = payload[at + 1 : at + 1 + size]
+        at += 1 + size
+    return found
+
+
+def _table(tables: dict[int, bytes], number: int) -> bytes:
+    if number not in tables:
+        raise DecodeError("decode_error", "JPEG: a scan uses a Huffman table that is not defined")
+    return tables[number]

@@ -1,0 +1,236 @@
+"""Takes the luma blocks out of a JPEG scan that interleaves them with chroma, as bits, without decoding a coefficient.
+
+Source: ITU-T T.81 sections A.2 (order of blocks), F.1.2 (Huffman coding), G.1.2 (progressive DC scans).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+
+OK, BAD_CODE, ENDED = 0, 1, 2
+# The DC luminance table of T.81 annex K: it has a code for every category that 8-bit pictures can need.
+DC_TABLE: Final = bytes([0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, *range(12)])
+
+
+def lookup(table: bytes) -> NDArray[np.int32]:
+    """Return code length * 256 + symbol for each possible next 16 bits; 0 where no code begins so.
+
+    Args:
+        table: 16 counts and the symbols, as a DHT segment holds them.
+
+    Raises:
+        ValueError: more codes than bits can tell apart.
+    """
+    found = np.zeros(1 << 16, np.int32)
+    code, k = 0, 16
+    for length in range(1, 17):
+        for _ in range(table[length - 1]):
+            first, last = code << (16 - length), (code + 1) << (16 - length)
+            if last > 1 << 16 or k >= len(table):
+                raise ValueError("impossible Huffman table")
+            found[first:last] = length * 256 + table[k]
+            code, k = code + 1, k + 1
+        code <<= 1
+    return found
+
+
+def codes(table: bytes) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the code and its length of each symbol 0..15; the same argument as `lookup`."""
+    values, lengths = np.zeros(16, np.int32), np.zeros(16, np.int32)
+    code, k = 0, 16
+    for length in range(1, 17):
+        for _ in range(table[length - 1]):
+            values[table[k]], lengths[table[k]] = code, length
+            code, k = code + 1, k + 1
+        code <<= 1
+    return values, lengths
+
+
+@njit(cache=True, nogil=True)
+def unstuff(scan: Bytes) -> tuple[Bytes, NDArray[np.int64], int, int]:  # pragma: no cover
+    """Undo byte stuffing; return (bytes, start of each restart interval, their number, number of bytes)."""
+    out = np.zeros(scan.size + 8, np.uint8)
+    starts = np.zeros(scan.size // 2 + 2, np.int64)
+    intervals, n, i = 1, 0, 0
+    while i < scan.size:
+        byte = scan[i]
+        i += 1
+        if byte == 0xFF:
+            while i < scan.size and scan[i] == 0xFF:
+                i += 1
+            if i >= scan.size:
+                break
+            following = scan[i]
+            i += 1
+            if following != 0:
+                if not 0xD0 <= following <= 0xD7:
+                    break
+                starts[intervals] = n
+                intervals += 1
+                continue
+        out[n] = byte
+        n += 1
+    return out, starts, intervals, n
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _peek(data: Bytes, position: Any) -> Any:  # pragma: no cover
+    """Return the next 16 bits."""
+    i = position >> 3
+    word = (np.int64(data[i]) << 16) | (np.int64(data[i + 1]) << 8) | np.int64(data[i + 2])
+    return (word >> (8 - (position & 7))) & 0xFFFF
+
+
+@njit(cache=True, nogil=True)
+def split_luma(
+    data: Bytes, starts: NDArray[np.int64], intervals: int, size: int,
+    layout: NDArray[np.int64], mcus: tuple[int, int], blocks: tuple[int, int], restart: int,
+    dc: NDArray[np.int32], ac: NDArray[np.int32], whole: bool, refine: bool,
+) -> tuple[int, NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:  # fmt: skip # pragma: no cover
+    """Walk an interleaved scan and note where each luma block's bits are.
+
+    Args:
+        data, starts, intervals, size: what `unstuff` returned.
+        layout: (components, 3): horizontal factor, vertical factor, 1 for the luma.
+        mcus, blocks: (rows, columns) of MCUs in the scan, and of luma blocks that the picture needs.
+        restart: MCUs per restart interval, 0 for none.
+        dc, ac: (components, 65536) lookup tables.
+        whole: blocks are complete (sequential coding); else only their DC is there (progressive).
+        refine: one bit per block (a later DC scan of progressive coding).
+
+    Returns:
+        status, and per luma block in raster order: DC difference's sum (or its bit), where its AC bits start, how many.
+    """
+    rows, columns = blocks
+    values = np.zeros(rows * columns, np.int32)
+    where = np.zeros(rows * columns, np.int64)
+    lengths = np.zeros(rows * columns, np.int32)
+    components = layout.shape[0]
+    previous = np.zeros(components, np.int64)
+    position: Any = np.int64(0)
+    entry: Any
+    interval, limit = 0, np.int64(size) * 8
+    for mcu in range(mcus[0] * mcus[1]):
+        if restart > 0 and mcu > 0 and mcu % restart == 0:
+            interval += 1
+            if interval >= intervals:
+                return ENDED, values, where, lengths
+            position = starts[interval] * 8
+            previous[:] = 0
+        mcu_row, mcu_column = mcu // mcus[1], mcu % mcus[1]
+        for c in range(components):
+            h, v = layout[c, 0], layout[c, 1]
+            for block in range(h * v):
+                if position > limit:
+                    return ENDED, values, where, lengths
+                if refine:
+                    previous[c] = _peek(data, position) >> 15
+                    position += 1
+                else:
+                    entry = dc[c, _peek(data, position)]
+                    if entry == 0 or (entry & 255) > 11:
+                        return BAD_CODE, values, where, lengths
+                    category = entry & 255
+                    position += entry >> 8
+                    if category > 0:
+                        bits = _peek(data, position) >> (16 - category)
+                        if bits < 1 << (category - 1):
+                            bits -= (1 << category) - 1
+                        previous[c] += bits
+                        position += category
+                begin = position
+                if whole:
+                    k = 1
+                    while k < 64:
+                        entry = ac[c, _peek(data, position)]
+                        if entry == 0:
+                            return BAD_CODE, values, where, lengths
+                        position += (entry >> 8) + (entry & 15)
+                        if position > limit:
+                            return ENDED, values, where, lengths
+                        if entry & 15 == 0:
+                            if entry & 255 != 0xF0:
+                                break
+                            k += 16
+                        else:
+                            k += ((entry >> 4) & 15) + 1
+                if layout[c, 2] == 1:
+                    row, column = mcu_row * v + block // h, mcu_column * h + block % h
+                    if row < rows and column < columns:
+                        at = row * columns + column
+                        values[at] = previous[c]
+                        where[at] = begin
+                        lengths[at] = position - begin
+    return (OK if position <= limit else ENDED), values, where, lengths
+
+
+@njit(cache=True, nogil=True)
+def join_luma(
+    data: Bytes, values: NDArray[np.int32], where: NDArray[np.int64], lengths: NDArray[np.int32],
+    dc_codes: NDArray[np.int32], dc_lengths: NDArray[np.int32], refine: bool,
+) -> Bytes:  # fmt: skip # pragma: no cover
+    """Write the blocks of `split_luma` as a scan of one component without restarts: DC coded anew, AC bits copied.
+
+    An empty result says that a DC difference is out of range (a damaged file).
+    """
+    bits = np.int64(0)
+    for i in range(lengths.size):
+        bits += lengths[i] + 21  # a DC code of up to 9 bits and up to 11 bits more
+    out = np.empty(2 * (bits // 8 + 8), np.uint8)
+    n, held = 0, 0
+    word: Any = np.int64(0)
+    previous: Any = np.int64(0)
+    for i in range(values.size):
+        if refine:
+            word, held = (word << 1) | np.int64(values[i]), held + 1
+        else:
+            difference = np.int64(values[i]) - previous
+            previous = np.int64(values[i])
+            size = 0
+            rest: Any = abs(difference)
+            while rest:
+                size += 1
+                rest >>= 1
+            if size > 11:
+                return out[:0]
+            extra = difference if difference >= 0 else difference + (1 << size) - 1
+            word = (((word << dc_lengths[size]) | dc_codes[size]) << size) | extra
+            held += dc_lengths[size] + size
+        position: Any = where[i]
+        left: Any = lengths[i]
+        while True:
+            while held >= 8:
+                held -= 8
+                byte = (word >> held) & 0xFF
+                out[n] = byte
+                n += 1
+                if byte == 0xFF:
+                    out[n] = 0
+                    n += 1
+            word &= (np.int64(1) << held) - 1
+            if left == 0:
+                break
+            step = min(left, 16)
+            word = (word << step) | (_peek(data, position) >> (16 - step))
+            held += step
+            position += step
+            left -= step
+    if held:
+        byte = ((word << (8 - held)) | ((1 << (8 - held)) - 1)) & 0xFF
+        out[n] = byte
+        n += 1
+        if byte == 0xFF:
+            out[n] = 0
+            n += 1
+    return out[:n]
+
+
+def scan_array(data: bytes, start: int, end: int) -> NDArray[Any]:
+    """Return a scan's bytes as an array without copying."""
+    return np.frombuffer(data, np.uint8, end - start, start)
