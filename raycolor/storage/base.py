@@ -34,7 +34,11 @@ class ObjectStore(Protocol):
     """What `open_store` takes to open this store again."""
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects whose key starts with `prefix`, sorted by key (UTF-8 byte order), without holding all."""
+        """Yield the objects whose key starts with `prefix`, sorted by key (UTF-8 byte order), without holding all.
+
+        S3 keeps this order, and so does a folder; of other servers some (SeaweedFS) sort folder by folder, so that
+        `a/b` comes before `a-b`. The order of one place is always the same.
+        """
         ...
 
     def get(self, key: str) -> bytes:

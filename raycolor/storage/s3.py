@@ -1,0 +1,313 @@
+"""Objects in S3 or a store that speaks its protocol."""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ResponseStreamingError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
+
+from raycolor.errors import ConfigError, StorageError
+from raycolor.storage.base import ObjectInfo, check_key
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_TRIES: Final = 7  # 0.2 to 12.8 s of waiting between them: longer than an S3 partition takes to split
+_FIRST_WAIT_S: Final = 0.2
+_LONGEST_WAIT_S: Final = 10.0
+
+_NOT_FOUND: Final = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound", "404"})
+_DENIED: Final = frozenset(
+    {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "403", "401"}
+    | {"AllAccessDisabled", "AccountProblem", "TokenRefreshRequired", "KMS.DisabledException"}
+)
+_TRANSIENT: Final = frozenset(
+    {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling", "ThrottlingException"}
+    | {"RequestLimitExceeded", "BandwidthLimitExceeded", "ConditionalRequestConflict", "OperationAborted"}
+)
+_FIXES: Final = {
+    "NoSuchBucket": "the bucket does not exist: check its name and the region",
+    "InvalidAccessKeyId": "the access key is unknown: check AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the secret key does not match: check AWS_SECRET_ACCESS_KEY",
+    "ExpiredToken": "the session token has expired: sign in again",
+    "RequestTimeTooSkewed": "the clock of this machine is wrong: set it",
+    "KeyTooLongError": "the key is longer than 1,024 bytes: shorten the file name",
+    "EntityTooLarge": "the object is larger than this store takes in one piece",
+}
+
+
+class S3Store:
+    """Objects below one prefix of a bucket; picklable, and each process makes its own client.
+
+    Credentials, region and `AWS_ENDPOINT_URL` are found as boto3 finds them. Throttling (503), server errors (5xx),
+    timeouts, resets and bodies cut short are tried again with growing, jittered waits; nothing else is.
+
+    Args:
+        bucket: bucket name.
+        prefix: keys are relative to it.
+        endpoint_url: another server than AWS; default: AWS_ENDPOINT_URL.
+        region: default: as boto3 finds it, else us-east-1.
+        requester_pays: pay for reading from a requester-pays bucket.
+        kms_key_id: encrypt what is written with this KMS key (SSE-KMS).
+        server_side_encryption: `AES256` or `aws:kms`, without naming a key.
+        timeout_s: longest wait for a connection or for the next bytes.
+        tries: how often a transient failure is tried before it is raised.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        requester_pays: bool = False,
+        kms_key_id: str | None = None,
+        server_side_encryption: str | None = None,
+        timeout_s: float = 60.0,
+        tries: int = _TRIES,
+    ) -> None:
+        self.bucket = bucket
+        self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        self.uri = f"s3://{bucket}/{self.prefix}".rstrip("/")
+        self.endpoint_url, self.region = endpoint_url, region
+        self.timeout_s, self.tries = timeout_s, tries
+        self._read_options: dict[str, Any] = {"RequestPayer": "requester"} if requester_pays else {}
+        self._write_options: dict[str, Any] = dict(self._read_options)
+        if kms_key_id is not None:
+            self._write_options |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id}
+        elif server_side_encryption is not None:
+            self._write_options["ServerSideEncryption"] = server_side_encryption
+        self._start()
+
+    @classmethod
+    def from_uri(cls, uri: str, **options: Any) -> S3Store:
+        """Open `s3://bucket/prefix`.
+
+        Raises:
+            ConfigError: no bucket is named.
+        """
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        if not bucket:
+            raise ConfigError(f"{uri}: no bucket: write s3://bucket/prefix")
+        return cls(bucket, prefix, **options)
+
+    def _start(self) -> None:
+        self._client: S3Client | None = None
+        self._pid = 0
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"S3Store({self.uri!r})"
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_client", "_pid", "_lock")}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
+        self._start()
+
+    @property
+    def client(self) -> S3Client:
+        """This process's client. A forked child must not share the parent's connections."""
+        with self._lock:
+            if self._client is None or self._pid != os.getpid():
+                self._client, self._pid = self._connect(), os.getpid()
+            return self._client
+
+    def _connect(self) -> S3Client:
+        endpoint = self.endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        config = Config(
+            # Retrying is done here alone: boto3 never tries a body again that was cut short.
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            connect_timeout=min(10.0, self.timeout_s),
+            read_timeout=self.timeout_s,
+            max_pool_connections=64,
+            # Bucket names as host names need a DNS entry each, which servers other than AWS rarely have.
+            s3={"addressing_style": "path" if endpoint else "auto"},
+            # Checksums by default break older servers that speak S3; bodies are checked for their length.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        session = boto3.session.Session()  # the default session is not safe to use from several threads
+        region = self.region or session.region_name or "us-east-1"
+        try:
+            return session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+        except (BotoCoreError, ValueError) as exc:
+            raise ConfigError(f"{self.uri}: {exc}: check AWS_ENDPOINT_URL and the AWS configuration") from exc
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with `prefix`, sorted by key, a page of 1,000 at a time."""
+        token: dict[str, Any] = {}
+        while True:
+            page = self._call(
+                lambda token=token: self.client.list_objects_v2(  # type: ignore[misc]
+                    Bucket=self.bucket, Prefix=self.prefix + prefix, **token, **self._read_options
+                ),
+                f"{self.uri}/{prefix}",
+            )
+            for found in page.get("Contents", []):
+                key = found["Key"][len(self.prefix) :]
+                # Consoles mark folders with empty objects that end in a slash: they are no one's photographs.
+                if key and not key.endswith("/"):
+                    yield ObjectInfo(key, found["Size"], found.get("ETag", "").strip('"'))
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def get(self, key: str, *, version_id: str | None = None) -> bytes:
+        """Return all bytes of one object, of one version of it if `version_id` is given."""
+        return self._get(key, {"VersionId": version_id} if version_id else {})
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Return `length` bytes from offset `start`; fewer only where the object ends."""
+        if length <= 0:
+            return b""
+        try:
+            return self._get(key, {"Range": f"bytes={start}-{start + length - 1}"})
+        except StorageError as exc:
+            if isinstance(exc.__cause__, ClientError) and _code(exc.__cause__) in ("InvalidRange", "416"):
+                return b""
+            raise
+
+    def _get(self, key: str, options: Mapping[str, Any]) -> bytes:
+        full = self._full(key)
+
+        def read() -> bytes:
+            answer = self.client.get_object(Bucket=self.bucket, Key=full, **options, **self._read_options)
+            body = answer["Body"].read()
+            if len(body) != answer["ContentLength"]:
+                raise IncompleteReadError(actual_bytes=len(body), expected_bytes=answer["ContentLength"])
+            return body
+
+        return self._call(read, f"{self.uri}/{key}")
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return size and etag of one object, or None where there is none."""
+        full = self._full(key)
+        try:
+            head = self._call(
+                lambda: self.client.head_object(Bucket=self.bucket, Key=full, **self._read_options),
+                f"{self.uri}/{key}",
+            )
+        except StorageError as exc:
+            if exc.reason == "not_found":
+                return None
+            raise
+        return ObjectInfo(key, head["ContentLength"], head["ETag"].strip('"'))
+
+    def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> bool:
+        """Write one object whole or not at all; `only_if_absent` is decided by the server (If-None-Match)."""
+        full, where = self._full(key), f"{self.uri}/{key}"
+        options = dict(self._write_options)
+        kind = mimetypes.guess_type(key)[0]
+        if kind:
+            options["ContentType"] = kind
+        writer = uuid.uuid4().hex
+        if only_if_absent:
+            options |= {"IfNoneMatch": "*", "Metadata": {"raycolor-writer": writer}}
+        tried = 0
+
+        def write() -> bool:
+            nonlocal tried
+            tried += 1
+            self.client.put_object(Bucket=self.bucket, Key=full, Body=data, **options)
+            return True
+
+        try:
+            return self._call(write, where)
+        except StorageError as exc:
+            if not only_if_absent or not isinstance(exc.__cause__, ClientError):
+                raise
+            if _code(exc.__cause__) not in ("PreconditionFailed", "412"):
+                raise
+        # An answer that got lost may have hidden our own success: then the object carries our mark.
+        if tried > 1:
+            head = self._call(
+                lambda: self.client.head_object(Bucket=self.bucket, Key=full, **self._read_options), where
+            )
+            return head.get("Metadata", {}).get("raycolor-writer") == writer
+        return False
+
+    def delete(self, key: str) -> None:
+        """Remove one object; one that is not there is no error."""
+        full = self._full(key)
+        self._call(
+            lambda: self.client.delete_object(Bucket=self.bucket, Key=full, **self._read_options), f"{self.uri}/{key}"
+        )
+
+    def sweep(self, prefix: str = "", *, older_than_s: float = 3600.0) -> int:
+        """Return 0: a PUT that was cut off leaves nothing behind in S3."""
+        del prefix, older_than_s
+        return 0
+
+    def _full(self, key: str) -> str:
+        check_key(key)
+        return self.prefix + key
+
+    def _call(self, act: Callable[[], T], what: str) -> T:
+        """Run one request, again if it failed for a moment; every exception of boto3 becomes ours here."""
+        wait_s = _FIRST_WAIT_S
+        for attempt in range(1, self.tries + 1):
+            try:
+                return act()
+            except (BotoCoreError, ClientError, OSError) as exc:
+                error = _storage_error(exc, what)
+                if not error.transient or attempt == self.tries:
+                    raise error from exc
+                logger.info("try %d of %d: %s", attempt, self.tries, error)
+            # Full jitter: workers that failed together must not come back together.
+            time.sleep(random.uniform(0, wait_s))
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _code(exc: ClientError) -> str:
+    return str(exc.response.get("Error", {}).get("Code", ""))
+
+
+def _storage_error(exc: BotoCoreError | ClientError | OSError, what: str) -> StorageError:
+    """Turn an exception of boto3, or of a socket below it, into ours."""
+    if isinstance(exc, ClientError):
+        code = _code(exc)
+        status = int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        message = " ".join(str(exc.response.get("Error", {}).get("Message", "")).split())
+        detail = f"{what}: {_FIXES.get(code) or message or 'refused'} ({code or status})"
+        if code == "InvalidObjectState":
+            return StorageError("archived_storage_class", f"{what}: in an archive storage class: restore it first")
+        if code in _NOT_FOUND or status == 404:
+            return StorageError("not_found", detail if code == "NoSuchBucket" else f"{what}: no such object")
+        if code in _DENIED or status in (401, 403):
+            return StorageError("access_denied", detail)
+        return StorageError("storage_error", detail, transient=code in _TRANSIENT or status >= 500 or status == 429)
+    if isinstance(exc, NoCredentialsError | PartialCredentialsError):
+        return StorageError(
+            "access_denied", f"{what}: no AWS credentials found: set AWS_ACCESS_KEY_ID or attach a role"
+        )
+    transient = isinstance(
+        exc, BotoConnectionError | HTTPClientError | ResponseStreamingError | IncompleteReadError | OSError
+    )
+    return StorageError("storage_error", f"{what}: {' '.join(str(exc).split())}", transient=transient)
