@@ -1,0 +1,121 @@
+"""One shard of a dataset: read its photographs, convert them, write it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from raycolor.color.sense import sense
+from raycolor.dataset.planes import colorfulness, planes_of, square_rgb
+from raycolor.dataset.shards import encode_shard
+from raycolor.dataset.source import Picture, PictureSource
+from raycolor.errors import ImageError
+from raycolor.storage import ObjectStore
+
+_READS_AT_ONCE: Final = 16  # an S3 GET waits some 30 to 100 ms for its first byte, a conversion takes 3
+
+
+@dataclass
+class ShardResult:
+    """What became of the candidates of one shard."""
+
+    seen: int = 0
+    """Candidates looked at: all of them, or as many as it took to fill the limit."""
+    rows: int = 0
+    bytes: int = 0
+    """Size of the Parquet file; 0 if there was no row to write."""
+    sha256: str = ""
+    dropped: list[dict[str, Any]] = field(default_factory=list)
+    bad: list[dict[str, Any]] = field(default_factory=list)
+    kinds: dict[str, int] = field(default_factory=lambda: {"gray": 0, "toned": 0, "color": 0})
+    """How many rows look gray, toned, or in color."""
+
+
+def convert_shard(
+    source: PictureSource,
+    pictures: Sequence[Picture],
+    dataset: ObjectStore,
+    path: str,
+    *,
+    size_px: int,
+    min_colorfulness: float,
+    limit: int | None = None,
+) -> ShardResult:
+    """Convert candidates in their order and write those that are good as one shard.
+
+    Args:
+        source: where the photographs are.
+        pictures: the candidates of this shard.
+        dataset: where the shard goes.
+        path: its key there.
+        size_px: side of the stored squares.
+        min_colorfulness: above 0, gray and toned photographs and those duller than this are left out.
+        limit: stop after so many rows.
+
+    Raises:
+        StorageError: the shard cannot be written. A photograph that cannot be read is listed in `bad` instead.
+    """
+    cv2.setNumThreads(1)  # one worker process per CPU already
+    limit = len(pictures) if limit is None else min(limit, len(pictures))
+    ids: list[str] = []
+    L = np.empty((limit, size_px, size_px), np.uint8)
+    ab = np.empty((limit, 2, size_px, size_px), np.int8)
+    result = ShardResult()
+    for picture, data in _read_in_order(source, pictures):
+        if len(ids) == limit:
+            break
+        result.seen += 1
+        try:
+            rgb = square_rgb(data.result(), size_px)
+        except ImageError as exc:
+            result.bad.append({"key": picture.key, "reason": exc.reason, "detail": exc.detail})
+            continue
+        kind = sense(rgb)
+        reason, value = _why_drop(rgb, kind, min_colorfulness)
+        if reason:
+            result.dropped.append({"key": picture.key, "reason": reason, "colorfulness": round(value, 2)})
+            continue
+        result.kinds[kind] += 1
+        L[len(ids)], ab[len(ids)] = planes_of(rgb)
+        ids.append(picture.key)
+    result.rows = len(ids)
+    if ids:
+        shard = encode_shard(ids, L[: len(ids)], ab[: len(ids)])
+        dataset.put(path, shard)
+        result.bytes, result.sha256 = len(shard), hashlib.sha256(shard).hexdigest()
+    return result
+
+
+def _why_drop(
+    rgb: NDArray[np.uint8] | NDArray[np.uint16], kind: str, min_colorfulness: float
+) -> tuple[str | None, float]:
+    """Return the reason to leave a photograph out, or None, and its colorfulness."""
+    if min_colorfulness <= 0:
+        return None, 0.0
+    value = colorfulness(rgb)
+    if kind != "color":
+        return kind, value
+    return ("dull" if value < min_colorfulness else None), value
+
+
+def _read_in_order(source: PictureSource, pictures: Sequence[Picture]) -> Iterator[tuple[Picture, Future[bytes]]]:
+    """Yield the bytes of each picture in order; over a network the next ones are under way meanwhile."""
+    ahead = _READS_AT_ONCE if source.is_remote else 1
+    pool = ThreadPoolExecutor(ahead, thread_name_prefix="raycolor-read")
+    try:
+        under_way: deque[tuple[Picture, Future[bytes]]] = deque()
+        for picture in pictures:
+            under_way.append((picture, pool.submit(source.read, picture)))
+            if len(under_way) > ahead:
+                yield under_way.popleft()
+        yield from under_way
+    finally:
+        pool.shutdown(cancel_futures=True)
