@@ -51,11 +51,12 @@ def decode_luma(data: bytes) -> NDArray[np.uint8]:
     Raises:
         DecodeError: as `decode`; `unsupported_format` where the file has no luma (RGB and CMYK coding).
     """
-    header = jpeg_markers.read_header(data)
+    file = jpeg_markers.parse(data)
+    header = jpeg_markers.header_of(file)
     _check_supported(header)
     if header.color not in ("gray", "ycbcr"):
         raise DecodeError("unsupported_format", f"JPEG: {header.color} coding holds no luma")
-    return _decode_strictly(_completed(data, jpeg_markers.parse(data)), "GRAY")[..., 0]
+    return _decode_strictly(_completed(data, file), "GRAY")[..., 0]
 
 
 def half_size_luma(luma: NDArray[np.uint8] | bytes) -> NDArray[np.uint8]:

@@ -78,14 +78,14 @@ def jpeg_exact(
             interleaved scan is damaged.
         ShapeError: planes of another size or type.
     """
-    header = jpeg_markers.read_header(data)
+    file = jpeg_markers.parse(data)
+    header = jpeg_markers.header_of(file)
     if not can_be_exact(header):
         raise DecodeError("unsupported_format", f"JPEG: the luma of {header.color} coding cannot be kept as it is")
     half = (-(-header.height // 2), -(-header.width // 2))
     for plane in (cb, cr):
         if plane.shape != half or plane.dtype != np.uint8:
             raise ShapeError(f"chroma is {plane.dtype} {plane.shape}: must be uint8 {half}")
-    file = jpeg_markers.parse(data)
     with guard("JPEG luma"):
         luma = _luma_scans(data, file)
         luma_table = _luma_table(file)

