@@ -17,12 +17,12 @@ AB_SPAN: Final = 110.0  # covers every in-gamut a and b (-107.9..98.3); Zhang et
 BYTES_PER_L: Final = 255 / 100
 
 
-def L_to_net(L: T) -> T:  # noqa: N802
+def L_to_net(L: T) -> T:
     """Map L in 0..100 to network units in [-1, 1]."""
     return L / L_HALF - 1
 
 
-def net_to_L(L_net: T) -> T:  # noqa: N802
+def net_to_L(L_net: T) -> T:
     """Map network units in [-1, 1] to L in 0..100."""
     return (L_net + 1) * L_HALF
 
@@ -46,12 +46,12 @@ def _to_integers(values: Any, low: int, high: int, name: str) -> Any:
     return values.round().clamp(low, high).to(getattr(torch, name))
 
 
-def L_to_bytes(L: T) -> T:  # noqa: N802
+def L_to_bytes(L: T) -> T:
     """Store L in 0..100 as uint8, L * 255 / 100 rounded; values outside are clipped. At most 0.2 L is lost."""
     return cast(T, _to_integers(L * BYTES_PER_L, 0, 255, "uint8"))
 
 
-def bytes_to_L(stored: T) -> T:  # noqa: N802
+def bytes_to_L(stored: T) -> T:
     """Read L in 0..100 (float32) from the uint8 of `L_to_bytes`."""
     return cast(T, _to_float32(stored) / BYTES_PER_L)
 
