@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 import numpy as np
 
-from raycolor.codecs import jpeg, png, tiff
+from raycolor.codecs import jp2, jpeg, png, simple, tiff, webp
 from raycolor.codecs.header import read_header
 from raycolor.codecs.photo import (
     DEFAULT_MAX_PAGES,
@@ -15,9 +18,17 @@ from raycolor.codecs.photo import (
     Plane,
     Provenance,
 )
-from raycolor.errors import DecodeError, ShapeError
+from raycolor.errors import ShapeError
 
-_DECODERS = {"jpeg": jpeg.decode, "png": png.decode, "tiff": tiff.decode}
+_DECODERS: Final[dict[Format, Callable[[bytes, Header], Photo]]] = {
+    "jpeg": jpeg.decode,
+    "png": png.decode,
+    "tiff": tiff.decode,
+    "webp": webp.decode,
+    "jp2": jp2.decode,
+    "bmp": simple.decode,
+    "gif": simple.decode,
+}
 
 
 def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, max_pages: int = DEFAULT_MAX_PAGES) -> Photo:
@@ -53,7 +64,7 @@ def encode(photo: Photo, rgb_pages: list[Plane], *, provenance: Provenance | Non
 
     Raises:
         ShapeError: number, size or type of the pages differ from the photo's.
-        DecodeError: `unsupported_format` where the format cannot hold the result.
+        DecodeError: `too_large` where the format cannot hold the result (a TIFF over 4 GiB).
     """
     if not 1 <= quality <= 100:
         raise ShapeError(f"quality = {quality}: must be 1 to 100")
@@ -62,14 +73,20 @@ def encode(photo: Photo, rgb_pages: list[Plane], *, provenance: Provenance | Non
     for i, (page, rgb) in enumerate(zip(photo.pages, rgb_pages, strict=True)):
         if rgb.shape != (*page.shape[:2], 3) or rgb.dtype != page.dtype:
             raise ShapeError(f"page {i}: {rgb.dtype} {rgb.shape} for {page.dtype} {page.shape}")
+    first = np.asarray(rgb_pages[0])
     match photo.header.format:
         case "jpeg":
-            return jpeg.encode(photo, rgb_pages[0], provenance=provenance, quality=quality)
+            return jpeg.encode(photo, first, provenance=provenance, quality=quality)
+        case "png" | "gif":
+            return png.encode(photo, first, provenance=provenance)
         case "tiff":
             return tiff.encode(photo, rgb_pages, provenance=provenance, quality=quality)
-        case "png" | "gif":
-            return png.encode(photo, np.asarray(rgb_pages[0]), provenance=provenance)
-    raise DecodeError("unsupported_format", f"{photo.header.format} cannot be written")
+        case "webp":
+            return webp.encode(photo, first, provenance=provenance, quality=quality)
+        case "jp2":
+            return jp2.encode(photo, first, provenance=provenance)
+        case "bmp":
+            return simple.encode_bmp(photo, first)
 
 
 def output_format(header: Header) -> Format:

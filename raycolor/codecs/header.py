@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from raycolor.codecs import jpeg_markers, png, tiff
+from typing import Final
+
+from raycolor.codecs import jp2, jpeg_markers, png, simple, tiff, webp
 from raycolor.codecs.guard import guard
 from raycolor.codecs.photo import Format, Header
 from raycolor.errors import DecodeError
 
-_MAGIC: tuple[tuple[bytes, Format], ...] = (
-    (b"\xff\xd8\xff", "jpeg"),
+_MAGIC: Final[tuple[tuple[bytes, Format], ...]] = (
+    (b"\xff\xd8", "jpeg"),
     (png.SIGNATURE, "png"),
     (b"II*\0", "tiff"),
     (b"MM\0*", "tiff"),
     (b"II+\0", "tiff"),
     (b"MM\0+", "tiff"),
+    (jp2.SIGNATURE, "jp2"),
+    (jp2.CODESTREAM, "jp2"),
+    (b"GIF87a", "gif"),
+    (b"GIF89a", "gif"),
 )
+# Image formats that are known by name, so that the outcome says what the file is.
+_OTHERS: Final = (
+    (b"8BPS", 0, "Photoshop"), (b"\xff\x0a", 0, "JPEG XL"), (b"\0\0\0\x0cJXL ", 0, "JPEG XL"), (b"ftypavif", 4, "AVIF"),
+    (b"ftyphei", 4, "HEIF"), (b"ftypmif1", 4, "HEIF"), (b"\x76\x2f\x31\x01", 0, "OpenEXR"), (b"DICM", 128, "DICOM"),
+    (b"#?RADIANCE", 0, "Radiance"), (b"P5", 0, "PGM"), (b"P6", 0, "PPM"), (b"\x97JB2", 0, "JBIG2"),
+    (b"AT&TFORM", 0, "DjVu"), (b"\0\0\x01\0", 0, "icon"), (b"SIMPLE  =", 0, "FITS"), (b"%PDF-", 0, "PDF"),
+)  # fmt: skip
 
 
 def sniff(data: bytes) -> Format:
@@ -22,14 +35,28 @@ def sniff(data: bytes) -> Format:
 
     Raises:
         DecodeError: `empty`, `truncated` for the mere beginning of a signature, `not_an_image`, or
-            `unsupported_format` for image formats that raycolor does not read.
+            `unsupported_format` for known formats that raycolor does not read.
     """
     if not data:
         raise DecodeError("empty", "0 bytes")
     for magic, name in _MAGIC:
         if data.startswith(magic):
             return name
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    # "BM" alone begins many a text: the header's size field tells.
+    if data[:2] == b"BM" and data[14:18] in _BMP_HEADERS:
+        return "bmp"
+    for magic, at, other in _OTHERS:
+        if data[at : at + len(magic)] == magic:
+            raise DecodeError("unsupported_format", f"{other} files are not read")
+    beginnings = (*(magic for magic, _ in _MAGIC), b"RIFF")
+    if any(magic.startswith(data) for magic in beginnings) or (data[:4] == b"RIFF" and len(data) < 12):
+        raise DecodeError("truncated", f"{len(data)} bytes, the beginning of a signature")
     raise DecodeError("not_an_image", f"starts with {data[:8].hex(' ')}")
+
+
+_BMP_HEADERS: Final = tuple(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124))
 
 
 def read_header(data: bytes) -> Header:
@@ -40,4 +67,16 @@ def read_header(data: bytes) -> Header:
     """
     kind = sniff(data)
     with guard(f"{kind} header"):
-        return {"jpeg": jpeg_markers.read_header, "png": png.read_header, "tiff": tiff.read_header}[kind](data)
+        match kind:
+            case "jpeg":
+                return jpeg_markers.read_header(data)
+            case "png":
+                return png.read_header(data)
+            case "tiff":
+                return tiff.read_header(data)
+            case "webp":
+                return webp.read_header(data)
+            case "jp2":
+                return jp2.read_header(data)
+            case "bmp" | "gif":
+                return simple.read_header(data, kind)

@@ -127,3 +127,14 @@ def split_alpha(array: Plane, what: str) -> tuple[Plane, Plane | None]:
     page = array[..., 0] if colors == 1 else array[..., :3]
     alpha = array[..., -1] if channels > colors else None
     return np.ascontiguousarray(page), None if alpha is None else np.ascontiguousarray(alpha)
+
+
+def full_range(array: Plane, bits: int) -> Plane:
+    """Scale n-bit samples to all of uint8 or uint16; 8 and 16 bits come back as they are, in native byte order."""
+    if bits in (8, 16):
+        return array.astype(f"=u{bits // 8}", copy=False)
+    target = np.uint8 if bits < 8 else np.uint16
+    top = np.iinfo(target).max
+    white = (1 << bits) - 1
+    levels = (np.arange(1 << bits, dtype=np.uint64) * top + white // 2) // white
+    return np.asarray(levels.astype(target)[array.astype(np.uint16)])

@@ -16,7 +16,7 @@ from PIL import Image
 from raycolor.codecs import icc, xmp
 from raycolor.codecs.guard import guard, pillow
 from raycolor.codecs.jpeg import MAX_SIDE, cmyk_to_rgb
-from raycolor.codecs.photo import Color, Header, Metadata, Photo, Plane, Provenance, split_alpha
+from raycolor.codecs.photo import Color, Header, Metadata, Photo, Plane, Provenance, full_range, split_alpha
 from raycolor.codecs.tiff_tags import Directory, Entry, Layout, Writer, read_pages
 from raycolor.errors import DecodeError
 
@@ -182,24 +182,13 @@ def _decode_page(page: Any, directory: Directory, layout: Layout) -> tuple[Plane
         array = np.moveaxis(array, 0, -1)
     if photometric == _PALETTE:
         return _apply_palette(array, directory, layout), None
-    array = _full_range(array, bits)
+    array = full_range(array, bits)
     if photometric == _CMYK:
         return _cmyk(array, directory)
     page_plane, alpha = split_alpha(array, "TIFF")
     if photometric == _MIN_IS_WHITE:
         page_plane = np.invert(page_plane)
     return page_plane, alpha
-
-
-def _full_range(array: Plane, bits: int) -> Plane:
-    """Scale n-bit samples to all of uint8 or uint16; 8 and 16 bits come back as they are, in native byte order."""
-    if bits in (8, 16):
-        return array.astype(f"=u{bits // 8}", copy=False)
-    target = np.uint8 if bits < 8 else np.uint16
-    top = np.iinfo(target).max
-    white = (1 << bits) - 1
-    levels = (np.arange(1 << bits, dtype=np.uint64) * top + white // 2) // white
-    return np.asarray(levels.astype(target)[array.astype(np.uint16)])
 
 
 def _apply_palette(array: Plane, directory: Directory, layout: Layout) -> Plane:
