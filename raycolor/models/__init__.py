@@ -1,4 +1,4 @@
-"""The networks of the report behind one `build_model(name, config)`."""
+"""The networks of the report, and a better one, behind one `build_model(name, config)`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from raycolor.models.autoencoder import Autoencoder, AutoencoderConfig
 from raycolor.models.blocks import ColorNet, count_parameters, read_config, to_channels_last
 from raycolor.models.gan import DiscriminatorConfig, GanConfig, GanGenerator, PatchDiscriminator
 from raycolor.models.regression import RegressionConfig, RegressionNet, load_encoder_weights
+from raycolor.models.unet import UNet, UNetConfig
 
-MODEL_NAMES: Final[tuple[str, ...]] = ("regression", "autoencoder", "gan")
+MODEL_NAMES: Final[tuple[str, ...]] = ("regression", "autoencoder", "gan", "unet")
 
 
 def build_model(name: str, config: Mapping[str, Any] | None = None) -> ColorNet:
     """Build a network with fresh weights.
 
     Args:
-        name: `regression`, `autoencoder` or `gan` (its generator).
+        name: `regression`, `autoencoder`, `gan` (its generator) or `unet`.
         config: what the network's configuration class takes; missing keys take their defaults.
 
     Raises:
@@ -31,6 +32,8 @@ def build_model(name: str, config: Mapping[str, Any] | None = None) -> ColorNet:
         return Autoencoder(read_config(AutoencoderConfig, owner, config))
     if name == "gan":
         return GanGenerator(read_config(GanConfig, owner, config))
+    if name == "unet":
+        return UNet(read_config(UNetConfig, owner, config))
     raise ConfigError(f"network {name!r}: unknown: choose one of {', '.join(MODEL_NAMES)}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
@@ -66,6 +66,10 @@ class ColorNet(nn.Module):
     def config(self) -> dict[str, Any]:
         """Return the complete configuration, plain values, that `build_model(name, config)` takes."""
         return self.settings.model_dump()
+
+    def parameter_groups(self) -> list[tuple[Iterable[nn.Parameter], float]]:
+        """Return groups of parameters with the share of the learning rate that each is trained at."""
+        return [(self.parameters(), 1.0)]
 
     def check_input(self, L_net: Tensor) -> None:
         """Refuse an input that the network cannot take.

@@ -138,7 +138,7 @@ class _Trained:
         self.wrapped = wrap(self.network)
         self.forward = torch.compile(self.wrapped) if settings.compile else self.wrapped
         kind = torch.optim.AdamW if settings.weight_decay > 0 else torch.optim.Adam
-        self.optimizer = kind(network.parameters(), lr=peak, betas=settings.betas, weight_decay=settings.weight_decay)
+        self.optimizer = kind(_groups(network), lr=peak, betas=settings.betas, weight_decay=settings.weight_decay)
         self.peak, self.settings = peak, settings
 
     def apply(self, loss: Tensor, ids: Sequence[str], step: int) -> float:
@@ -160,7 +160,7 @@ class _Trained:
                 "lower optim.lr or remove the damaged photographs; the last checkpoint is kept"
             )
         for group in self.optimizer.param_groups:
-            group["lr"] = self.peak * learning_rate_factor(step, self.settings)
+            group["lr"] = self.peak * group["share"] * learning_rate_factor(step, self.settings)
         self.optimizer.step()
         return value
 
@@ -170,6 +170,12 @@ class _Trained:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"], strict=True)
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _groups(network: nn.Module) -> list[dict[str, Any]]:
+    """Return the trainable parameters, each group with its share of the learning rate."""
+    groups = network.parameter_groups() if isinstance(network, ColorNet) else [(network.parameters(), 1.0)]
+    return [{"params": [p for p in members if p.requires_grad], "share": share} for members, share in groups]
 
 
 def _identity(module: nn.Module) -> nn.Module:
