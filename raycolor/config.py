@@ -26,6 +26,11 @@ def _pixels(value: object) -> object:
     return value
 
 
+def _all(value: object) -> object:
+    """Accept `all` for no limit."""
+    return None if value == "all" else value
+
+
 class Frozen(BaseModel):
     """A model that refuses unknown keys by name and never changes."""
 
@@ -79,8 +84,12 @@ class PrepareConfig(ClusterConfig):
 
     source: str = Field(description="folder, tar file or s3://bucket/prefix of color photographs")
     dataset: str = Field(description="folder or s3://bucket/prefix for the Lab-converted Parquet shards")
-    train: int = Field(2500, ge=0, description="photographs to train on")
-    val: int = Field(500, ge=0, description="photographs to validate on")
+    train: Annotated[int | None, BeforeValidator(_all)] = Field(
+        2500, ge=0, description="photographs to train on, or 'all'"
+    )
+    val: Annotated[int | None, BeforeValidator(_all)] = Field(
+        500, ge=0, description="photographs to validate on, or 'all'"
+    )
     size_px: int = Field(256, ge=32, le=2048, description="side of the stored square photographs, in pixels")
     seed: int = Field(0, ge=0, description="seed of the split")
     keep_splits: bool = Field(False, description="keep the train/ and val/ folders that SOURCE has")

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 from typing import IO, Any
 
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 # The kernel's out-of-memory killer, or a person, ends a child by SIGKILL: that may be the fault of a neighbor, so that
 # the image gets a second try.
 _TRIES_WHEN_KILLED = 2
-_START_TIMEOUT_S = 300.0
 
 
 class ChildDiedError(RaycolorError):
@@ -33,10 +33,17 @@ class ChildDiedError(RaycolorError):
 
 
 class IsolatedColorizer:
-    """Runs `Colorizer.colorize` in a child process, started when first needed and again after each death."""
+    """Runs `Colorizer.colorize` in a child process, started when first needed and again after each death.
 
-    def __init__(self, options: ColorizerOptions, *, timeout_s: float) -> None:
+    Args:
+        options: what the child makes its colorizer from.
+        timeout_s: seconds after which an image has hung.
+        command: the child; by default this module.
+    """
+
+    def __init__(self, options: ColorizerOptions, *, timeout_s: float, command: Sequence[str] = ()) -> None:
         self._options, self._timeout_s = options, timeout_s
+        self._command = command or [sys.executable, "-m", "raycolor.bulk.isolated"]
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> IsolatedColorizer:
@@ -92,9 +99,7 @@ class IsolatedColorizer:
 
     def _start(self) -> subprocess.Popen[bytes]:
         if self._child is None:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "raycolor.bulk.isolated"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
+            self._child = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             assert self._child.stdin is not None
             assert self._child.stdout is not None
             _send(self._child.stdin, self._options)
@@ -143,7 +148,7 @@ def _receive(pipe: IO[bytes]) -> Any:
     return pickle.loads(payload)
 
 
-def _serve() -> None:
+def serve() -> None:
     """Be the child: answer every photograph with a `Colorized` or the error it ended in."""
     inbox, outbox = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # Libraries that print must not write into the protocol.
@@ -167,4 +172,4 @@ def _serve() -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    serve()

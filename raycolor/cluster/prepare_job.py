@@ -1,0 +1,51 @@
+"""`raycolor prepare`: settings in, a dataset and a summary out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from raycolor.cluster import session
+from raycolor.cluster.prepare import prepare
+from raycolor.config import PrepareConfig
+from raycolor.progress import Progress
+
+
+def run(config: PrepareConfig) -> int:
+    """Prepare a dataset; see `raycolor.cluster.prepare.prepare` for what is raised."""
+    with session.connect(config.address), Progress("prepare", None, "photographs") as progress:
+
+        def show(written: int, wanted: int, bad: int) -> None:
+            progress.total = wanted
+            progress.update(written - progress.done, bad=bad)
+
+        summary = prepare(
+            _place(config.source),
+            _place(config.dataset),
+            train=config.train,
+            val=config.val,
+            size_px=config.size_px,
+            seed=config.seed,
+            min_colorfulness=config.min_colorfulness,
+            keep_splits=config.keep_splits,
+            workers=config.workers,
+            on_progress=show,
+        )
+    _print(summary)
+    return 0
+
+
+def _place(uri: str) -> str:
+    """Make a local path absolute: Ray's workers have another working directory."""
+    return uri if "://" in uri else str(Path(uri).absolute())
+
+
+def _print(summary: dict[str, object]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for key, value in summary.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {count}" for name, count in value.items()) or "none"
+        table.add_row(key.replace("_", " "), str(value))
+    Console(highlight=False).print(table)

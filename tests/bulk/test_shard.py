@@ -1,0 +1,177 @@
+"""Laws of one shard of the bulk job."""
+
+import os
+import sys
+
+import photographs
+import pytest
+import torch
+from PIL import Image
+
+from raycolor import checkpoints
+from raycolor.bulk import ShardSpec, ShardWorker
+from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
+from raycolor.colorizer import Colorized, ColorizerOptions
+from raycolor.errors import ImageError, StorageError
+from raycolor.manifest import FOLDER, read_outcomes, write_manifest
+from raycolor.models import build_model
+from raycolor.storage import open_store
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """A checkpoint with seeded random weights: colors mean nothing, but are the same each time."""
+    folder = tmp_path_factory.mktemp("untrained") / "untrained"
+    torch.manual_seed(0)
+    checkpoints.save(
+        folder, build_model("regression"), method="regression", training={"crop_px": 64}, dataset={}, metrics={}
+    )
+    return str(folder)
+
+
+@pytest.fixture
+def job(tmp_path, untrained):
+    """A function that makes a source of files and returns the worker for it."""
+
+    def make(files, **options):
+        source, dest = tmp_path / "in", tmp_path / "out"
+        source.mkdir()
+        photographs.write_all(source, files)
+        store = open_store(dest)
+        totals = write_manifest(store, open_store(source).list(), images_per_shard=1000)
+        spec = ShardSpec(str(source), str(dest), totals, ColorizerOptions(checkpoint=untrained, **options))
+        return ShardWorker(spec)
+
+    return make
+
+
+def run_all(worker):
+    """Run every shard and return key -> outcome."""
+    for shard in range(worker.spec.totals.shards):
+        worker.run(shard)
+    outcomes = list(read_outcomes(worker.dest))
+    assert len({outcome.key for outcome in outcomes}) == len(outcomes)
+    return {outcome.key: outcome for outcome in outcomes}
+
+
+def test_every_input_ends_in_one_outcome_with_its_reason(job, tmp_path):
+    """Good, bad and colored files each end in their own outcome, and the inputs stay as they were."""
+    bad = photographs.bad_files()
+    good = {"a/b c.jpg": photographs.encoded(photographs.gray_pixels())}
+    colored = {"blue.jpg": photographs.encoded(photographs.color_pixels())}
+    worker = job({**{key: data for key, (data, _) in bad.items()}, **good, **colored})
+    before = photographs.tree(tmp_path / "in")
+    outcomes = run_all(worker)
+    assert {key: outcomes[key].reason for key in bad} == {key: reason for key, (_, reason) in bad.items()}
+    assert {outcomes[key].status for key in bad} == {"failed"}
+    assert all(outcomes[key].detail for key in bad)
+    assert (outcomes["blue.jpg"].status, outcomes["blue.jpg"].reason) == ("skipped", "already_color")
+    assert (outcomes["a/b c.jpg"].status, outcomes["a/b c.jpg"].source_kind) == ("colorized", "gray")
+    assert len(outcomes) == len(bad) + 2
+    assert photographs.tree(tmp_path / "in") == before
+
+
+@pytest.mark.parametrize(("kind", "extension"), [("jpeg", "jpg"), ("png", "png"), ("tiff", "tif"), ("webp", "webp")])
+def test_an_output_is_whole_of_the_same_size_and_colored(job, tmp_path, kind, extension):
+    """`colorized` means: at output_key lies a readable picture of the input's size and format, with color in it."""
+    key = f"photo.{extension}"
+    outcome = run_all(job({key: photographs.encoded(photographs.gray_pixels(70, 123), kind)}))[key]
+    path = tmp_path / "out" / outcome.output_key
+    assert (outcome.width, outcome.height) == (123, 70)
+    assert path.stat().st_size == outcome.output_bytes
+    with Image.open(path) as picture:
+        assert (picture.size, picture.format) == ((123, 70), kind.upper())
+        red, green, blue = picture.convert("RGB").split()
+    assert red.tobytes() != green.tobytes() or green.tobytes() != blue.tobytes()
+
+
+def test_a_second_attempt_makes_the_same_bytes_and_leaves_nothing(job, tmp_path):
+    """A shard that finds the marker of a dead attempt works in a child process, with the same result."""
+    files = {f"{i}.jpg": photographs.encoded(photographs.gray_pixels(seed=i)) for i in range(3)}
+    worker = job({**files, "empty.png": b""})
+    first = run_all(worker)
+    outputs = photographs.tree(tmp_path / "out")
+    worker.dest.put(f"{FOLDER}attempts/shard-000000", b"")
+    second = run_all(worker)
+    again = photographs.tree(tmp_path / "out")
+    assert {k: v for k, v in again.items() if "outcomes" not in k} == {
+        k: v for k, v in outputs.items() if "outcomes" not in k
+    }
+    strip = {key: (o.status, o.reason, o.output_sha256) for key, o in first.items()}
+    assert {key: (o.status, o.reason, o.output_sha256) for key, o in second.items()} == strip
+    assert not [key for key in again if "attempts" in key]
+
+
+def test_a_destination_that_refuses_one_key_fails_that_image_alone(job, tmp_path):
+    """A file that stands where a folder is needed costs the image below it, not the job."""
+    good = photographs.encoded(photographs.gray_pixels())
+    worker = job({"a/x.jpg": good, "b.jpg": good})
+    worker.dest.put("a", b"in the way")
+    outcomes = run_all(worker)
+    assert (outcomes["a/x.jpg"].status, outcomes["a/x.jpg"].reason) == ("failed", "storage_error")
+    assert outcomes["b.jpg"].status == "colorized"
+
+
+def test_a_destination_that_takes_nothing_stops_the_job(job, tmp_path, monkeypatch):
+    """A full disk is no image's failure: nothing is recorded, so that the next run does it all."""
+    worker = job({"b.jpg": photographs.encoded(photographs.gray_pixels())})
+    put = worker.dest.put
+
+    def full(key, data, **options):
+        if len(data) > 100:
+            raise StorageError("storage_error", "no space left on the device")
+        return put(key, data, **options)
+
+    monkeypatch.setattr(type(worker.dest), "put", lambda self, key, data, **options: full(key, data, **options))
+    with pytest.raises(StorageError, match="no space left"):
+        worker.run(0)
+    assert list(read_outcomes(worker.dest)) == []
+
+
+CHILD = """
+import os, sys, time
+from raycolor.bulk import isolated
+def colorize(self, data):
+    if data == b"abort": os.abort()
+    if data == b"hang": time.sleep(60)
+    if data == b"bug": raise ValueError("broken")
+    if data == b"bad": raise isolated.ImageError("truncated", "ends early")
+    print("noise on standard output")
+    return isolated.Colorized(data * 2, "gray", 1, 1)
+isolated.Colorizer = type("Fake", (), {"__init__": lambda self, options: None, "colorize": colorize})
+isolated.serve()
+"""
+
+
+@pytest.fixture
+def child():
+    """A child process whose colorizer dies, hangs or raises on demand."""
+    command = [sys.executable, "-c", CHILD]
+    with IsolatedColorizer(ColorizerOptions(), timeout_s=2.0, command=command) as colorizer:
+        yield colorizer
+
+
+def test_a_decoder_that_dies_or_hangs_costs_one_image(child):
+    """After a native crash and after a hang the next image is colorized as if nothing had been."""
+    assert child.colorize(b"one") == Colorized(b"oneone", "gray", 1, 1)
+    with pytest.raises(ChildDiedError, match="the decoder died: SIGABRT"):
+        child.colorize(b"abort")
+    assert child.colorize(b"two").data == b"twotwo"
+    with pytest.raises(ChildDiedError, match="hung for 2 s"):
+        child.colorize(b"hang")
+    assert child.colorize(b"three").data == b"threethree"
+
+
+def test_errors_come_through_the_pipe(child):
+    """A named reason stays that reason; a defect is told as such."""
+    with pytest.raises(ImageError, match="ends early") as caught:
+        child.colorize(b"bad")
+    assert caught.value.reason == "truncated"
+    with pytest.raises(ChildDiedError, match="ValueError: broken"):
+        child.colorize(b"bug")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_a_large_photograph_passes_the_pipe(child):
+    """Messages larger than a pipe's buffer arrive whole."""
+    assert len(child.colorize(bytes(3_000_000)).data) == 6_000_000

@@ -1,0 +1,120 @@
+"""`raycolor colorize` as a user runs it: a process, exit codes, files, and a second run over the same folder."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import photographs
+import pytest
+
+from raycolor.manifest import read_outcomes
+from raycolor.storage import open_store
+
+pytestmark = pytest.mark.ray
+
+
+def colorize(*arguments, **options):
+    """Run the command and return the finished process."""
+    command = [sys.executable, "-m", "raycolor", "colorize", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A folder of good, bad and colored photographs, and what one job made of it."""
+    folder = tmp_path_factory.mktemp("mixed")
+    photographs.archive(folder / "in", count=9)
+    photographs.write_all(folder / "in", {key: data for key, (data, _) in photographs.bad_files().items()})
+    photographs.write_all(folder / "in", {"new/blue sky.jpg": photographs.encoded(photographs.color_pixels())})
+    return folder, colorize(folder / "in", folder / "out", "--max-failed", "50%")
+
+
+def test_a_job_leaves_one_outcome_per_input_and_its_summary(mixed):
+    """Outputs, outcomes, summary, failed.csv and page stand at their places, and nothing half-written."""
+    folder, process = mixed
+    assert process.returncode == 0, process.stderr
+    files = photographs.tree(folder / "out")
+    inputs = photographs.tree(folder / "in")
+    outcomes = {outcome.key: outcome for outcome in read_outcomes(open_store(folder / "out"))}
+    assert set(outcomes) == set(inputs)
+    colorized = {key for key, outcome in outcomes.items() if outcome.status == "colorized"}
+    own = {name for name in files if name.startswith("_raycolor/")}
+    assert set(files) - own == colorized
+    assert {name.split("/")[1] for name in own} == {
+        "job.json", "manifest", "outcomes", "summary.json", "failed.csv", "report.html",
+    }  # fmt: skip
+    summary = json.loads(files["_raycolor/summary.json"])
+    assert summary["counts"] == {"colorized": 9, "skipped": 1, "failed": 5}
+    assert summary["images_per_second"] > 0
+    assert files["_raycolor/failed.csv"].decode().count("\n") == 6
+    assert "already_color" in process.stdout
+
+
+def test_the_same_command_again_changes_nothing(mixed):
+    """A finished job run again does no work and leaves every output as it is."""
+    folder, _ = mixed
+    before = photographs.tree(folder / "out")
+    assert colorize(folder / "in", folder / "out", "--max-failed", "50%").returncode == 0
+    after = photographs.tree(folder / "out")
+    own = {"_raycolor/summary.json", "_raycolor/report.html"}
+    assert {k: v for k, v in before.items() if k not in own} == {k: v for k, v in after.items() if k not in own}
+
+
+def test_too_many_failures_are_exit_code_3(mixed):
+    """Done, but 5 of 15 failed and 5% are allowed by default."""
+    folder, _ = mixed
+    assert colorize(folder / "in", folder / "out").returncode == 3
+
+
+def test_another_setting_over_the_same_destination_is_refused(mixed):
+    """The refusal shows both values in one line, and is no traceback."""
+    folder, _ = mixed
+    process = colorize(folder / "in", folder / "out", "--saturation", "1.5")
+    assert process.returncode == 1
+    assert "saturation was 1.0, now 1.5" in process.stderr
+    assert process.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{tmp}/nowhere", "{tmp}/out"], "no such folder: check the path"),
+        (["{tmp}/in", "{tmp}/in"], "is the SOURCE itself"),
+        (["{tmp}/in/deep", "{tmp}/in"], "holds the SOURCE"),
+        (["{tmp}/in", "{tmp}/out", "--checkpoint", "nobody"], "nobody: no such checkpoint"),
+        (["{tmp}/in", "{tmp}/out", "--max-failed", "many"], "--max-failed many: must be a count"),
+        (["{tmp}/in", "{tmp}/out", "--include", "*.xyz"], "holds no files to colorize"),
+        (["{tmp}/in", "{tmp}/out", "--address", "127.0.0.1:1"], "no Ray cluster answers"),
+    ],
+)
+def test_a_users_error_is_one_line(tmp_path, arguments, message):
+    """What, which value, how to mend it; exit code 1 or 2, no traceback."""
+    photographs.archive(tmp_path / "in", count=1)
+    photographs.archive(tmp_path / "in" / "deep", count=1)
+    process = colorize(*[argument.format(tmp=tmp_path) for argument in arguments])
+    assert process.returncode in (1, 2)
+    assert message in process.stderr.splitlines()[-1]
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_job_continues_to_the_same_bytes(tmp_path):
+    """SIGKILL of the driver at several moments, the same command again: as if nothing had happened."""
+    photographs.archive(tmp_path / "in", count=40)
+    assert colorize(tmp_path / "in", tmp_path / "whole").returncode == 0
+    command = [sys.executable, "-m", "raycolor", "colorize", str(tmp_path / "in"), str(tmp_path / "killed")]
+    for seconds in (6, 10, 12, 14):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    whole, killed = photographs.tree(tmp_path / "whole"), photographs.tree(tmp_path / "killed")
+    assert set(whole) == set(killed)
+    own = {name for name in whole if name.startswith("_raycolor/")}
+    assert {name: data for name, data in whole.items() if name not in own} == {
+        name: data for name, data in killed.items() if name not in own
+    }
