@@ -236,3 +236,137 @@ def join(
             out[y, i, 0] = _encode(encode, red[i])
             out[y, i, 1] = _encode(encode, green[i])
             out[y, i, 2] = _encode(encode, blue[i])
+
+
+@compiled
+def _luma(fy: Any, da: Any, db: Any, encode: Any) -> Any:
+    """Give JFIF luma, encoded red and blue, and how far outside [0, 1] linear RGB lies; straight on outside."""
+    x, y, z = _unroot(fy + da), _unroot(fy), _unroot(fy - db)
+    red, green, blue = RX * x + RY * y + RZ * z, GX * x + GY * y + GZ * z, BX * x + BY * y + BZ * z
+    excess = max(max(red, green, blue) - ONE, -min(red, green, blue))
+    r, g, b = _encode_on(encode, red), _encode_on(encode, green), _encode_on(encode, blue)
+    return f32(0.299) * r + f32(0.587) * g + f32(0.114) * b, r, b, excess
+
+
+@compiled
+def _encode_on(table: Any, linear: Any) -> Any:
+    """Encode linear RGB to 0..255, going on straight outside [0, 1], so that a solver may step there."""
+    inside = _between(table, _clip(linear) * f32(table.size - 2)) * f32(255 / 65535)
+    return inside + min(linear, ZERO) * f32(255 * 12.92) + max(linear - ONE, ZERO) * f32(255 * 1.055 / 2.4)
+
+
+@compiled
+def _fy_of_luma(luma: Any, da: Any, db: Any, start: Any, encode: Any) -> Any:
+    """Find the f(Y) at which the color with these a / 500 and b / 200 has this luma, by secants from `start`."""
+    last, at_last = start, _luma(start, da, db, encode)[0] - luma
+    step = f32(0.01) if at_last < ZERO else f32(-0.01)
+    for _ in range(20):
+        here = last + step
+        at_here = _luma(here, da, db, encode)[0] - luma
+        if abs(at_here) < f32(2e-3) or at_here == at_last:
+            return here
+        step = min(max(-at_here * (here - last) / (at_here - at_last), f32(-0.1)), f32(0.1))
+        last, at_last = here, at_here
+    return last
+
+
+@compiled
+def fill_shift_table(lumas: Any, nodes: Any, fy_of_gray: Any, encode: Any, out: Any) -> None:
+    """Solve how far f(Y) lies from that of gray for every luma and every (a, b) of nodes x nodes, gamut aside.
+
+    Without the gamut's edge in it the table is smooth, so coarse nodes serve.
+    """
+    for k in range(lumas.size):
+        for i in range(nodes.size):
+            for j in range(nodes.size):
+                da, db = nodes[i] * f32(1 / 500), nodes[j] * f32(1 / 200)
+                out[k, i, j] = _fy_of_luma(lumas[k], da, db, fy_of_gray[k], encode) - fy_of_gray[k]
+
+
+@compiled
+def _fit_at_luma(luma: Any, gray: Any, da: Any, db: Any, encode: Any, tolerance: Any) -> Any:
+    """Lower chroma to the gamut along constant luma, by the Illinois rule; give encoded red and blue."""
+    low, high, side = ZERO, ONE, 0
+    fy = _fy_of_luma(luma, da, db, gray, encode)
+    _, red, blue, at_high = _luma(fy, da, db, encode)
+    if at_high <= tolerance:
+        return red, blue
+    at_low = _luma(gray, ZERO, ZERO, encode)[3]
+    red = blue = luma
+    fy = gray
+    for _ in range(24):
+        if at_low >= ZERO or high - low < f32(1e-4):
+            break
+        middle = (low * at_high - high * at_low) / (at_high - at_low)
+        fy = _fy_of_luma(luma, middle * da, middle * db, fy, encode)
+        _, r, b, value = _luma(fy, middle * da, middle * db, encode)
+        if value > ZERO:
+            high, at_high = middle, value
+            at_low *= f32(0.5) if side == 1 else ONE
+            side = 1
+        else:
+            low, at_low, red, blue = middle, value, r, b
+            if value > -tolerance:
+                break
+            at_high *= f32(0.5) if side == -1 else ONE
+            side = -1
+    return red, blue
+
+
+@compiled
+def chroma_planes(
+    luma: Any,
+    ab: Any,
+    rows: Any,
+    row_weights: Any,
+    columns: Any,
+    column_weights: Any,
+    shifts: Any,
+    levels: Any,
+    reach: Any,
+    fy_of_gray: Any,
+    encode: Any,
+    tolerance: Any,
+    cb: Any,
+    cr: Any,
+) -> None:
+    """Upsample ab, read L from the table of shifts, and give Cb and Cr; what is out of gamut is solved in full."""
+    height, width = luma.shape
+    line = np.empty((ab.shape[1], 2), np.float32)
+    buffers = np.empty((2, width), np.float32)
+    row_da, row_db = buffers[0], buffers[1]
+    side = f32((shifts.shape[1] - 2) // 2)
+    to_place = side / reach
+    for y in range(height):
+        _ab_row(
+            ab, rows[0, y], rows[1, y], row_weights[y], columns[0], columns[1], column_weights, line, row_da, row_db
+        )
+        for i in range(width):
+            da, db = row_da[i], row_db[i]
+            far = max(abs(da) * f32(500), abs(db) * f32(200))
+            if not far <= reach:
+                # Out of gamut anyway; what is no number becomes gray.
+                shrink = reach / far if far < f32(1e6) else ZERO
+                da, db = (da * shrink, db * shrink) if shrink > ZERO else (ZERO, ZERO)
+            code = luma[y, i]
+            p = f32(code) * f32(levels / 255)
+            u, v = side + da * (f32(500) * to_place), side + db * (f32(200) * to_place)
+            u, v = max(u, ZERO), max(v, ZERO)
+            k, m, n = np.uint32(p), np.uint32(u), np.uint32(v)
+            k1, m1, n1 = k + np.uint32(1), m + np.uint32(1), n + np.uint32(1)
+            wp, wu, wv = p - f32(k), u - f32(m), v - f32(n)
+            s00 = shifts[k, m, n] + (shifts[k, m, n1] - shifts[k, m, n]) * wv
+            s01 = shifts[k, m1, n] + (shifts[k, m1, n1] - shifts[k, m1, n]) * wv
+            s10 = shifts[k1, m, n] + (shifts[k1, m, n1] - shifts[k1, m, n]) * wv
+            s11 = shifts[k1, m1, n] + (shifts[k1, m1, n1] - shifts[k1, m1, n]) * wv
+            s0, s1 = s00 + (s01 - s00) * wu, s10 + (s11 - s10) * wu
+            fy = fy_of_gray[code] + s0 + (s1 - s0) * wp
+            X, Y, Z = _unroot(fy + da), _unroot(fy), _unroot(fy - db)
+            red, green, blue = RX * X + RY * Y + RZ * Z, GX * X + GY * Y + GZ * Z, BX * X + BY * Y + BZ * Z
+            if max(red, green, blue) <= ONE + tolerance and min(red, green, blue) >= -tolerance:
+                r = _between(encode, _clip(red) * f32(encode.size - 2)) * f32(255 / 65535)
+                b = _between(encode, _clip(blue) * f32(encode.size - 2)) * f32(255 / 65535)
+            else:
+                r, b = _fit_at_luma(f32(code), fy_of_gray[code], da, db, encode, tolerance)
+            cb[y, i] = np.uint8(min(max((b - f32(code)) * f32(1 / 1.772) + f32(128.5), ZERO), f32(255)))
+            cr[y, i] = np.uint8(min(max((r - f32(code)) * f32(1 / 1.402) + f32(128.5), ZERO), f32(255)))

@@ -24,6 +24,9 @@ _ENCODE8_ENTRIES: Final = 32769
 _ENCODE16_ENTRIES: Final = 65537
 _TOLERANCE8: Final = np.float32(2e-5)  # linear RGB; under a tenth of a code at black
 _TOLERANCE16: Final = np.float32(1e-6)
+_LUMA_LEVELS: Final = 51  # of 5 luma codes each
+_SIDE: Final = 22  # nodes of a and b on each side of 0
+_REACH: Final = 110.0  # past every in-gamut a and b
 
 
 def rgb8_to_lab(rgb: NDArray[np.uint8]) -> tuple[Plane, Plane, Plane]:
@@ -95,6 +98,50 @@ def join16(L: Plane | NDArray[np.uint16], ab: Plane, out: NDArray[np.uint16] | N
     """Join as `join8` does, at 16-bit precision: float32 L or uint16 gray in, (H, W, 3) uint16 sRGB out."""
     result: NDArray[np.uint16] = _join(L, ab, out, np.uint16, _encode16_table(), _TOLERANCE16)
     return result
+
+
+def chroma_planes(luma: NDArray[np.uint8], ab: Plane) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Find the JFIF chroma that gives the predicted a and b while the luma stays as it is.
+
+    The law of `--jpeg-luma exact`. For each pixel L is solved so that the sRGB color of (L, a, b) has luma Y';
+    where that color is out of gamut, a and b shrink together. ab = 0 gives exactly 128, 128.
+
+    Args:
+        luma: (h, w) uint8, JFIF luma Y' = 0.299 R' + 0.587 G' + 0.114 B' (BT.601, full range), at the size of the
+            chroma planes: for 4:2:0 the 2x2 means.
+        ab: (h', w', 2) float32 in Lab units, any size; upsampled as in `join8`.
+
+    Returns:
+        Cb, Cr: (h, w) uint8 each.
+
+    Raises:
+        ShapeError: a shape or type other than these, or nothing in ab.
+
+    Source: ITU-T T.871 (JFIF) for Y'CbCr.
+    """
+    if luma.ndim != 2 or luma.dtype != np.uint8:
+        raise ShapeError(f"luma is {luma.dtype} {luma.shape}: expected uint8 (h, w)")
+    _check_ab(ab)
+    rows, row_weights = _taps(ab.shape[0], luma.shape[0])
+    columns, column_weights = _taps(ab.shape[1], luma.shape[1])
+    cb, cr = np.empty(luma.shape, np.uint8), np.empty(luma.shape, np.uint8)
+    _loops.chroma_planes(
+        np.ascontiguousarray(luma),
+        np.ascontiguousarray(ab),
+        rows,
+        row_weights,
+        columns,
+        column_weights,
+        _shift_table(),
+        _LUMA_LEVELS,
+        np.float32(_REACH),
+        _fy_table(1),
+        _encode16_table(),
+        _TOLERANCE8,
+        cb,
+        cr,
+    )
+    return cb, cr
 
 
 def _join(L: Any, ab: Any, out: Any, code: Any, encode: Any, tolerance: np.float32) -> Any:
@@ -215,3 +262,15 @@ def _encode8_table() -> NDArray[np.uint8]:
 def _encode16_table() -> Plane:
     """16-bit codes, not rounded, of linear RGB over [0, 1], and one entry beyond, so that 1 needs no test."""
     return (65535 * srgb_encode(np.arange(_ENCODE16_ENTRIES + 1) / (_ENCODE16_ENTRIES - 1))).astype(np.float32)
+
+
+@lru_cache
+def _shift_table() -> Plane:
+    """f(Y) less that of gray, by luma, a and b; one more of each, so that the ends need no test."""
+    lumas = np.linspace(0, 255, _LUMA_LEVELS + 1)
+    nodes = np.linspace(-_REACH, _REACH, 2 * _SIDE + 1).astype(np.float32)
+    table = np.zeros((len(lumas), len(nodes), len(nodes)), np.float32)
+    fy = _root(srgb_decode(lumas / 255)).astype(np.float32)
+    _loops.fill_shift_table(lumas.astype(np.float32), nodes, fy, _encode16_table(), table)
+    table[:, _SIDE, _SIDE] = 0
+    return np.pad(table, ((0, 1), (0, 1), (0, 1)), mode="edge")
