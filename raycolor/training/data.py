@@ -1,0 +1,82 @@
+"""A Lab dataset as one worker's training and validation batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from raycolor.dataset import DatasetInfo, LabSplit
+from raycolor.dataset.loading import Batch, batches, steps_per_epoch
+from raycolor.errors import ConfigError
+from raycolor.storage import ObjectStore
+
+
+class LabData:
+    """This worker's share of a dataset's `train` and `val` splits (`TrainData`)."""
+
+    def __init__(
+        self,
+        info: DatasetInfo,
+        store: ObjectStore,
+        *,
+        batch_size: int,
+        crop_px: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        threads: int = 1,
+        cache_dir: str | Path | None = None,
+    ) -> None:
+        """Open both splits; see `raycolor.dataset.batches` for the arguments.
+
+        Raises:
+            ConfigError: the crop is larger than the stored photographs.
+            DatasetError: no such split, a damaged shard, or fewer photographs than one global batch.
+            StorageError: the store or the cache cannot be read or written.
+        """
+        if crop_px > info.image_size:
+            raise ConfigError(
+                f"crop_px = {crop_px}: the dataset stores squares of {info.image_size} px: "
+                "lower crop_px or prepare larger ones"
+            )
+        self._train = LabSplit(info, store, "train", cache_dir)
+        self._val = LabSplit(info, store, "val", cache_dir) if info.counts.get("val") else None
+        self._batch_size, self._crop_px, self._seed = batch_size, crop_px, seed
+        self._rank, self._world_size, self._threads = rank, world_size, threads
+        self._steps = steps_per_epoch(self._train, world_size=world_size, batch_size=batch_size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """See `TrainData.steps_per_epoch`."""
+        return self._steps
+
+    def train_batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
+        """See `TrainData.train_batches`: random crops and flips."""
+        return batches(
+            self._train,
+            epoch=epoch,
+            seed=self._seed,
+            rank=self._rank,
+            world_size=self._world_size,
+            batch_size=self._batch_size,
+            crop_px=self._crop_px,
+            start_step=start_step,
+            threads=self._threads,
+        )
+
+    def val_batches(self) -> Iterator[Batch]:
+        """See `TrainData.val_batches`: center crops, each photograph once over all workers."""
+        if self._val is None:
+            return
+        yield from batches(
+            self._val,
+            epoch=0,
+            seed=self._seed,
+            rank=self._rank,
+            world_size=self._world_size,
+            batch_size=self._batch_size,
+            crop_px=self._crop_px,
+            flip=False,
+            training=False,
+            threads=self._threads,
+        )

@@ -1,0 +1,81 @@
+"""First weights for the regression encoder, from a file or from torchvision."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from raycolor import checkpoints
+from raycolor.errors import ConfigError
+from raycolor.models import ColorNet, load_encoder_weights
+from raycolor.models.regression import RegressionConfig, RegressionNet
+
+EXPECTED = "expected a ResNet-18 state dict as torchvision or Places365 distribute it (.pth, .pth.tar, .safetensors)"
+
+
+def read_encoder_weights(source: str) -> tuple[bytes, str]:
+    """Read ResNet-18 weights and check that they fit.
+
+    Args:
+        source: a file, or `torchvision` for its ImageNet weights (downloaded once, needs a connection).
+
+    Returns:
+        The encoder's state dict as bytes for `apply_encoder_weights`, and the SHA-256 over its tensors.
+
+    Raises:
+        ConfigError: missing, unreadable or wrong file.
+    """
+    network = RegressionNet(RegressionConfig())
+    load_encoder_weights(network, _torchvision() if source == "torchvision" else _file(source), source)
+    encoder = network.encoder.state_dict()
+    digest = hashlib.sha256()
+    for key, value in encoder.items():
+        digest.update(key.encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return checkpoints.pack_state(encoder), digest.hexdigest()
+
+
+def apply_encoder_weights(network: ColorNet, packed: bytes) -> None:
+    """Put what `read_encoder_weights` returned into a regression network.
+
+    Raises:
+        ConfigError: another network.
+    """
+    if not isinstance(network, RegressionNet):
+        raise ConfigError(f"encoder_weights: only regression has a ResNet-18 encoder, not {network.name}")
+    network.encoder.load_state_dict(torch.load(io.BytesIO(packed), weights_only=True), strict=True)
+
+
+def _file(source: str) -> dict[str, Any]:
+    path = Path(source)
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise ConfigError(f"encoder_weights = {source}: cannot be read ({exc.strerror}): {EXPECTED}") from exc
+    try:
+        if path.suffix == ".safetensors":
+            return dict(safetensors.torch.load(data))
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (safetensors.SafetensorError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as exc:
+        raise ConfigError(f"encoder_weights = {source}: no weights in it: {EXPECTED}") from exc
+    if not isinstance(state, dict):
+        raise ConfigError(f"encoder_weights = {source}: holds a {type(state).__name__}: {EXPECTED}")
+    return state
+
+
+def _torchvision() -> dict[str, Any]:
+    from torchvision.models import ResNet18_Weights
+
+    try:
+        return dict(ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
+    except OSError as exc:  # urllib's errors are OSErrors
+        raise ConfigError(
+            f"encoder_weights = torchvision: cannot be downloaded ({exc}): give a file instead; {EXPECTED}"
+        ) from exc
