@@ -38,6 +38,8 @@ RX, RY, RZ = (f32(v) for v in RGB_FROM_WHITE[0])
 GX, GY, GZ = (f32(v) for v in RGB_FROM_WHITE[1])
 BX, BY, BZ = (f32(v) for v in RGB_FROM_WHITE[2])
 ONE, ZERO = f32(1), f32(0)
+WILDEST = f32(1e4)  # Lab units; a network that gives more has failed
+REACH = f32(110)  # Lab units; past every in-gamut a and b
 
 
 @compiled
@@ -138,9 +140,11 @@ def _ab_row(
 ) -> None:
     """Interpolate one output row of ab: first down (into `line`), then across; as a / 500 and b / 200."""
     for j in range(ab.shape[1]):
-        a, b = ab[top, j, 0], ab[top, j, 1]
-        line[j, 0] = (a + (ab[bottom, j, 0] - a) * weight) * f32(1 / 500)
-        line[j, 1] = (b + (ab[bottom, j, 1] - b) * weight) * f32(1 / 200)
+        a = ab[top, j, 0] + (ab[bottom, j, 0] - ab[top, j, 0]) * weight
+        b = ab[top, j, 1] + (ab[bottom, j, 1] - ab[top, j, 1]) * weight
+        sane = abs(a) < WILDEST and abs(b) < WILDEST  # false for what is no number, too: that becomes gray
+        line[j, 0] = a * f32(1 / 500) if sane else ZERO
+        line[j, 1] = b * f32(1 / 200) if sane else ZERO
     for i in range(da.size):
         l, r, w = left[i], right[i], across[i]  # noqa: E741
         a, b = line[l, 0], line[l, 1]
@@ -149,22 +153,30 @@ def _ab_row(
 
 
 @compiled
-def _join_row(fy: Any, da: Any, db: Any, red: Any, green: Any, blue: Any, tolerance: Any) -> None:
-    """Turn one row into linear RGB within [0, 1], lowering chroma where needed."""
+def _is_outside(x: Any, y: Any, z: Any, tolerance: Any) -> Any:
+    """Tell whether a color lies outside the gamut."""
+    red, green, blue = RX * x + RY * y + RZ * z, GX * x + GY * y + GZ * z, BX * x + BY * y + BZ * z
+    return min(red, green, blue) < -tolerance or max(red, green, blue) > ONE + tolerance
+
+
+@compiled
+def _linear_row(fy: Any, da: Any, db: Any, red: Any, green: Any, blue: Any, tolerance: Any) -> Any:
+    """Turn one row into linear RGB, not clipped, and count the colors outside the gamut."""
     outside = 0
     for i in range(fy.size):
         x, y, z = _unroot(fy[i] + da[i]), _unroot(fy[i]), _unroot(fy[i] - db[i])
         r, g, b = RX * x + RY * y + RZ * z, GX * x + GY * y + GZ * z, BX * x + BY * y + BZ * z
         red[i], green[i], blue[i] = r, g, b
-        outside += (
-            (r < -tolerance)
-            | (r > ONE + tolerance)
-            | (g < -tolerance)
-            | (g > ONE + tolerance)
-            | (b < -tolerance)
-            | (b > ONE + tolerance)
-        )
-    if outside:
+        below = (r < -tolerance) | (g < -tolerance) | (b < -tolerance)
+        above = (r > ONE + tolerance) | (g > ONE + tolerance) | (b > ONE + tolerance)
+        outside += below | above
+    return outside
+
+
+@compiled
+def _join_row(fy: Any, da: Any, db: Any, red: Any, green: Any, blue: Any, tolerance: Any) -> None:
+    """Turn one row into linear RGB within [0, 1], lowering chroma where needed."""
+    if _linear_row(fy, da, db, red, green, blue, tolerance):
         for i in range(fy.size):
             if min(red[i], green[i], blue[i]) < -tolerance or max(red[i], green[i], blue[i]) > ONE + tolerance:
                 scale = _fitting_scale(fy[i], da[i], db[i], tolerance)
@@ -314,6 +326,25 @@ def _fit_at_luma(luma: Any, gray: Any, da: Any, db: Any, encode: Any, tolerance:
 
 
 @compiled
+def _shifted_row(luma: Any, da: Any, db: Any, shifts: Any, levels: Any, fy_of_gray: Any, fy: Any) -> None:
+    """Read f(Y) of one row from the table of shifts, between its eight nearest nodes."""
+    side = f32((shifts.shape[1] - 2) // 2)
+    across_a, across_b, along = side * f32(500 / REACH), side * f32(200 / REACH), f32(levels) * f32(1 / 255)
+    one = np.uint32(1)
+    for i in range(fy.size):
+        p, u, v = f32(luma[i]) * along, side + da[i] * across_a, side + db[i] * across_b
+        k, m, n = np.uint32(p), np.uint32(u), np.uint32(v)
+        wp, wu, wv = p - f32(k), u - f32(m), v - f32(n)
+        s00 = shifts[k, m, n] + (shifts[k, m, n + one] - shifts[k, m, n]) * wv
+        s01 = shifts[k, m + one, n] + (shifts[k, m + one, n + one] - shifts[k, m + one, n]) * wv
+        k += one
+        s10 = shifts[k, m, n] + (shifts[k, m, n + one] - shifts[k, m, n]) * wv
+        s11 = shifts[k, m + one, n] + (shifts[k, m + one, n + one] - shifts[k, m + one, n]) * wv
+        s0, s1 = s00 + (s01 - s00) * wu, s10 + (s11 - s10) * wu
+        fy[i] = fy_of_gray[luma[i]] + s0 + (s1 - s0) * wp
+
+
+@compiled
 def chroma_planes(
     luma: Any,
     ab: Any,
@@ -323,7 +354,6 @@ def chroma_planes(
     column_weights: Any,
     shifts: Any,
     levels: Any,
-    reach: Any,
     fy_of_gray: Any,
     encode: Any,
     tolerance: Any,
@@ -333,40 +363,28 @@ def chroma_planes(
     """Upsample ab, read L from the table of shifts, and give Cb and Cr; what is out of gamut is solved in full."""
     height, width = luma.shape
     line = np.empty((ab.shape[1], 2), np.float32)
-    buffers = np.empty((2, width), np.float32)
-    row_da, row_db = buffers[0], buffers[1]
-    side = f32((shifts.shape[1] - 2) // 2)
-    to_place = side / reach
+    buffers = np.empty((6, width), np.float32)
+    da, db, fy, red, green, blue = buffers[0], buffers[1], buffers[2], buffers[3], buffers[4], buffers[5]
     for y in range(height):
-        _ab_row(
-            ab, rows[0, y], rows[1, y], row_weights[y], columns[0], columns[1], column_weights, line, row_da, row_db
-        )
+        _ab_row(ab, rows[0, y], rows[1, y], row_weights[y], columns[0], columns[1], column_weights, line, da, db)
         for i in range(width):
-            da, db = row_da[i], row_db[i]
-            far = max(abs(da) * f32(500), abs(db) * f32(200))
-            if not far <= reach:
-                # Out of gamut anyway; what is no number becomes gray.
-                shrink = reach / far if far < f32(1e6) else ZERO
-                da, db = (da * shrink, db * shrink) if shrink > ZERO else (ZERO, ZERO)
-            code = luma[y, i]
-            p = f32(code) * f32(levels / 255)
-            u, v = side + da * (f32(500) * to_place), side + db * (f32(200) * to_place)
-            u, v = max(u, ZERO), max(v, ZERO)
-            k, m, n = np.uint32(p), np.uint32(u), np.uint32(v)
-            k1, m1, n1 = k + np.uint32(1), m + np.uint32(1), n + np.uint32(1)
-            wp, wu, wv = p - f32(k), u - f32(m), v - f32(n)
-            s00 = shifts[k, m, n] + (shifts[k, m, n1] - shifts[k, m, n]) * wv
-            s01 = shifts[k, m1, n] + (shifts[k, m1, n1] - shifts[k, m1, n]) * wv
-            s10 = shifts[k1, m, n] + (shifts[k1, m, n1] - shifts[k1, m, n]) * wv
-            s11 = shifts[k1, m1, n] + (shifts[k1, m1, n1] - shifts[k1, m1, n]) * wv
-            s0, s1 = s00 + (s01 - s00) * wu, s10 + (s11 - s10) * wu
-            fy = fy_of_gray[code] + s0 + (s1 - s0) * wp
-            X, Y, Z = _unroot(fy + da), _unroot(fy), _unroot(fy - db)
-            red, green, blue = RX * X + RY * Y + RZ * Z, GX * X + GY * Y + GZ * Z, BX * X + BY * Y + BZ * Z
-            if max(red, green, blue) <= ONE + tolerance and min(red, green, blue) >= -tolerance:
-                r = _between(encode, _clip(red) * f32(encode.size - 2)) * f32(255 / 65535)
-                b = _between(encode, _clip(blue) * f32(encode.size - 2)) * f32(255 / 65535)
-            else:
-                r, b = _fit_at_luma(f32(code), fy_of_gray[code], da, db, encode, tolerance)
-            cb[y, i] = np.uint8(min(max((b - f32(code)) * f32(1 / 1.772) + f32(128.5), ZERO), f32(255)))
-            cr[y, i] = np.uint8(min(max((r - f32(code)) * f32(1 / 1.402) + f32(128.5), ZERO), f32(255)))
+            # Past the table's reach every color is out of gamut and will shrink along its hue anyway.
+            shrink = REACH / max(REACH, max(abs(da[i]) * f32(500), abs(db[i]) * f32(200)))
+            da[i] *= shrink
+            db[i] *= shrink
+        _shifted_row(luma[y], da, db, shifts, levels, fy_of_gray, fy)
+        outside = _linear_row(fy, da, db, red, green, blue, tolerance)
+        for i in range(width):
+            red[i] = _between(encode, _clip(red[i]) * f32(encode.size - 2)) * f32(255 / 65535)
+            blue[i] = _between(encode, _clip(blue[i]) * f32(encode.size - 2)) * f32(255 / 65535)
+        if outside:
+            for i in range(width):
+                x, z = _unroot(fy[i] + da[i]), _unroot(fy[i] - db[i])
+                if _is_outside(x, _unroot(fy[i]), z, tolerance):
+                    red[i], blue[i] = _fit_at_luma(
+                        f32(luma[y, i]), fy_of_gray[luma[y, i]], da[i], db[i], encode, tolerance
+                    )
+        for i in range(width):
+            code = f32(luma[y, i])
+            cb[y, i] = np.uint8(min(max((blue[i] - code) * f32(1 / 1.772) + f32(128.5), ZERO), f32(255)))
+            cr[y, i] = np.uint8(min(max((red[i] - code) * f32(1 / 1.402) + f32(128.5), ZERO), f32(255)))

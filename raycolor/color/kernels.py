@@ -26,7 +26,6 @@ _TOLERANCE8: Final = np.float32(2e-5)  # linear RGB; under a tenth of a code at 
 _TOLERANCE16: Final = np.float32(1e-6)
 _LUMA_LEVELS: Final = 51  # of 5 luma codes each
 _SIDE: Final = 22  # nodes of a and b on each side of 0
-_REACH: Final = 110.0  # past every in-gamut a and b
 
 
 def rgb8_to_lab(rgb: NDArray[np.uint8]) -> tuple[Plane, Plane, Plane]:
@@ -134,7 +133,6 @@ def chroma_planes(luma: NDArray[np.uint8], ab: Plane) -> tuple[NDArray[np.uint8]
         column_weights,
         _shift_table(),
         _LUMA_LEVELS,
-        np.float32(_REACH),
         _fy_table(1),
         _encode16_table(),
         _TOLERANCE8,
@@ -268,7 +266,7 @@ def _encode16_table() -> Plane:
 def _shift_table() -> Plane:
     """f(Y) less that of gray, by luma, a and b; one more of each, so that the ends need no test."""
     lumas = np.linspace(0, 255, _LUMA_LEVELS + 1)
-    nodes = np.linspace(-_REACH, _REACH, 2 * _SIDE + 1).astype(np.float32)
+    nodes = np.linspace(-_loops.REACH, _loops.REACH, 2 * _SIDE + 1).astype(np.float32)
     table = np.zeros((len(lumas), len(nodes), len(nodes)), np.float32)
     fy = _root(srgb_decode(lumas / 255)).astype(np.float32)
     _loops.fill_shift_table(lumas.astype(np.float32), nodes, fy, _encode16_table(), table)
