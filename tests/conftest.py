@@ -2,12 +2,21 @@
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from s3server import S3Server
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Ray Data warns of settings of its own that it sets itself.
+    config.addinivalue_line("filterwarnings", r"ignore::DeprecationWarning:ray\..*")
+
 
 @pytest.fixture(scope="session")
-def s3() -> Iterator[object]:
+def s3() -> "Iterator[S3Server]":
     """A real S3 server (SeaweedFS) on 127.0.0.1 with one bucket; credentials are in the environment meanwhile."""
     from s3server import S3Server
 
@@ -25,11 +34,23 @@ def s3() -> Iterator[object]:
 
 
 @pytest.fixture(scope="session")
-def ray_local() -> Iterator[None]:
+def ray_local(request: pytest.FixtureRequest) -> Iterator[None]:
     """An embedded Ray of three CPUs; tests that use it are marked `ray`."""
+    # Ray's workers inherit the environment of the moment Ray starts: the server's address must stand in it by then.
+    if any("s3" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("s3")
+    from raycolor.cluster import session  # sets what Ray reads when it is imported
+
+    del session
     import ray
 
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    ray.init(
+        num_cpus=3,
+        include_dashboard=False,
+        _node_ip_address="127.0.0.1",
+        log_to_driver=False,
+        configure_logging=False,
+    )
     try:
         yield
     finally:

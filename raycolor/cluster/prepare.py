@@ -242,7 +242,7 @@ def _run(
     try:
         # One block per shard, or Ray would give several shards to one worker while others idle.
         made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            work, compute=TaskPoolStrategy(size=workers), num_cpus=1
+            work, compute=TaskPoolStrategy(size=None if workers is None else min(workers, len(rows))), num_cpus=1
         )
         for row in made.iter_rows():
             if row["error"]:
