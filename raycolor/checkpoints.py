@@ -70,7 +70,7 @@ class Checkpoint:
             CheckpointError: weights and network do not match.
         """
         try:
-            model = build_model(str(self.network["name"]), self.network["config"])
+            model = build_model(str(self.network["name"]), self.network["config"], pretrained=False)
         except ConfigError as exc:
             raise CheckpointError(f"{self.source}: {exc}: it was saved by raycolor {self.raycolor_version}") from exc
         try:

@@ -162,7 +162,9 @@ class Colorizer:
         if prepared.exact:
             luma = codecs.half_size_luma(prepared.data)
             cb, cr = kernels.chroma_planes(luma, planes[0])
-            data = codecs.jpeg_exact(prepared.data, cb, cr, metadata=photo.metadata, provenance=self.provenance)
+            data = codecs.jpeg_exact(
+                prepared.data, cb, cr, provenance=self.provenance, quality=self.options.jpeg_quality
+            )
             return Colorized(data, prepared.kind, header.width, header.height)
         written = codecs.output_format(header)
         extension = None if written == header.format else f".{written}"

@@ -102,6 +102,7 @@ class OptimConfig(Frozen):
     """How weights are updated."""
 
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    beta1: float | None = Field(None, ge=0, lt=1, description="Adam's first decay; default 0.9, for the GAN 0.5")
     discriminator_lr: float = Field(2e-4, gt=0, description="learning rate of the GAN's discriminator")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW) if above 0")
     schedule: Literal["constant", "cosine", "onecycle"] = Field("onecycle", description="learning-rate schedule")
@@ -113,7 +114,7 @@ class LossConfig(Frozen):
     """What is minimized."""
 
     pixel: Literal["mse", "l1", "huber"] | None = Field(
-        None, description="pixel loss on ab; default: squared error, for the GAN L1"
+        None, description="pixel loss on ab; default: squared error, for the GAN L1, for the U-Net Huber"
     )
     lambda_pixel: float = Field(100.0, ge=0, description="weight of the pixel loss beside the adversarial one (GAN)")
     adversarial: Literal["lsgan", "minimax"] = Field("lsgan", description="adversarial form (GAN)")
@@ -122,7 +123,7 @@ class LossConfig(Frozen):
 class TrainConfig(ClusterConfig):
     """Settings of `raycolor train`."""
 
-    method: str = Field(description="regression, autoencoder or gan")
+    method: str = Field(description="regression, autoencoder, gan or unet")
     data: str = Field(description="dataset made by `raycolor prepare`")
     out: str = Field(description="run folder or s3://bucket/prefix: checkpoint, curve, training state")
     epochs: int = Field(10, ge=1, description="passes over the training photographs")
@@ -131,6 +132,7 @@ class TrainConfig(ClusterConfig):
     seed: int = Field(0, ge=0, description="seed of weights, order and crops")
     patience: int | None = Field(None, ge=1, description="epochs without a better val mse before stopping")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="bf16 where the device computes it natively")
+    checkpoint_every: int = Field(0, ge=0, description="updates between checkpoints within an epoch; 0: none")
     compile: bool = Field(False, description="torch.compile the network")
     use_gpu: bool | None = Field(None, description="default: GPUs if the cluster has any")
     encoder_weights: str | None = Field(None, description="file of ResNet-18 weights for the regression encoder")

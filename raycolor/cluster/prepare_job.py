@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from raycolor.cluster import session
+from raycolor.cluster.places import absolute
 from raycolor.cluster.prepare import prepare
 from raycolor.config import PrepareConfig
 from raycolor.progress import Progress
@@ -19,8 +18,8 @@ def run(config: PrepareConfig) -> int:
             progress.update(written - progress.done, bad=bad)
 
         summary = prepare(
-            _place(config.source),
-            _place(config.dataset),
+            absolute(config.source),
+            absolute(config.dataset),
             train=config.train,
             val=config.val,
             size_px=config.size_px,
@@ -32,11 +31,6 @@ def run(config: PrepareConfig) -> int:
         )
     _print(summary)
     return 0
-
-
-def _place(uri: str) -> str:
-    """Make a local path absolute: Ray's workers have another working directory."""
-    return uri if "://" in uri else str(Path(uri).absolute())
 
 
 def _print(summary: dict[str, object]) -> None:

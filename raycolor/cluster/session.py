@@ -40,10 +40,12 @@ def connect(address: str | None = None, *, dashboard: bool = False) -> Iterator[
         yield
         return
     target = address or os.environ.get("RAY_ADDRESS")
+    # What workers print is Ray's own talk: ours comes back as data, and errors as one line.
+    verbose = logging.getLogger().isEnabledFor(logging.DEBUG)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"ray\.")
     if target:
         try:
-            ray.init(address=target, logging_level=logging.WARNING)
+            ray.init(address=target, logging_level=logging.WARNING, log_to_driver=verbose)
         except (ConnectionError, ValueError, RuntimeError) as exc:
             detail = " ".join(str(exc).split())[:200]
             raise ConfigError(
@@ -56,7 +58,7 @@ def connect(address: str | None = None, *, dashboard: bool = False) -> Iterator[
             dashboard_host="127.0.0.1",
             _node_ip_address="127.0.0.1",
             logging_level=logging.WARNING,
-            log_to_driver=True,
+            log_to_driver=verbose,
         )
     try:
         yield
@@ -69,18 +71,13 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def is_embedded() -> bool:
-    """Whether the connected Ray is one machine that this process started."""
-    return len(ray.nodes()) == 1 and not os.environ.get("RAY_ADDRESS")
-
-
 def worker_count(wanted: int | None) -> int:
     """Return how many one-CPU workers to start.
 
     Raises:
         ConfigError: more are wanted than the cluster has CPUs for.
     """
-    total = int(ray.cluster_resources().get("CPU", 1))
+    total = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
     fitting = max(1, total - _SPARE_CPUS)
     if wanted is None:
         return fitting

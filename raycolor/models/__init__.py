@@ -15,12 +15,14 @@ from raycolor.models.unet import UNet, UNetConfig
 MODEL_NAMES: Final[tuple[str, ...]] = ("regression", "autoencoder", "gan", "unet")
 
 
-def build_model(name: str, config: Mapping[str, Any] | None = None) -> ColorNet:
+def build_model(name: str, config: Mapping[str, Any] | None = None, *, pretrained: bool = True) -> ColorNet:
     """Build a network with fresh weights.
 
     Args:
         name: `regression`, `autoencoder`, `gan` (its generator) or `unet`.
         config: what the network's configuration class takes; missing keys take their defaults.
+        pretrained: load the encoder weights that the configuration asks for; False where saved weights will replace
+            them anyway.
 
     Raises:
         ConfigError: an unknown name, an unknown key, or a value out of bounds.
@@ -33,7 +35,7 @@ def build_model(name: str, config: Mapping[str, Any] | None = None) -> ColorNet:
     if name == "gan":
         return GanGenerator(read_config(GanConfig, owner, config))
     if name == "unet":
-        return UNet(read_config(UNetConfig, owner, config))
+        return UNet(read_config(UNetConfig, owner, config), load=pretrained)
     raise ConfigError(f"network {name!r}: unknown: choose one of {', '.join(MODEL_NAMES)}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -15,7 +15,7 @@ from raycolor.models.blocks import ColorNet, NetworkConfig, Upsample, init_he
 class UNetConfig(NetworkConfig):
     """Configuration of the U-Net."""
 
-    pretrained: bool = Field(False, description="start the encoder from the ImageNet weights of the installed package")
+    pretrained: bool = Field(True, description="start the encoder from the ImageNet weights of the installed package")
     frozen_blocks: int = Field(5, ge=-1, le=16, description="first encoder blocks that stay as they are; -1 for none")
     widths: list[int] = Field(
         [128, 96, 64, 48], min_length=4, max_length=4, description="decoder channels, deepest first"
@@ -59,7 +59,7 @@ class SameConv2d(nn.Conv2d):
         if self._odd:
             front, back = self._odd // 2, self._odd - self._odd // 2
             x = nn.functional.pad(x, (front, back, front, back))
-        return super().forward(x)  # type: ignore[no-any-return]
+        return super().forward(x)
 
 
 class InvertedResidual(nn.Module):
@@ -84,7 +84,7 @@ class InvertedResidual(nn.Module):
             y = nn.functional.relu6(self._bn0(self._expand_conv(y)))
         y = nn.functional.relu6(self._bn1(self._depthwise_conv(y)))
         y = self._bn2(self._project_conv(y))
-        return x + y if self.is_residual else y
+        return x + y if self.is_residual else y  # type: ignore[no-any-return]
 
 
 class EfficientNetLite0(nn.Module):
@@ -155,7 +155,7 @@ class UNet(ColorNet):
 
     name: ClassVar[str] = "unet"
 
-    def __init__(self, settings: UNetConfig) -> None:
+    def __init__(self, settings: UNetConfig, *, load: bool = True) -> None:
         super().__init__(settings)
         self._options = settings
         self.stride = 32
@@ -171,14 +171,10 @@ class UNet(ColorNet):
         nn.init.normal_(self.head.weight, std=1e-3)
         nn.init.constant_(self.head.bias, 0.0)  # type: ignore[arg-type]
         self.resize = Upsample("bilinear")
-        if settings.pretrained:
+        if settings.pretrained and load:
             self.encoder.load_imagenet()
         for module in self.encoder.first(settings.frozen_blocks):
             module.requires_grad_(False)
-
-    def config(self) -> dict[str, Any]:
-        """See `ColorNet.config`; a saved network brings its own encoder weights."""
-        return super().config() | {"pretrained": False}
 
     def parameter_groups(self) -> list[tuple[Iterable[nn.Parameter], float]]:
         """See `ColorNet.parameter_groups`; what is pretrained moves slowly."""

@@ -45,7 +45,7 @@ def thumbnail(pixels: NDArray[Any], side_px: int) -> bytes:
     size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     if small.dtype == np.uint16:
-        small = (small >> 8).astype(np.uint8)
+        small = (small // 257).astype(np.uint8)
     rgb = np.ascontiguousarray(np.broadcast_to(small[..., None], (*small.shape, 3)) if small.ndim == 2 else small)
     return bytes(simplejpeg.encode_jpeg(rgb, quality=78, colorspace="RGB", colorsubsampling="420"))
 

@@ -1,0 +1,50 @@
+"""`raycolor train`: settings in, a run folder and its curve out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from raycolor.cluster import session
+from raycolor.cluster.places import absolute
+from raycolor.cluster.train import train
+from raycolor.config import TrainConfig
+from raycolor.training.loop import describe_row
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: TrainConfig) -> int:
+    """Train; see `raycolor.cluster.train.train` for what is raised."""
+
+    def show(row: Mapping[str, float]) -> None:
+        logger.info("%s", describe_row(row))
+
+    with session.connect(config.address):
+        result = train(
+            config.method,
+            data=absolute(config.data),
+            out=absolute(config.out),
+            network=config.network,
+            optim=config.optim.model_dump(),
+            loss=config.loss.model_dump(),
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            crop_px=config.crop_px,
+            seed=config.seed,
+            patience=config.patience,
+            precision=config.precision,
+            compile=config.compile,
+            workers=config.workers,
+            use_gpu=config.use_gpu,
+            encoder_weights=config.encoder_weights,
+            checkpoint_every=config.checkpoint_every,
+            on_epoch=show,
+        )
+    best = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
+    logger.info("best epoch: %s", best)
+    logger.info(
+        "trained by %d %s worker(s), global batch %d, in %.0f s: %s",
+        result.workers, result.device, result.global_batch_size, result.seconds, result.out,
+    )  # fmt: skip
+    return 0
