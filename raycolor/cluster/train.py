@@ -144,6 +144,7 @@ def train(
             failure_config=ray.train.FailureConfig(max_failures=max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             callbacks=list(callbacks) or None,
+            logging_config=ray.train.LoggingConfig(log_level="WARNING"),
         ),
     )
     with _following(store, on_epoch):
@@ -213,7 +214,9 @@ def _known(group: str, defaults: Mapping[str, Any], given: Mapping[str, Any] | N
     for key in given or {}:
         if key not in defaults:
             raise ConfigError(f"{group}: unknown key {key!r}: known keys are {', '.join(sorted(defaults))}")
-    return {**defaults, **(given or {})}
+    # None means "not said": the method's own default stays, but for clip_norm, where it means no clipping.
+    said = {key: value for key, value in (given or {}).items() if value is not None or key == "clip_norm"}
+    return {**defaults, **said}
 
 
 def _resources(gpu: bool) -> dict[str, float]:
