@@ -33,7 +33,16 @@ LIBRARY_ERRORS: Final[tuple[type[Exception], ...]] = (
     zlib.error,
     Image.DecompressionBombError,
 )
-_TRUNCATION_WORDS: Final = ("truncat", "premature", "too small", "not enough", "unexpected end", "incomplete", "eof")
+_TRUNCATION_WORDS: Final = (
+    "truncat",
+    "premature",
+    "too small",
+    "not enough",
+    "unexpected end",
+    "incomplete",
+    "eof",
+    "cannot identify",
+)
 _pillow_lock = threading.RLock()
 
 

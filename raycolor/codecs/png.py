@@ -13,7 +13,7 @@ import imagecodecs
 import numpy as np
 
 from raycolor.codecs import exif as exif_fields
-from raycolor.codecs import icc, xmp
+from raycolor.codecs import icc, png_pixels, xmp
 from raycolor.codecs.guard import guard
 from raycolor.codecs.photo import Color, Header, Metadata, Photo, Plane, Provenance, split_alpha
 from raycolor.errors import DecodeError
@@ -96,11 +96,13 @@ def decode(data: bytes, header: Header) -> Photo:
     chunks = read_chunks(data)
     metadata = _read_metadata(data, chunks)
     metadata.extra = [(k, data[s:e]) for k, s, e in chunks if k not in (b"IHDR", b"IDAT", b"IEND", *_STALE)]
+    kind, interlaced = data[chunks[0][1] + 9], header.progressive
+    _check_sums(data, chunks)
     with guard("PNG"):
-        # Trailing bytes and further frames confuse no decoder that never sees them.
-        array = imagecodecs.png_decode(_still(data, chunks) if header.animated else data[: chunks[-1][2] + 4])
-    if array.shape[:2] != (header.height, header.width):
-        raise DecodeError("decode_error", f"PNG: decoded to {array.shape}, the header says {header.height} rows")
+        packed = b"".join(data[s:e] for k, s, e in chunks if k == b"IDAT")
+        values = png_pixels.read_pixels(packed, (header.height, header.width), header.bit_depth, kind, interlaced)
+        palette, key = (next((data[s:e] for k, s, e in chunks if k == name), None) for name in (b"PLTE", b"tRNS"))
+        array = png_pixels.colors(values, header.bit_depth, kind, palette, key)
     page, alpha = split_alpha(array, "PNG")
     return Photo(header, [page], [alpha], metadata, notes=["animated: first frame"] if header.animated else [])
 
@@ -188,10 +190,13 @@ def _inflate(packed: bytes) -> bytes | None:
     return None if stream.unconsumed_tail else text
 
 
-def _still(data: bytes, chunks: list[Chunk]) -> bytes:
-    """Return an animated file without its animation, so that any decoder gives the default image."""
-    parts = (data[s - 8 : e + 4] for k, s, e in chunks if k not in (b"acTL", b"fcTL", b"fdAT"))
-    return SIGNATURE + b"".join(parts)
+def _check_sums(data: bytes, chunks: list[Chunk]) -> None:
+    """Compare the checksums of the chunks that the picture depends on."""
+    for kind, start, end in chunks:
+        if kind in (b"IHDR", b"PLTE", b"IDAT", b"tRNS"):
+            (stored,) = struct.unpack_from(">I", data, end)
+            if zlib.crc32(data[start - 4 : end]) != stored:
+                raise DecodeError("decode_error", f"PNG: checksum of a {kind.decode()} chunk is wrong")
 
 
 def _chunk(kind: bytes, payload: bytes) -> bytes:
