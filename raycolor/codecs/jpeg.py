@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
 from raycolor.codecs import icc, jpeg_markers
 from raycolor.codecs.guard import guard, pillow
@@ -34,7 +34,7 @@ def decode(data: bytes, header: Header) -> Photo:
     metadata = jpeg_markers.read_metadata(file)
     whole = _completed(data, file)
     if header.color in ("cmyk", "ycck"):
-        page = _decode_cmyk(whole, metadata)
+        page = _decode_cmyk(whole, metadata, inverted=file.adobe_transform is not None)
     else:
         page = _decode_strictly(whole, "GRAY" if header.gray else "RGB")
     if header.gray:
@@ -137,15 +137,15 @@ def _decode_strictly(data: bytes, colorspace: str) -> Plane:
         return np.asarray(simplejpeg.decode_jpeg(data, colorspace, strict=False))
 
 
-def _decode_cmyk(data: bytes, metadata: Metadata) -> Plane:
+def _decode_cmyk(data: bytes, metadata: Metadata, *, inverted: bool) -> Plane:
     """Convert CMYK to sRGB: by the file's own CMYK profile, or by R = 255 - min(255, C + K) and so on without one.
 
-    Pillow knows that Adobe stores CMYK inverted and undoes it.
+    Adobe stores ink inverted (255 is none), and marks its files; Pillow takes every file for one of Adobe's.
     """
     with guard("JPEG", _judge):  # Pillow fills what is missing with gray; the strict decoder tells
         simplejpeg.decode_jpeg(data, "CMYK", strict=True)
     with pillow("JPEG"), Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-        return cmyk_to_rgb(image, metadata.icc)
+        return cmyk_to_rgb(image if inverted else ImageChops.invert(image), metadata.icc)
 
 
 def cmyk_to_rgb(image: Image.Image, profile: bytes | None) -> Plane:

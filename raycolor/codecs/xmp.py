@@ -35,6 +35,8 @@ _HEAD: Final = (
 )
 _TAIL: Final = '</rdf:RDF>\n</x:xmpmeta>\n<?xpacket end="w"?>'
 
+_TAG: Final = re.compile(rb"<(?:[^>\"']|\"[^\"]*\"|'[^']*')*>")
+
 
 class _RefusedError(Exception):
     """A packet with a document type: entities could grow without bound, and XMP has no use for them."""
@@ -135,12 +137,11 @@ def _description(provenance: Provenance, about: str, rdf: str, source_type: str 
 
 def _as_utf8(packet: bytes) -> bytes | None:
     """Return the packet as UTF-8 from its first "<" on, or None where it is no text."""
-    body = packet.strip(b"\0") if packet[1:2] != b"\0" and packet[:1] != b"\0" else packet
-    encoding = next((name for bom, name in _ENCODINGS if body.startswith(bom)), None)
+    encoding = next((name for bom, name in _ENCODINGS if packet.startswith(bom)), None)
     if encoding is None:
-        encoding = "utf-16-le" if body[1:2] == b"\0" else "utf-16-be" if body[:1] == b"\0" else "utf-8"
+        encoding = "utf-16-le" if packet[1:2] == b"\0" else "utf-16-be" if packet[:1] == b"\0" else "utf-8"
     try:
-        text = body.decode(encoding).lstrip("\ufeff").strip("\0")
+        text = packet.decode(encoding).lstrip("\ufeff").strip("\0")
     except UnicodeDecodeError:
         return None
     return re.sub(r'(<\?xml[^>]*?)\s+encoding=["\'][^"\']*["\']', r"\1", text).encode()
@@ -164,14 +165,13 @@ def _inspect(text: bytes) -> _Found | None:
 
     def end(name: str) -> None:
         at = parser.CurrentByteIndex
-        _, begun = depth.pop()
+        begun = depth.pop()[1]
         inside = [n for n, _ in depth[-2:]] == [f"{_RDF} RDF", f"{_RDF} Description"]
         if inside and name in _OURS:
-            stop = text.index(b">", at) + 1
-            found.cuts.append((begun, stop))
+            found.cuts.append((begun, _stop(text, begun, at)))
             if name.endswith(" DigitalSourceType"):
                 found.source_type = "".join(held).strip() or found.source_type
-        if name == f"{_RDF} RDF" and text[at : at + 2] == b"</":
+        if name == f"{_RDF} RDF" and not _is_empty_tag(text, begun):
             found.rdf_end = at
             found.prefix = text[at + 2 : text.index(b">", at)].decode().strip().partition(":")[0]
 
@@ -189,10 +189,23 @@ def _inspect(text: bytes) -> _Found | None:
     return found if found.rdf_end >= 0 else None
 
 
+def _is_empty_tag(text: bytes, at: int) -> bool:
+    tag = _TAG.match(text, at)
+    return tag is not None and tag.group().endswith(b"/>")
+
+
+def _stop(text: bytes, begun: int, end_at: int) -> int:
+    """Return where the element that began at `begun`, and whose end the parser reports at `end_at`, stops."""
+    tag = _TAG.match(text, begun)
+    if tag is not None and tag.group().endswith(b"/>"):
+        return tag.end()
+    return text.index(b">", end_at) + 1
+
+
 def _attribute_cuts(text: bytes, at: int, name: str) -> list[tuple[int, int]]:
     """Return where in the start tag at `at` the attribute of this local name stands, with the space before it."""
     local = name.rpartition(" ")[2].encode()
     quoted = rb"\s+[\w.-]+:" + local + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')"
-    tag = re.compile(rb"<(?:[^>\"']|\"[^\"]*\"|'[^']*')*>").match(text, at)
+    tag = _TAG.match(text, at)
     match = re.compile(quoted).search(text, at, tag.end()) if tag else None
     return [match.span()] if match else []
