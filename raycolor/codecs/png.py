@@ -29,6 +29,8 @@ _STALE: Final = (b"PLTE", b"tRNS", b"bKGD", b"hIST", b"sBIT", b"sPLT", b"acTL", 
 _MAX_TEXT: Final = 16 << 20  # a compressed text or profile may not grow past this
 _LEVEL: Final = 2  # with the Up filter smaller and four times faster than zlib's level 1 on photographs (measured)
 _IDAT_SIZE: Final = 8 << 20
+_BAND_BYTES: Final = 4 << 20
+_WHOLE_BYTES: Final = 128 << 20
 
 Chunk = tuple[bytes, int, int]  # type, start and end of the data
 
@@ -113,20 +115,41 @@ def encode(photo: Photo, rgb: Plane, *, provenance: Provenance | None) -> bytes:
     samples = rgb if alpha is None else np.dstack([rgb, alpha])
     depth = samples.dtype.itemsize
     height, width = samples.shape[:2]
-    if depth == 2:
-        samples = samples.astype(">u2")
-    rows = np.ascontiguousarray(samples).view(np.uint8).reshape(height, -1)
-    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
-    filtered[:, 0] = 2  # Up: each byte minus the one above
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     with guard("PNG encoding"):
-        coded = bytes(imagecodecs.deflate_encode(memoryview(filtered).cast("B"), level=_LEVEL, raw=False))  # type: ignore[arg-type]
+        coded = _deflate(samples)
     head = struct.pack(">IIBBBBB", width, height, 8 * depth, 6 if alpha is not None else 2, 0, 0, 0)
     before, after = _ancillary(photo.metadata, provenance)
     pixels = [(b"IDAT", coded[i : i + _IDAT_SIZE]) for i in range(0, len(coded), _IDAT_SIZE)]
     parts = [(b"IHDR", head), *before, *pixels, *after, (b"IEND", b"")]
     return SIGNATURE + b"".join(_chunk(kind, payload) for kind, payload in parts)
+
+
+def _deflate(samples: Plane) -> bytes:
+    """Filter rows with Up (each byte minus the one above) and compress them, in bands where the picture is large.
+
+    libdeflate is three times faster than zlib but wants everything at once: past a bound, zlib takes it band by band.
+    """
+    height, stride = len(samples), samples[0].nbytes
+    band = max(1, _BAND_BYTES // stride)
+    above = np.zeros(stride, np.uint8)
+    whole = height * (stride + 1) <= _WHOLE_BYTES
+    filtered = np.empty((height if whole else band, stride + 1), np.uint8)
+    filtered[:, 0] = 2
+    stream, parts = zlib.compressobj(1), list[bytes]()
+    for y in range(0, height, band):
+        rows = samples[y : y + band]
+        raw = np.ascontiguousarray(rows.astype(">u2") if rows.dtype == np.uint16 else rows).view(np.uint8)
+        raw = raw.reshape(len(rows), stride)
+        out = filtered[y : y + len(rows)] if whole else filtered[: len(rows)]
+        np.subtract(raw[0], above, out=out[0, 1:])
+        np.subtract(raw[1:], raw[:-1], out=out[1:, 1:])
+        above = raw[-1]
+        if not whole:
+            parts.append(stream.compress(out.data))
+    if whole:
+        view = filtered.data.cast("B")
+        return bytes(imagecodecs.deflate_encode(view, level=_LEVEL, raw=False))  # type: ignore[arg-type]
+    return b"".join([*parts, stream.flush()])
 
 
 def _ancillary(metadata: Metadata, provenance: Provenance | None) -> tuple[list[tuple[bytes, bytes]], ...]:

@@ -13,7 +13,7 @@ from codec_samples import NAMES, colored, gray, picture, samples, save, tiff, wi
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
-from raycolor.codecs import Metadata, Provenance, decode, encode, jpeg_exact, output_format, read_header
+from raycolor.codecs import Metadata, Provenance, decode, encode, jpeg_exact, output_format, png, read_header
 from raycolor.codecs.tiff_tags import EXIF_IFD, read_pages
 from raycolor.errors import ShapeError
 
@@ -235,3 +235,13 @@ def test_metadata_has_no_shared_default():
     """Two Metadata never share their list."""
     Metadata().extra.append((1, b""))
     assert Metadata().extra == []
+
+
+@pytest.mark.parametrize("source", [picture(70, 33), wide(picture(70, 33)), picture(1, 1)])
+@pytest.mark.parametrize("whole", [True, False])
+def test_png_in_bands_holds_the_same_picture(source, whole, monkeypatch):
+    """Large pictures are filtered and compressed band by band; the rows at the seams come out right."""
+    monkeypatch.setattr(png, "_BAND_BYTES", 1000)
+    monkeypatch.setattr(png, "_WHOLE_BYTES", 1 << 30 if whole else 0)
+    photo = decode(samples()["png-16" if source.dtype == np.uint16 else "png-8"])
+    np.testing.assert_array_equal(decode(png.encode(photo, source, provenance=None)).pages[0], source)
