@@ -149,9 +149,6 @@ def begin_or_continue(
 
 def _process(spec: ShardSpec, todo: list[int], record: JobRecord, timing: Timing, workers: int | None) -> None:
     """Run the unfinished shards through a pool of workers and show the progress."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
     timing.workers = min(session.worker_count(workers), len(todo))
     shards = ray.data.from_items([{"shard": shard} for shard in todo], override_num_blocks=len(todo))
     reports = shards.map_batches(

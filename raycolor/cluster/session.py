@@ -6,17 +6,18 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
+from raycolor.cluster.chatter import without_chatter
 from raycolor.errors import ConfigError
 
 # Ray reads these when it is imported: no usage report leaves the machine, and zero GPUs is no reason to warn.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
-os.environ.setdefault("RAY_DEDUP_LOGS", "1")
 
 import ray
+import ray.data
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +44,21 @@ def connect(address: str | None = None, *, dashboard: bool = False) -> Iterator[
     # What workers print is Ray's own talk: ours comes back as data, and errors as one line.
     verbose = logging.getLogger().isEnabledFor(logging.DEBUG)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"ray\.")
+    with without_chatter() if not verbose else nullcontext():
+        _init(target, dashboard, verbose)
+        if not verbose:
+            quiet()
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _init(target: str | None, dashboard: bool, verbose: bool) -> None:
+    level = logging.WARNING if verbose else logging.ERROR
     if target:
         try:
-            ray.init(address=target, logging_level=logging.WARNING, log_to_driver=verbose)
+            ray.init(address=target, logging_level=level, log_to_driver=verbose)
         except (ConnectionError, ValueError, RuntimeError) as exc:
             detail = " ".join(str(exc).split())[:200]
             raise ConfigError(
@@ -57,13 +70,22 @@ def connect(address: str | None = None, *, dashboard: bool = False) -> Iterator[
             include_dashboard=dashboard,
             dashboard_host="127.0.0.1",
             _node_ip_address="127.0.0.1",
-            logging_level=logging.WARNING,
+            logging_level=level,
             log_to_driver=verbose,
         )
-    try:
-        yield
-    finally:
-        ray.shutdown()
+
+
+def quiet() -> None:
+    """Let Ray speak of errors only: progress is ours to show, and so is what a user can mend."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    for name in ("ray.data", "ray.train", "ray.tune"):
+        logger = logging.getLogger(name)
+        for handler in logger.handlers:
+            if "File" not in type(handler).__name__:
+                handler.setLevel(logging.ERROR)
 
 
 def cpu_count() -> int:
