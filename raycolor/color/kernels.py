@@ -179,7 +179,7 @@ def _taps(small: int, large: int) -> tuple[NDArray[np.int64], Plane]:
     Returns:
         (2, large) indices, (large,) float32 weight of the second.
     """
-    position = np.clip((np.arange(large) + 0.5) * (small / large) - 0.5, 0, small - 1)
+    position = np.clip((np.arange(large) + 0.5) * (small / max(large, 1)) - 0.5, 0, small - 1)
     first = position.astype(np.int64)
     return np.stack([first, np.minimum(first + 1, small - 1)]), (position - first).astype(np.float32)
 

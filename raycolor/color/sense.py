@@ -69,12 +69,15 @@ def sense(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> Kind:
 
 def _thumbnail(rgb: Any) -> Any:
     """Average down to THUMBNAIL_PX on the longer side; smaller pictures stay as they are."""
+    # Every n-th pixel of a big scan is plenty to average: a hundred and more still make one of the thumbnail.
+    step = max(1, max(rgb.shape[:2]) // (16 * THUMBNAIL_PX))
+    rgb = rgb[::step, ::step]
     height, width = rgb.shape[:2]
     factor = THUMBNAIL_PX / max(height, width)
     if factor >= 1:
         return np.ascontiguousarray(rgb)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(np.ascontiguousarray(rgb), size, interpolation=cv2.INTER_AREA)
 
 
 def _tone_curve(L: Any, a: Any, b: Any) -> tuple[Any, Any]:
