@@ -114,7 +114,7 @@ def test_half_size_luma_is_the_mean_of_each_block(height, width):
             assert abs(half[y, x] - mean) <= 0.5
 
 
-def test_interlaced_and_animated_png_give_the_still_picture():
+def test_animated_png_gives_the_still_picture():
     """Of an animated PNG the default image is taken, and the header says it was animated."""
     frames = [Image.fromarray(gray(seed=i)) for i in range(3)]
     data = save(frames[0], "PNG", save_all=True, append_images=frames[1:])
