@@ -375,8 +375,12 @@ def chroma_planes(
         _shifted_row(luma[y], da, db, shifts, levels, fy_of_gray, fy)
         outside = _linear_row(fy, da, db, red, green, blue, tolerance)
         for i in range(width):
-            red[i] = _between(encode, _clip(red[i]) * f32(encode.size - 2)) * f32(255 / 65535)
-            blue[i] = _between(encode, _clip(blue[i]) * f32(encode.size - 2)) * f32(255 / 65535)
+            r = _between(encode, _clip(red[i]) * f32(encode.size - 2)) * f32(255 / 65535)
+            g = _between(encode, _clip(green[i]) * f32(encode.size - 2)) * f32(255 / 65535)
+            b = _between(encode, _clip(blue[i]) * f32(encode.size - 2)) * f32(255 / 65535)
+            # What luma is off by (the table is coarse) goes to all three channels: left alone, green would bear it.
+            rest = f32(luma[y, i]) - (f32(0.299) * r + f32(0.587) * g + f32(0.114) * b)
+            red[i], blue[i] = r + rest, b + rest
         if outside:
             for i in range(width):
                 x, z = _unroot(fy[i] + da[i]), _unroot(fy[i] - db[i])
