@@ -120,7 +120,7 @@ class Colorizer:
         if kind == "color" and self.options.on_color == "copy":
             return Colorized(data, kind, header.width, header.height, note="copied: it has colors")
         exact = self.options.jpeg_luma == "exact" and header.format == "jpeg" and codecs.can_be_exact(header)
-        small = [self._small_lightness(page, header.orientation) for page in photo.pages]
+        small = [self._small_lightness(page, photo.orientation(i)) for i, page in enumerate(photo.pages)]
         return Prepared(data, photo, kind, exact, small)
 
     def predict(self, L_small: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -156,11 +156,12 @@ class Colorizer:
         """
         photo, header = prepared.photo, prepared.photo.header
         planes = [
-            np.ascontiguousarray(codecs.as_stored(ab * np.float32(self.options.saturation), header.orientation))
-            for ab in ab_small
+            np.ascontiguousarray(codecs.as_stored(ab * np.float32(self.options.saturation), photo.orientation(i)))
+            for i, ab in enumerate(ab_small)
         ]
         if prepared.exact:
-            luma = codecs.half_size_luma(prepared.data)
+            page = photo.pages[0]
+            luma = codecs.half_size_luma(page if page.ndim == 2 else prepared.data)
             cb, cr = kernels.chroma_planes(luma, planes[0])
             data = codecs.jpeg_exact(
                 prepared.data, cb, cr, provenance=self.provenance, quality=self.options.jpeg_quality
