@@ -24,6 +24,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $(READY)
 
 demo: $(READY) ## colorize the shipped sample on a local Ray; results in demo-output/
+	@rm -rf demo-output
 	$(BIN)/raycolor colorize docs/sample demo-output
 
 test: $(READY) ## the fast tests

@@ -15,7 +15,7 @@ def run(config: PrepareConfig) -> int:
 
         def show(written: int, wanted: int, bad: int) -> None:
             progress.total = wanted
-            progress.update(written - progress.done, bad=bad)
+            progress.update(written - progress.done, left_out=bad)
 
         summary = prepare(
             absolute(config.source),
