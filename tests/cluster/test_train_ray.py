@@ -155,6 +155,7 @@ def test_a_killed_worker_changes_nothing(tmp_path, data):
 
 SCRIPT = """
 import json, sys
+from raycolor.cluster import session
 from raycolor.cluster.train import train
 with session.connect():
     train("gan", **json.loads(sys.argv[1]))
