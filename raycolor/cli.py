@@ -49,6 +49,14 @@ JOBS = {
         "raycolor.cluster.train_job:run",
         "The same command continues a training that was stopped.",
     ),
+    "evaluate": Job(
+        "Compare checkpoints: one table of every metric, with photographs.",
+        "EvaluateConfig",
+        ("checkpoint",),
+        "raycolor.cluster.evaluate_job:run",
+        "The page is OUT/index.html; table.csv and table.md hold the same numbers. Floors stand in every table: gray, "
+        "and the mean color of the dataset's photographs to train on.",
+    ),
     "colorize": Job(
         "Colorize an archive of black-and-white photographs.",
         "ColorizeConfig",
@@ -89,9 +97,7 @@ def cli() -> None:
 def _command(name: str, job: Job) -> click.Command:
     """Make the click command of a job from the fields of its configuration model."""
     model: type[Frozen] = getattr(importlib.import_module("raycolor.config"), job.model)
-    params: list[click.Parameter] = [
-        click.Argument([field], metavar=field.upper(), required=False) for field in job.arguments
-    ]
+    params: list[click.Parameter] = [_argument(field, model.model_fields[field]) for field in job.arguments]
     for field, info in model.model_fields.items():
         if field not in job.arguments and not _is_group(info):
             params.append(_option(field, info))
@@ -121,6 +127,13 @@ def _is_group(info: FieldInfo) -> bool:
     return get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, BaseModel))
 
 
+def _argument(field: str, info: FieldInfo) -> click.Argument:
+    """Turn one setting into a positional argument: of any number of values where the setting takes several."""
+    if get_origin(info.annotation) is tuple:
+        return click.Argument([field], metavar=f"{field.upper()}...", required=False, nargs=-1)
+    return click.Argument([field], metavar=field.upper(), required=False)
+
+
 def _option(field: str, info: FieldInfo) -> click.Option:
     """Turn one setting into a flag. Bounds are checked by the model, so that files and flags fail alike."""
     flag = "--" + field.replace("_", "-")
@@ -130,7 +143,8 @@ def _option(field: str, info: FieldInfo) -> click.Option:
     if bool in kinds:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
     if get_origin(info.annotation) is tuple:
-        return click.Option([flag], multiple=True, metavar="GLOB", help=text)
+        metavar = "DATASET" if field == "data" else "GLOB"
+        return click.Option([flag], multiple=True, metavar=metavar, help=text)
     if all(isinstance(kind, str) for kind in kinds):
         return click.Option([flag], metavar="|".join(kinds), help=text)
     if info.metadata and any("BeforeValidator" in type(note).__name__ for note in info.metadata):

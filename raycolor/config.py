@@ -31,6 +31,16 @@ def _all(value: object) -> object:
     return None if value == "all" else value
 
 
+def _full(value: object) -> object:
+    """Accept `full` for 0."""
+    return 0 if value == "full" else value
+
+
+def _several(value: object) -> object:
+    """Accept one value where several may stand, as in `data: folder`."""
+    return (value,) if isinstance(value, str) else value
+
+
 class Frozen(BaseModel):
     """A model that refuses unknown keys by name and never changes."""
 
@@ -139,6 +149,31 @@ class TrainConfig(ClusterConfig):
     network: dict[str, Any] = Field(default_factory=dict, description="network options (--set network.KEY=VALUE)")
     optim: OptimConfig = Field(default_factory=OptimConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
+
+
+class EvaluateConfig(ClusterConfig):
+    """Settings of `raycolor evaluate`."""
+
+    checkpoint: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+        min_length=1, description="checkpoints: shipped names, folders or s3://bucket/prefix"
+    )
+    data: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+        min_length=1, description="dataset made by `raycolor prepare`; repeatable, each gets rows of its own"
+    )
+    out: str = Field(description="folder or s3://bucket/prefix for index.html, table.csv and table.md")
+    split: Literal["val", "train"] = Field("val", description="photographs to measure on")
+    network_size: Annotated[int | None, BeforeValidator(_full)] = Field(
+        None,
+        ge=0,
+        description="side in pixels of the center crop that networks see, or 'full' for all that is stored; "
+        "default: what each was trained on",
+    )
+    images: int | None = Field(None, ge=1, description="at most this many photographs of each dataset; default: all")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the device computes it natively, fp32 elsewhere"
+    )
+    use_gpu: bool | None = Field(None, description="default: GPUs if the cluster has any")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap intervals")
 
 
 _Model = TypeVar("_Model", bound=Frozen)

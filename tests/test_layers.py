@@ -16,7 +16,7 @@ ROOMS = {
     "dataset": 5, "manifest": 5, "lease": 5, "sources": 5,
     "checkpoints": 6,
     "training": 7, "colorizer": 7,
-    "bulk": 8, "pages": 8,
+    "bulk": 8, "evaluation": 8, "pages": 8,
     "config": 9,
     "cluster": 10,
     "cli": 11, "__main__": 12,
@@ -90,7 +90,7 @@ def loaded(statement: str) -> set[str]:
         ("import raycolor", {"torch", "ray", "numpy"}),
         ("import raycolor.cli", {"torch", "ray", "numpy", "pydantic"}),
         ("import raycolor.codecs, raycolor.storage, raycolor.color.kernels, raycolor.manifest", {"torch", "ray"}),
-        ("import raycolor.colorizer, raycolor.bulk, raycolor.training.loop", {"ray"}),
+        ("import raycolor.colorizer, raycolor.bulk, raycolor.evaluation, raycolor.training.loop", {"ray"}),
     ],
 )
 def test_imports_stay_light(statement, absent):

@@ -1,0 +1,26 @@
+"""Comparing checkpoints without Ray: what is compared, the measuring, the table, and which photographs to show."""
+
+from raycolor.evaluation.measure import Evaluator, Measured, batch_size
+from raycolor.evaluation.picks import Pick, choose
+from raycolor.evaluation.plan import FLOORS, DatasetPlan, Subject, input_sizes, short_names, subject
+from raycolor.evaluation.table import COLUMNS, Column, Row, interval_text, table_csv, table_markdown
+
+__all__ = [
+    "COLUMNS",
+    "FLOORS",
+    "Column",
+    "DatasetPlan",
+    "Evaluator",
+    "Measured",
+    "Pick",
+    "Row",
+    "Subject",
+    "batch_size",
+    "choose",
+    "input_sizes",
+    "interval_text",
+    "short_names",
+    "subject",
+    "table_csv",
+    "table_markdown",
+]
