@@ -15,25 +15,31 @@ Kind = Literal["gray", "toned", "color"]
 
 THUMBNAIL_PX: Final = 64  # longer side; area averaging takes JPEG chroma noise and film grain away
 _TONES: Final = 24  # groups of equal size that the tone curve is read from
-# Measured by benchmarks/sense.py.
+# Fitted on photographs and synthetic toning of their grays, checked on others by benchmarks/sense.py.
 _GRAY_CHROMA: Final = 2.0  # Lab units; a cast that nobody sees
-_COLOR_RESIDUAL: Final = 4.0  # Lab units
-_SLACK: Final = 20.0  # Lab units
+_RESIDUAL: Final = 3.4  # Lab units
+_SLACK: Final = 14.0  # Lab units; at this chroma the residual counts half
+# What toning can look like: hue in degrees from..to, and the chroma it stays below.
+_WARM: Final = (20.0, 110.0, 55.0)  # sepia, fading, yellowed paper
+_BLUE: Final = (225.0, 272.0, 60.0)  # cyanotype; skies are a little more purple
+_FAINT: Final = 12.0  # selenium, gold, green: any hue below this chroma
 
 
 class Traits(NamedTuple):
-    """What `sense` decides by; in Lab units."""
+    """What `sense` decides by."""
 
-    chroma: float  # 98th percentile of chroma
-    residual: float  # 95th percentile of the distance from the tone curve
+    chroma: float  # 98th percentile of chroma, Lab units
+    residual: float  # 95th percentile of the distance from the tone curve, Lab units
+    tone_chroma: float  # 95th percentile of the tone curve's chroma, Lab units
+    tone_hue: float  # the tone curve's hue, degrees in [0, 360)
 
 
 def measure(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> Traits:
     """Measure how colorful a photograph is, and how much of that a single toning cannot explain.
 
     A toned photograph has one color for each lightness: its tone curve ab(L), read as the median of ab in groups of
-    equal lightness, explains it. What is left is the residual; it shrinks with the curve's own chroma, because
-    strong toning varies more (fading, JPEG, averaging).
+    equal lightness, explains it. What is left is the residual; it counts less where the curve itself has chroma,
+    because strong toning varies more (fading, JPEG, averaging).
 
     Args:
         rgb: (H, W, 3) uint8 or uint16 sRGB.
@@ -47,13 +53,18 @@ def measure(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> Traits:
     planes = rgb8_to_lab(small) if small.dtype == np.uint8 else rgb16_to_lab(small)
     L, a, b = (plane.reshape(-1) for plane in planes)
     curve_a, curve_b = _tone_curve(L, a, b)
-    chroma = np.hypot(curve_a, curve_b)
-    residual = np.hypot(a - curve_a, b - curve_b) / (1 + chroma / _SLACK)
-    return Traits(float(np.quantile(np.hypot(a, b), 0.98)), float(np.quantile(residual, 0.95)))
+    tone = np.hypot(curve_a, curve_b)
+    residual = np.hypot(a - curve_a, b - curve_b) / (1 + tone / _SLACK)
+    hue = np.degrees(np.arctan2((curve_b * tone).mean(), (curve_a * tone).mean())) % 360
+    chroma = np.quantile(np.hypot(a, b), 0.98)
+    return Traits(float(chroma), float(np.quantile(residual, 0.95)), float(np.quantile(tone, 0.95)), float(hue))
 
 
 def sense(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> Kind:
     """Tell whether a photograph is gray, toned (sepia, selenium, cyanotype, faded, split-toned) or color.
+
+    Colored pixels on 1% of a photograph (a stamp, a caption) change nothing. Color photographs of a
+    single hue that a toning could have (a sky, the sea, dunes) are the ones it takes for toned: about 1 in 100.
 
     Args:
         rgb: (H, W, 3) uint8 or uint16 sRGB.
@@ -64,7 +75,14 @@ def sense(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> Kind:
     traits = measure(rgb)
     if traits.chroma < _GRAY_CHROMA:
         return "gray"
-    return "color" if traits.residual > _COLOR_RESIDUAL else "toned"
+    return "toned" if traits.residual <= _RESIDUAL and _could_be_toning(traits) else "color"
+
+
+def _could_be_toning(traits: Traits) -> bool:
+    """Tell whether some toning has the tone curve's hue at its chroma."""
+    if traits.tone_chroma < _FAINT:
+        return True
+    return any(low <= traits.tone_hue <= high and traits.tone_chroma < most for low, high, most in (_WARM, _BLUE))
 
 
 def _thumbnail(rgb: Any) -> Any:
