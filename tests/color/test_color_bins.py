@@ -1,5 +1,6 @@
 """ab bins: count, encoding, weights, annealed mean."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,20 +34,20 @@ def test_centers_are_their_own_bins():
     index = nearest_bin(ab, BINS)
     assert index.reshape(-1).tolist() == list(range(261))
     logits = 100.0 * torch.nn.functional.one_hot(index, 261).permute(0, 3, 1, 2).float()
-    torch.testing.assert_close(annealed_mean(logits, BINS), ab)
+    np.testing.assert_allclose(annealed_mean(logits, BINS), ab, atol=1e-3)
 
 
 def test_soft_codes():
     """Codes sum to 1, use five bins, weigh the nearest most, and follow the Gaussian."""
     codes = soft_encode(AB, BINS)
     assert codes.shape == (2, 261, 6, 5)
-    torch.testing.assert_close(codes.sum(dim=1), torch.ones(2, 6, 5))
+    np.testing.assert_allclose(codes.sum(dim=1), 1, rtol=1e-5)
     assert ((codes > 0).sum(dim=1) == 5).all()
     assert torch.equal(codes.argmax(dim=1), nearest_bin(AB, BINS))
     pixel, code = AB[1, :, 2, 3], codes[1, :, 2, 3]
     used = code.nonzero().reshape(-1)
     by_hand = torch.exp(-((BINS[used] - pixel) ** 2).sum(dim=1) / 50)
-    torch.testing.assert_close(code[used], by_hand / by_hand.sum())
+    np.testing.assert_allclose(code[used], by_hand / by_hand.sum(), rtol=1e-5)
 
 
 def test_far_colors_still_have_a_code():
@@ -61,8 +62,8 @@ def test_annealed_mean_runs_from_mean_to_mode():
     logits[0, 10], logits[0, 200] = 1.0, 0.0
     share = torch.sigmoid(torch.tensor(1.0))
     mean = share * BINS[10] + (1 - share) * BINS[200]
-    torch.testing.assert_close(annealed_mean(logits, BINS, 1.0).reshape(2), mean, atol=1e-3, rtol=1e-4)
-    torch.testing.assert_close(annealed_mean(logits, BINS, 0.01).reshape(2), BINS[10])
+    np.testing.assert_allclose(annealed_mean(logits, BINS, 1.0).reshape(2), mean, atol=1e-3, rtol=1e-4)
+    np.testing.assert_allclose(annealed_mean(logits, BINS, 0.01).reshape(2), BINS[10], atol=1e-4)
     between = annealed_mean(logits, BINS).reshape(2)
     assert (between - BINS[10]).norm() < (mean - BINS[10]).norm()
 
@@ -76,8 +77,8 @@ def test_weights():
     assert (prior * weights).sum().item() == pytest.approx(1, rel=1e-5)
     assert weights.argmin() == 7
     by_hand = 1 / (0.5 * prior + 0.5 / 261)
-    torch.testing.assert_close(weights.double() / weights[0], by_hand / by_hand[0], rtol=1e-5, atol=0)
-    torch.testing.assert_close(rebalancing_weights(counts, BINS, mix=1.0), torch.ones(261))
+    np.testing.assert_allclose(weights.double() / weights[0], by_hand / by_hand[0], rtol=1e-5, atol=0)
+    np.testing.assert_allclose(rebalancing_weights(counts, BINS, mix=1.0), 1, rtol=1e-6)
 
 
 def test_smoothing_lends_counts_to_neighbors():
