@@ -79,7 +79,8 @@ class Colorizer:
         self.device = torch.device(options.device)
         self.bf16 = options.precision == "bf16" or (options.precision == "auto" and has_native_bf16(self.device))
         self.net: ColorNet = self.checkpoint.model().to(self.device).to(memory_format=torch.channels_last)
-        self.network_size = options.network_size or int(self.checkpoint.training.get("crop_px", 224))
+        # Training crops are cut from photographs of this size: at it things appear as large as the network knows them.
+        self.network_size = options.network_size or int(self.checkpoint.dataset.get("image_size", 256))
         self.provenance = codecs.Provenance(
             checkpoint=checkpoint_name(self.checkpoint),
             checkpoint_sha256=self.checkpoint.weights_sha256,

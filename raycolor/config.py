@@ -72,7 +72,10 @@ class ColorizeConfig(ClusterConfig):
     )
     max_failed: str = Field("5%", description="failed images allowed before exit code 3: a count or a share")
     network_size: int | None = Field(
-        None, ge=64, le=1024, description="side in pixels of what the network sees; default: what it was trained on"
+        None,
+        ge=64,
+        le=1024,
+        description="side in pixels of what the network sees; default: the size of the photographs it was trained on",
     )
     saturation: float = Field(1.0, ge=0, le=3, description="factor on the predicted chroma")
     precision: Literal["auto", "fp32", "bf16"] = Field(

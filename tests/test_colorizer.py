@@ -24,7 +24,7 @@ def checkpoint(tmp_path_factory):
     network = build_model("regression")
     with torch.no_grad():
         list(network.parameters())[-1].copy_(torch.tensor([0.15, 0.25]))
-    checkpoints.save(folder, network, method="regression", training={"crop_px": 64}, dataset={}, metrics={})
+    checkpoints.save(folder, network, method="regression", training={}, dataset={"image_size": 64}, metrics={})
     return str(folder)
 
 

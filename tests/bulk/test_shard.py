@@ -24,7 +24,7 @@ def untrained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("untrained") / "untrained"
     torch.manual_seed(0)
     checkpoints.save(
-        folder, build_model("regression"), method="regression", training={"crop_px": 64}, dataset={}, metrics={}
+        folder, build_model("regression"), method="regression", training={}, dataset={"image_size": 64}, metrics={}
     )
     return str(folder)
 
