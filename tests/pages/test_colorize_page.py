@@ -1,0 +1,75 @@
+"""Laws of the bulk job's page."""
+
+import re
+
+import photographs
+import pytest
+
+from raycolor.manifest import Outcome, write_outcomes
+from raycolor.pages.colorize import write_report
+from raycolor.storage import open_store
+
+HOSTILE = '<script>alert("x")</script> & co.jpg'
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A finished job of some photographs, one with a hostile name, and failures."""
+    source, dest = open_store(tmp_path / "in"), open_store(tmp_path / "out")
+    outcomes = []
+    for i, key in enumerate([HOSTILE.replace("/", "∕"), *(f"photo-{i}.jpg" for i in range(40))]):
+        source.put(key, photographs.encoded(photographs.gray_pixels(seed=i)))
+        dest.put(key, photographs.encoded(photographs.color_pixels(seed=i)))
+        outcomes.append(Outcome(key, "colorized", None, None, "gray", 64, 48, 9, "e", key, 9, "ff", 0.1))
+    outcomes += [Outcome(f"<i>{i}", "failed", "empty", "0 bytes & <nothing>") for i in range(9)]
+    write_outcomes(dest, 0, outcomes)
+    return source, dest
+
+
+def page(job):
+    """Return the page of a job."""
+    source, dest = job
+    summary = {
+        "counts": {"colorized": 41, "skipped": 0, "failed": 9},
+        "reasons": {"empty": 9},
+        "megapixels": 0.1,
+        "images_per_second": 3.2,
+        "seconds": 12.0,
+        "checkpoint": {"name": "default", "weights_sha256": "ab" * 32},
+        "source": source.uri,
+        "dest": dest.uri,
+        "settings": {"saturation": 1.0},
+    }
+    return write_report(summary, dest=dest, source=source)
+
+
+def test_names_are_text_never_markup(job):
+    """A key with tags in it shows as text, in captions, links, labels and failures."""
+    html = page(job)
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert" in html
+    assert "<i>0" not in html
+    assert "0 bytes &amp; &lt;nothing&gt;" in html
+
+
+def test_the_page_needs_nothing_else(job):
+    """No request leaves the page: pictures, styles and scripts are inside; links lead to the outputs alone."""
+    html = page(job)
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|\.\./)""", html)
+    assert "@import" not in html
+    assert "url(" not in html
+
+
+def test_the_gallery_is_bounded_and_the_same_each_time(job):
+    """24 pairs at most whatever the number of photographs, chosen by a fixed seed; five examples per reason."""
+    html = page(job)
+    assert html.count('class="compare"') == 24
+    assert html.count("0 bytes") == 5
+    assert html == page(job)
+
+
+def test_a_photograph_that_has_gone_is_left_out(job):
+    """The page is made even when inputs have been moved since."""
+    source, dest = job
+    source.delete("photo-0.jpg")
+    assert page((source, dest)).count('class="compare"') == 23
