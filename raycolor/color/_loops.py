@@ -1,7 +1,8 @@
 """The compiled loops behind `raycolor.color.kernels`: no checks here, one thread, the interpreter lock released.
 
 Every compiled function of the room lives in this file: numba notices a change of the file it caches,
-not of the files it calls into.
+not of the files it calls into. Nor of `arrays`, whose matrices are baked into the compiled code: who changes them
+removes `raycolor/color/__pycache__`.
 """
 
 from __future__ import annotations
