@@ -121,10 +121,12 @@ def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) 
         for column in columns:
             cell = row.metrics[column.key]
             hint = f"{cell['low']:.6g} to {cell['high']:.6g}"
-            cells.append(TableCell(interval_text(cell), cell["value"], (at, column.key) in best, hint))
+            value, sign, half = interval_text(cell).partition(" ± ")
+            cells.append(TableCell(value, cell["value"], (at, column.key) in best, hint, sign.strip() + " " + half))
         cells.append(TableCell(f"{row.n:,}", row.n))
         cells.append(TableCell(parameters_text(row), "" if row.parameters is None else row.parameters))
-        cells.append(TableCell(rate_text(row), "" if row.images_per_second is None else row.images_per_second))
+        rate, _, precision = rate_text(row).partition(" ")
+        cells.append(TableCell(rate, row.images_per_second or "", below=precision.strip("()")))
         rows.append(cells)
     photographs: dict[str, list[Photograph]] = {label: [] for label in result.datasets}
     for shown in result.shown:

@@ -60,6 +60,8 @@ COLUMNS: Final = (
     ),
 )  # fmt: skip
 
+_ROUNDING: Final = 1e-4  # the colorfulness of grays is of the order 1e-5: what float32 leaves of 0
+
 
 @dataclass(frozen=True)
 class Row:
@@ -104,6 +106,8 @@ def used_columns(rows: Sequence[Row]) -> list[Column]:
 def interval_text(cell: Mapping[str, float]) -> str:
     """Write `0.0180 ± 0.0009`: half the interval with two digits, the value with as many decimals."""
     half = (cell["high"] - cell["low"]) / 2
+    if max(abs(cell["value"]), half) < _ROUNDING:
+        return "0"
     if half <= 0 or not math.isfinite(half):
         return f"{cell['value']:.4g}"
     decimals = min(6, max(0, 1 - math.floor(math.log10(half))))

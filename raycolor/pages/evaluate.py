@@ -16,12 +16,13 @@ _SIDE_PX = 144
 
 @dataclass(frozen=True)
 class TableCell:
-    """One cell: its text, what it is sorted by (numbers as such), and whether it is the best of its column."""
+    """One cell: its text, what it is sorted by, whether it is the best of its column, and smaller text below."""
 
     text: str
     sort: str | float
     best: bool = False
     hint: str = ""
+    below: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,57 @@
+"""A made Lab dataset and checkpoints for tests of evaluation."""
+
+import hashlib
+
+import numpy as np
+import torch
+
+from raycolor import checkpoints
+from raycolor.dataset import DatasetInfo, ShardInfo, encode_shard, write_dataset
+from raycolor.models import build_model
+from raycolor.storage import open_store
+
+NETWORK = {"base": 8, "levels": 2}
+
+
+def planes(count, size_px, seed):
+    """Return smooth L (n, S, S) uint8 and ab (n, 2, S, S) int8 that stay inside sRGB."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:size_px, 0:size_px] / size_px
+    phase = rng.uniform(0, 6, (3, count, 1, 1))
+    waves = np.sin(5 * x + 3 * y + phase)
+    L = (128 + 40 * waves[0]).astype(np.uint8)
+    ab = np.stack([18 * waves[1] + 4, 20 * waves[2] + 6], axis=1).astype(np.int8)
+    return L, ab
+
+
+def write_dataset_of(folder, *, train=5, val=6, size_px=40, seed=0, ids=None, rows_per_shard=4):
+    """Write a dataset of made photographs; returns split -> (ids, L, ab)."""
+    store, shards, made = open_store(folder), [], {}
+    for split, count in (("train", train), ("val", val)):
+        L, ab = planes(count, size_px, seed + (split == "val"))
+        names = (ids or (lambda split, k: f"{split}/{k}.jpg"), split)
+        keys = [names[0](split, k) for k in range(count)]
+        made[split] = keys, L, ab
+        for number, start in enumerate(range(0, count, rows_per_shard)):
+            piece = slice(start, start + rows_per_shard)
+            data = encode_shard(keys[piece], L[piece], ab[piece])
+            path = f"{split}/part-{number:05}.parquet"
+            store.put(path, data)
+            shards.append(ShardInfo(path, split, len(keys[piece]), len(data), hashlib.sha256(data).hexdigest()))
+    counts = {split: len(made[split][0]) for split in made}
+    write_dataset(store, DatasetInfo("made for a test", 0, "none", size_px, 0.0, counts, tuple(shards)))
+    return made
+
+
+def write_checkpoint(folder, *, seed=0, crop_px=32, name="gan", network=NETWORK, scale=None):
+    """Save a small network of random weights; returns it. `scale` multiplies its last layer."""
+    torch.manual_seed(seed)
+    model = build_model(name, network).eval()
+    if scale is not None:
+        *_, last = (
+            module for module in model.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d)
+        )
+        with torch.no_grad():
+            last.weight.mul_(scale)
+    checkpoints.save(folder, model, method=name, training={"crop_px": crop_px}, dataset={}, metrics={})
+    return model
