@@ -149,7 +149,11 @@ def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) 
                 label: f"{plan.uri} · fingerprint {info.fingerprint[:12]} · made from {info.source}"
                 for label, (plan, info) in result.datasets.items()
             },
-            "Settings": settings,
+            "Settings": {
+                name: ", ".join(value) if isinstance(value, list) else value
+                for name, value in settings.items()
+                if value is not None
+            },
         },
     )
 

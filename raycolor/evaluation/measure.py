@@ -89,13 +89,12 @@ class Evaluator:
             CheckpointError: a network predicts what is no number.
         """
         batch = self._batch(plan, step)
-        stored = batch.L_net.shape[-1]
-        L, truth = (_center(plane, plan.measured_px, stored) for plane in (batch.L_net, batch.ab_net))
+        L, truth = (_center(plane, plan.measured_px) for plane in (batch.L_net, batch.ab_net))
         predicted = [constant_color(truth), constant_color(truth, plan.mean_ab_net)]
         seconds = []
         for number, size_px in enumerate(plan.sizes_px):
-            ab, took = self._predict(number, _center(batch.L_net, size_px, stored), batch.ids)
-            predicted.append(_center(ab, plan.measured_px, stored))
+            ab, took = self._predict(number, _center(batch.L_net, size_px), batch.ids)
+            predicted.append(_center(ab, plan.measured_px))
             seconds.append(took)
         sums, st_lpips = [], []
         for ab in predicted:
@@ -113,12 +112,11 @@ class Evaluator:
         # The whole batch it was measured in: with another batch size the last digits may differ.
         batch = self._batch(plan, index // size)
         row = slice(index % size, index % size + 1)
-        stored = batch.L_net.shape[-1]
-        L, truth = (_center(plane, plan.measured_px, stored)[row] for plane in (batch.L_net, batch.ab_net))
+        L, truth = (_center(plane, plan.measured_px)[row] for plane in (batch.L_net, batch.ab_net))
         planes = [constant_color(truth)]
         for number, size_px in enumerate(plan.sizes_px):
-            ab, _ = self._predict(number, _center(batch.L_net, size_px, stored), batch.ids)
-            planes.append(_center(ab, plan.measured_px, stored)[row])
+            ab, _ = self._predict(number, _center(batch.L_net, size_px), batch.ids)
+            planes.append(_center(ab, plan.measured_px)[row])
         return [_pixels(L, ab) for ab in (*planes, truth)]
 
     def _batch(self, plan: DatasetPlan, step: int) -> Batch:
@@ -171,12 +169,12 @@ class Evaluator:
         return [float(number) for number in found.flatten().cpu()]
 
 
-def _center(planes: Tensor, size_px: int, stored_px: int) -> Tensor:
-    """Cut the center square of a stored photograph out of (B, C, c, c), which is itself such a center square.
+def _center(planes: Tensor, size_px: int) -> Tensor:
+    """Cut the center square out of (B, C, c, c), at the pixel where `batches` cuts it.
 
-    Reckoned from the stored side: halves of odd differences would otherwise add up to another pixel.
+    A center of a center is the center of the whole, for strides make all network sizes even.
     """
-    at = (stored_px - size_px) // 2 - (stored_px - planes.shape[-1]) // 2
+    at = (planes.shape[-1] - size_px) // 2
     return planes[:, :, at : at + size_px, at : at + size_px]
 
 
