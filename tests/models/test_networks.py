@@ -15,6 +15,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "regression": {},
     "autoencoder": {"bottleneck": 8},
     "gan": {"base": 8},
+    "unet": {"pretrained": False, "frozen_blocks": -1, "convs": 1},
 }
 
 
@@ -39,7 +40,7 @@ def test_output_has_two_planes_of_the_input_size(name):
         out = model(torch.rand(2, 1, height, width) * 2 - 1)
     assert out.shape == (2, 2, height, width)
     assert torch.isfinite(out).all()
-    if name != "regression":
+    if name in ("autoencoder", "gan"):
         assert out.abs().max() <= 1
 
 
@@ -47,14 +48,19 @@ def test_output_has_two_planes_of_the_input_size(name):
 def test_both_signs_of_a_and_b_are_reachable(name):
     """No activation stands between the last layer and either sign of a or b (a ReLU there would)."""
     model = build_model(name, SMALL[name]).train()
-    last = model.last if name == "gan" else [m for m in model.decoder if hasattr(m, "weight")][-1]
+    if name in ("gan", "unet"):
+        last = model.last if name == "gan" else model.head
+    else:
+        last = [layer for layer in model.decoder if hasattr(layer, "weight")][-1]
     for sign in (-1.0, 1.0):
         with torch.no_grad():
             last.weight.zero_()
             last.bias.fill_(sign * 0.5)
             out = model(pictures(2))
-        assert torch.allclose(out, torch.full_like(out, sign * (0.5 if name == "regression" else torch.tanh(
-            torch.tensor(0.5)).item())), atol=1e-5)  # fmt: skip
+        expected = torch.tensor(sign * 0.5)
+        if name in ("autoencoder", "gan"):
+            expected = expected.tanh()
+        assert torch.allclose(out, expected.expand_as(out), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)
@@ -156,7 +162,7 @@ def test_discriminator_gives_one_logit_per_patch(layers, expected):
         judge(L_net, L_net)
 
 
-@pytest.mark.parametrize("name", ["regression", "gan"])
+@pytest.mark.parametrize("name", ["regression", "gan", "unet"])
 def test_a_long_strip_passes(name):
     """Convolutional networks take any multiple of the stride, also one cell high."""
     model = build_model(name, SMALL[name]).eval()
