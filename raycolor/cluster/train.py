@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raycolor import __version__, checkpoints
-from raycolor.cluster.train_worker import train_on_worker
+from raycolor.cluster.train_worker import PROGRESS_FILE, train_on_worker
 from raycolor.dataset import DatasetInfo, read_dataset
 from raycolor.errors import ConfigError, RaycolorError, StorageError, TrainingError
 from raycolor.models import MODEL_NAMES, build_discriminator, build_model
@@ -75,6 +75,7 @@ def train(
     max_failures: int = 3,
     cache_dir: str | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
+    on_progress: Callable[[Mapping[str, float]], None] | None = None,
     callbacks: Sequence[Any] = (),
     run_name: str = STATE_FOLDER,
 ) -> TrainResult:
@@ -104,6 +105,7 @@ def train(
         max_failures: how often dead workers are replaced before giving up.
         cache_dir: where workers keep decoded shards; default as `LabSplit`.
         on_epoch: called here with each new row of the curve.
+        on_progress: called here every ten seconds or so with epoch, step, loss and images_per_second.
         callbacks: Ray Train callbacks, for example Tune's.
         run_name: Ray Train's name of the run below `out`.
 
@@ -147,7 +149,7 @@ def train(
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]  # V2 has it
         ),
     )
-    with _following(store, on_epoch):
+    with _following(store, on_epoch, on_progress):
         outcome = _run(trainer, out)
     if outcome.get("error"):
         raise _error(outcome)
@@ -326,27 +328,37 @@ def read_curve(store: ObjectStore) -> list[dict[str, float]]:
 
 
 @contextmanager
-def _following(store: ObjectStore, on_epoch: Callable[[Mapping[str, float]], None] | None):  # type: ignore[no-untyped-def]
-    """Call `on_epoch` with each row that the workers add to curve.csv.
+def _following(
+    store: ObjectStore,
+    on_epoch: Callable[[Mapping[str, float]], None] | None,
+    on_progress: Callable[[Mapping[str, float]], None] | None,
+) -> Iterator[None]:
+    """Call `on_epoch` with each row that the workers add to curve.csv, and `on_progress` with each new progress.json.
 
     The curve is the only thing that workers on any node and this process both reach.
     """
-    if on_epoch is None:
+    if on_epoch is None and on_progress is None:
         yield
         return
+    store.delete(PROGRESS_FILE)
+    said: dict[str, float] = {}
     seen = len(read_curve(store))
     stop = threading.Event()
 
     def follow() -> None:
-        nonlocal seen
+        nonlocal seen, said
         while True:
             last = stop.wait(POLL_S)
+            now = _read_progress(store)
+            if on_progress is not None and now and now != said:
+                on_progress(now)
+            said = now
             try:
                 rows = read_curve(store)
             except StorageError as exc:
                 log.debug("curve not readable yet: %s", exc)
                 rows = []
-            for row in rows[seen:]:
+            for row in rows[seen:] if on_epoch is not None else ():
                 on_epoch(row)
             seen = max(seen, len(rows))
             if last:
@@ -359,3 +371,11 @@ def _following(store: ObjectStore, on_epoch: Callable[[Mapping[str, float]], Non
     finally:
         stop.set()
         thread.join()
+        store.delete(PROGRESS_FILE)
+
+
+def _read_progress(store: ObjectStore) -> dict[str, float]:
+    try:
+        return dict(json.loads(store.get(PROGRESS_FILE)))
+    except (StorageError, ValueError):
+        return {}

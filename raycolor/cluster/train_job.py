@@ -18,7 +18,13 @@ def run(config: TrainConfig) -> int:
     """Train; see `raycolor.cluster.train.train` for what is raised."""
 
     def show(row: Mapping[str, float]) -> None:
-        logger.info("%s", describe_row(row))
+        logger.info("train: epoch %d/%d | %s", row["epoch"], config.epochs, describe_row(row))
+
+    def tell(now: Mapping[str, float]) -> None:
+        logger.info(
+            "train: epoch %d/%d | step %d/%d | loss %.5f | %.1f img/s",
+            now["epoch"], now["epochs"], now["step"], now["steps"], now["loss"], now["images_per_second"],
+        )  # fmt: skip
 
     with session.connect(config.address):
         result = train(
@@ -40,6 +46,7 @@ def run(config: TrainConfig) -> int:
             encoder_weights=config.encoder_weights,
             checkpoint_every=config.checkpoint_every,
             on_epoch=show,
+            on_progress=tell,
         )
     best = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
     logger.info("best epoch: %s", best)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import ray.train
 import ray.train.torch
@@ -23,10 +25,13 @@ from raycolor.storage import ObjectStore, open_store
 from raycolor.training.data import LabData
 from raycolor.training.device import choose_precision
 from raycolor.training.encoder import apply_encoder_weights
-from raycolor.training.loop import About, LoopSettings, fit
+from raycolor.training.loop import About, LoopSettings, Progress, fit
 from raycolor.training.step import GanStep, PixelStep, StepSettings, UpdateStep
 
 log = logging.getLogger(__name__)
+
+PROGRESS_FILE: Final = "progress.json"
+HEARTBEAT_S: Final = 10.0
 
 
 class RayContext:
@@ -152,11 +157,41 @@ def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
             checkpoint_every=settings["checkpoint_every"],
             seed=settings["seed"],
         )
-        progress = fit(step, data, context, loop, about)
+        heartbeat = Heartbeat(context, loop.epochs, data.steps_per_epoch, settings["batch_size"])
+        progress = fit(step, data, context, loop, about, on_update=heartbeat.tell)
     except (TrainingError, ConfigError) as exc:
         stopped = exc if context.world_size == 1 else context.first_error(exc) or exc
         return _stopped(stopped)
     return {"epochs": len(progress.curve)}
+
+
+class Heartbeat:
+    """Tells the driver, by a small file in the run folder, how far an epoch has come."""
+
+    def __init__(self, context: RayContext, epochs: int, steps: int, batch_size: int) -> None:
+        self._context, self._epochs, self._steps = context, epochs, steps
+        self._images = batch_size * context.world_size
+        self._told, self._last_step = time.monotonic(), 0
+        self._first = True
+
+    def tell(self, progress: Progress) -> None:
+        """Publish `progress.json` if the last one is older than the interval."""
+        now = time.monotonic()
+        if self._first:  # from here on there is a rate; what came before was start-up
+            self._first, self._told, self._last_step = False, now, progress.steps_done
+        if now - self._told < HEARTBEAT_S:
+            return
+        rate = (progress.steps_done - self._last_step) * self._images / (now - self._told)
+        self._told, self._last_step = now, progress.steps_done
+        said = {
+            "epoch": progress.epoch + 1,
+            "epochs": self._epochs,
+            "step": progress.step,
+            "steps": self._steps,
+            "loss": progress.sums["loss"] / progress.sums["n"],
+            "images_per_second": rate,
+        }
+        self._context.publish({PROGRESS_FILE: json.dumps(said).encode()})
 
 
 def _stopped(error: RaycolorError) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def fit(
     settings: LoopSettings,
     about: About,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
+    on_update: Callable[[Progress], None] | None = None,
 ) -> Progress:
     """Train to the end, from the context's newest checkpoint if it has one.
 
@@ -93,6 +94,7 @@ def fit(
         settings: how long, and when to save.
         about: goes into checkpoints.
         on_epoch: called on the first worker with each new row of the curve.
+        on_update: called on the first worker after each update, with where training stands.
 
     Returns:
         Progress at the end.
@@ -116,6 +118,8 @@ def fit(
                 progress.sums[name] = progress.sums.get(name, 0.0) + value * count
             progress.step += 1
             progress.steps_done += 1
+            if on_update is not None and context.rank == 0:
+                on_update(progress)
             every = settings.checkpoint_every
             if every and progress.step % every == 0 and progress.step < data.steps_per_epoch:
                 # Sums are made global at each save: only the first worker's state is kept.
