@@ -1,0 +1,34 @@
+"""Run every benchmark that needs no photographs of yours, one after the other: `make bench`.
+
+Each writes its numbers to benchmarks/results/NAME.json and prints its table; one at a time is `python
+benchmarks/NAME.py`. `sense.py` is not among them: it asks for folders of color and of archival photographs.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RUNS = {
+    "color": ["--json"],
+    "prepare": ["--out"],
+}
+
+
+def main() -> int:
+    """Run all and return 1 if one of them failed."""
+    results = HERE / "results"
+    results.mkdir(exist_ok=True)
+    failed = []
+    for name, flags in RUNS.items():
+        print(f"== {name}", flush=True)
+        command = [sys.executable, str(HERE / f"{name}.py"), *flags, str(results / f"{name}.json")]
+        if subprocess.run(command, check=False).returncode:
+            failed.append(name)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
