@@ -50,9 +50,7 @@ def naive(paths: list[Path], out: Path, size_px: int) -> float:
         square = resize(rgb[top : top + side, left : left + side], (size_px, size_px), anti_aliasing=True)
         lab = rgb2lab(square)
         sink = io.BytesIO()
-        np.savez(
-            sink, L=np.rint(lab[..., 0] * 2.55).astype(np.uint8), ab=np.rint(lab[..., 1:]).astype(np.int8)
-        )
+        np.savez(sink, L=np.rint(lab[..., 0] * 2.55).astype(np.uint8), ab=np.rint(lab[..., 1:]).astype(np.int8))
         (out / f"{path.stem}.npz").write_bytes(sink.getvalue())
     return len(paths) / (time.perf_counter() - started)
 
