@@ -57,7 +57,10 @@ class ClusterConfig(Frozen):
 class ColorizeConfig(ClusterConfig):
     """Settings of `raycolor colorize`."""
 
-    source: str = Field(description="folder or s3://bucket/prefix of photographs, or a manifest of keys")
+    source: str = Field(
+        description="folder, file or s3://bucket/prefix of photographs, or a list of them (CSV, Parquet, S3 "
+        "Inventory's manifest.json, an earlier job's failed.csv)"
+    )
     dest: str = Field(description="folder or s3://bucket/prefix for the colorized photographs and _raycolor/")
     checkpoint: str = Field("default", description="checkpoint: a shipped name, a folder, or s3://bucket/prefix")
     on_color: Literal["skip", "recolor", "copy"] = Field(
@@ -83,13 +86,27 @@ class ColorizeConfig(ClusterConfig):
     )
     include: tuple[str, ...] = Field((), description="glob of keys to take, for example '*.jpg'; repeatable")
     exclude: tuple[str, ...] = Field((), description="glob of keys to leave out; repeatable")
+    archives: bool = Field(True, description="take .tar, .tar.gz, .tgz and .zip apart, member by member")
+    root: str | None = Field(None, description="folder or s3://bucket/prefix that the keys of a list are relative to")
+    requester_pays: bool = Field(False, description="pay for reading from requester-pays buckets")
+    endpoint_url: str | None = Field(None, description="S3 server other than AWS; default: AWS_ENDPOINT_URL")
+    sse_kms_key_id: str | None = Field(None, description="encrypt outputs in S3 with this KMS key (SSE-KMS)")
     images_per_shard: int = Field(64, ge=1, le=10_000, description="images in one unit of work, retry and resume")
     image_timeout_s: float = Field(600.0, gt=0, description="seconds after which one image is given up")
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide which bytes come out: a job is continued only under the same ones."""
         same = {"address", "workers", "dest", "max_failed", "image_timeout_s", "checkpoint"}
+        same |= {"requester_pays", "endpoint_url", "sse_kms_key_id"}
         return self.model_dump(mode="json", exclude=same)
+
+    def source_options(self) -> dict[str, Any]:
+        """What an S3 store is opened with for reading."""
+        return {"endpoint_url": self.endpoint_url, "requester_pays": self.requester_pays}
+
+    def dest_options(self) -> dict[str, Any]:
+        """What an S3 store is opened with for writing."""
+        return {**self.source_options(), "kms_key_id": self.sse_kms_key_id}
 
 
 class PrepareConfig(ClusterConfig):

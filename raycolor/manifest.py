@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raycolor.errors import ManifestError, StorageError
-from raycolor.storage import ObjectInfo, ObjectStore
+from raycolor.storage import Located, ObjectInfo, ObjectStore
 
 FOLDER: Final = "_raycolor/"
 JOB_KEY: Final = FOLDER + "job.json"
@@ -23,7 +23,16 @@ FORMAT_VERSION: Final = 1
 
 Status = Literal["colorized", "skipped", "failed"]
 
-_MANIFEST_SCHEMA = pa.schema([("key", pa.string()), ("size", pa.int64()), ("etag", pa.string()), ("shard", pa.int32())])
+# `location` is null but for members of archives, pinned versions and inputs of several buckets.
+_MANIFEST_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("size", pa.int64()),
+        ("etag", pa.string()),
+        ("shard", pa.int32()),
+        ("location", pa.string()),
+    ]
+)
 _KEYS_PER_PART = 16_384
 # A shard is done again as a whole after a kill, so that it must stay short also where photographs are large.
 _BYTES_PER_SHARD = 512 * 2**20
@@ -79,7 +88,7 @@ def shard_limits(images_per_shard: int) -> Iterator[int]:
 
 def write_manifest(
     dest: ObjectStore,
-    inputs: Iterable[ObjectInfo],
+    inputs: Iterable[ObjectInfo | Located],
     *,
     images_per_shard: int,
     on_progress: Callable[[int], None] = lambda images: None,
@@ -97,7 +106,7 @@ def write_manifest(
     Raises:
         StorageError: the destination cannot be written.
     """
-    rows: list[tuple[str, int, str, int]] = []
+    rows: list[tuple[str, int, str, int, str | None]] = []
     part_starts: list[int] = []
     images = total_bytes = shard = in_shard = shard_bytes = part_first = 0
     limits = shard_limits(images_per_shard)
@@ -108,8 +117,9 @@ def write_manifest(
         if not rows:
             return
         columns = list(zip(*rows, strict=True))
-        table = pa.table([pa.array(column) for column in columns], names=_MANIFEST_SCHEMA.names)
-        _put_table(dest, f"{FOLDER}manifest/part-{len(part_starts):05d}.parquet", table.cast(_MANIFEST_SCHEMA))
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, _MANIFEST_SCHEMA, strict=True)]
+        table = pa.table(arrays, schema=_MANIFEST_SCHEMA)
+        _put_table(dest, f"{FOLDER}manifest/part-{len(part_starts):05d}.parquet", table)
         part_starts.append(part_first)
         rows.clear()
         part_first = shard
@@ -120,7 +130,8 @@ def write_manifest(
             shard, in_shard, shard_bytes, limit = shard + 1, 0, 0, next(limits)
             if len(rows) >= _KEYS_PER_PART:
                 flush()
-        rows.append((info.key, info.size, info.etag, shard))
+        location = info.location if isinstance(info, Located) else None
+        rows.append((info.key, info.size, info.etag, shard, location))
         images, total_bytes = images + 1, total_bytes + info.size
         in_shard, shard_bytes = in_shard + 1, shard_bytes + info.size
     shards = shard + 1 if images else 0
@@ -135,18 +146,39 @@ class Manifest:
         self._dest, self._totals = dest, totals
         self._part: tuple[int, pa.Table] | None = None
 
-    def shard(self, number: int) -> list[ObjectInfo]:
+    def shard(self, number: int) -> list[ObjectInfo | Located]:
         """Return the inputs of one shard, in listing order.
 
         Raises:
             ManifestError: the part that should hold it is missing or damaged.
         """
-        part = bisect.bisect_right(self._totals.part_starts, number) - 1
+        table = self._load(bisect.bisect_right(self._totals.part_starts, number) - 1)
+        return _inputs(table.filter(pa.compute.equal(table["shard"], number)))
+
+    def find(self, key: str) -> ObjectInfo | Located | None:
+        """Return the input of one key, or None. Keys asked for in listing order cost one pass together."""
+        parts = len(self._totals.part_starts)
+        first = self._part[0] if self._part is not None else 0
+        for step in range(parts):
+            table = self._load((first + step) % parts)
+            found = _inputs(table.filter(pa.compute.equal(table["key"], key)))
+            if found:
+                return found[0]
+        return None
+
+    def _load(self, part: int) -> pa.Table:
         if self._part is None or self._part[0] != part:
             self._part = part, _get_table(self._dest, f"{FOLDER}manifest/part-{part:05d}.parquet")
-        table = self._part[1]
-        rows = table.filter(pa.compute.equal(table["shard"], number)).to_pylist()
-        return [ObjectInfo(row["key"], row["size"], row["etag"]) for row in rows]
+        return self._part[1]
+
+
+def _inputs(table: pa.Table) -> list[ObjectInfo | Located]:
+    return [
+        Located(row["key"], row["size"], row["etag"], row["location"])
+        if row.get("location")
+        else ObjectInfo(row["key"], row["size"], row["etag"])
+        for row in table.to_pylist()
+    ]
 
 
 @dataclass(frozen=True)

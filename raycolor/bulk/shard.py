@@ -8,14 +8,16 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
 from raycolor.colorizer import Colorized, Colorizer, ColorizerOptions
 from raycolor.errors import ImageError, Reason, StorageError
 from raycolor.manifest import FOLDER, Manifest, ManifestTotals, Outcome, Tally, write_outcomes
-from raycolor.storage import ObjectInfo, open_store
+from raycolor.sources import Input, Reader, SkippedInputError
+from raycolor.storage import open_store
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +29,14 @@ class ShardSpec:
     """What a worker needs to process any shard of one job; picklable."""
 
     source: str
+    """Store of the inputs whose manifest row has no location."""
     dest: str
     totals: ManifestTotals
     options: ColorizerOptions
     image_timeout_s: float = 600.0
+    source_options: Mapping[str, Any] = field(default_factory=dict)
+    """For S3, as `open_store` takes them."""
+    dest_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -56,8 +62,8 @@ class ShardWorker:
 
     def __init__(self, spec: ShardSpec) -> None:
         self.spec = spec
-        self.source = open_store(spec.source)
-        self.dest = open_store(spec.dest)
+        self.source = Reader(spec.source, spec.source_options)
+        self.dest = open_store(spec.dest, **spec.dest_options)
         self.manifest = Manifest(self.dest, spec.totals)
         self.colorizer = Colorizer(spec.options)
 
@@ -83,7 +89,7 @@ class ShardWorker:
             tally.add(outcome)
         return ShardReport(shard, tally, started, time.time(), sum(outcome.seconds for outcome in outcomes))
 
-    def _image(self, info: ObjectInfo, colorize: Callable[[bytes], Colorized]) -> Outcome:
+    def _image(self, info: Input, colorize: Callable[[bytes], Colorized]) -> Outcome:
         """Process one input; whatever it is, it ends in an outcome."""
         begun = time.monotonic()
         bare = Outcome(info.key, "failed", input_bytes=info.size, input_etag=info.etag)
@@ -92,7 +98,12 @@ class ShardWorker:
             return replace(bare, reason=reason, detail=detail, seconds=time.monotonic() - begun)
 
         try:
-            result = colorize(self.source.get(info.key))
+            data = self.source.get(info)
+            if not info.size:  # a list need not tell sizes
+                bare = replace(bare, input_bytes=len(data))
+            result = colorize(data)
+        except SkippedInputError as exc:
+            return replace(failed(exc.reason, exc.detail), status="skipped")
         except ImageError as exc:
             outcome = failed(exc.reason, exc.detail)
             return replace(outcome, status="skipped", source_kind="color") if exc.reason == "already_color" else outcome

@@ -9,7 +9,7 @@ import pickle
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import ray
@@ -20,11 +20,12 @@ from raycolor.checkpoints import Checkpoint, load
 from raycolor.cluster import session
 from raycolor.colorizer import ColorizerOptions, checkpoint_name
 from raycolor.config import ColorizeConfig
-from raycolor.errors import ConfigError, RaycolorError
+from raycolor.errors import ConfigError, RaycolorError, StorageError
 from raycolor.lease import Lease
 from raycolor.manifest import (
     FOLDER,
     JobRecord,
+    Manifest,
     Tally,
     check_same_job,
     done_shards,
@@ -35,7 +36,7 @@ from raycolor.manifest import (
 )
 from raycolor.pages.colorize import write_report
 from raycolor.progress import Progress
-from raycolor.sources import check_places, list_inputs, open_source
+from raycolor.sources import Reader, Source, open_source
 from raycolor.storage import ObjectStore, open_store
 
 logger = logging.getLogger(__name__)
@@ -85,25 +86,31 @@ def run(config: ColorizeConfig) -> int:
         StorageError: the destination cannot be written.
     """
     limit = FailureLimit.parse(config.max_failed)
-    source, keys_only = open_source(config.source)
-    dest = open_store(config.dest)
-    check_places(source.uri, dest.uri)
+    source = open_source(config.source, root=config.root, archives=config.archives, options=config.source_options())
+    dest = open_store(config.dest, **config.dest_options())
+    source.check_dest(dest.uri)
     checkpoint = load(config.checkpoint)
     options = colorizer_options(config)
     timing = Timing()
     with Lease(dest):
-        record = begin_or_continue(config, source, keys_only, dest, checkpoint)
+        record = begin_or_continue(config, source, dest, checkpoint)
         todo = sorted(set(range(record.manifest.shards)) - done_shards(dest))
         if todo:
-            spec = ShardSpec(source.uri, dest.uri, record.manifest, options, config.image_timeout_s)
+            spec = ShardSpec(
+                source.root,
+                dest.uri,
+                record.manifest,
+                options,
+                config.image_timeout_s,
+                config.source_options(),
+                config.dest_options(),
+            )
             with session.connect(config.address):
                 _process(spec, todo, record, timing, config.workers)
         return finish(config, record, dest, source, timing, limit)
 
 
-def begin_or_continue(
-    config: ColorizeConfig, source: ObjectStore, only: str | None, dest: ObjectStore, checkpoint: Checkpoint
-) -> JobRecord:
+def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore, checkpoint: Checkpoint) -> JobRecord:
     """Return the job of a destination, after listing the source if there is none yet."""
     identity = {
         **config.identity(),
@@ -120,7 +127,7 @@ def begin_or_continue(
         logger.info("continuing the job in %s", dest.uri)
         return record
     with Progress("list", None, "photographs") as progress:
-        inputs = list_inputs(source, dest, only, config.include, config.exclude)
+        inputs = source.inputs(dest.uri, config.include, config.exclude)
         totals = write_manifest(
             dest,
             inputs,
@@ -128,6 +135,8 @@ def begin_or_continue(
             on_progress=lambda images: progress.update(images - progress.done),
         )
         progress.update(totals.images - progress.done)
+    for why, count in source.notes.items():
+        logger.info("left out: %s (%s)", f"{count:,}", why)
     if totals.images == 0:
         raise ConfigError(f"{config.source}: holds no files to colorize: check the path, --include and --exclude")
     record = JobRecord(
@@ -171,7 +180,12 @@ def _images_before(record: JobRecord, spec: ShardSpec, todo: list[int]) -> int:
     """Count the images that earlier runs had finished; the manifest of the rest is shorter to read."""
     if len(todo) == record.manifest.shards:
         return 0
-    return sum(1 for _ in read_outcomes(open_store(spec.dest), set(range(record.manifest.shards)) - set(todo)))
+    return sum(
+        1
+        for _ in read_outcomes(
+            open_store(spec.dest, **spec.dest_options), set(range(record.manifest.shards)) - set(todo)
+        )
+    )
 
 
 def _reports(dataset: ray.data.Dataset) -> Iterator[ShardReport]:
@@ -219,7 +233,7 @@ def finish(
     config: ColorizeConfig,
     record: JobRecord,
     dest: ObjectStore,
-    source: ObjectStore,
+    source: Source,
     timing: Timing,
     limit: FailureLimit,
 ) -> int:
@@ -251,11 +265,31 @@ def finish(
         "raycolor_version": __version__,
     }
     dest.put(FOLDER + "failed.csv", failed_csv(read_outcomes(dest)))
-    page = write_report(summary, dest=dest, source=source)
+    # The page asks for originals by key alone.
+    originals = _Originals(Manifest(dest, record.manifest), Reader(source.root, config.source_options()))
+    page = write_report(summary, dest=dest, source=cast(ObjectStore, originals))
     dest.put(FOLDER + "report.html", page.encode())
     dest.put(FOLDER + "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
     print_summary(summary)
     return FAILED_IMAGES if limit.exceeded(tally.counts["failed"], tally.total) else DONE
+
+
+class _Originals:
+    """Reads inputs by their key, wherever the manifest says that they are."""
+
+    def __init__(self, manifest: Manifest, reader: Reader) -> None:
+        self._manifest, self._reader = manifest, reader
+
+    def get(self, key: str) -> bytes:
+        """Return the bytes of one input.
+
+        Raises:
+            StorageError: it is not in the manifest, or cannot be read.
+        """
+        info = self._manifest.find(key)
+        if info is None:
+            raise StorageError("not_found", f"{key}: not in the manifest")
+        return self._reader.get(info)
 
 
 def print_summary(summary: dict[str, Any]) -> None:

@@ -182,12 +182,13 @@ class S3Store:
         """Return all bytes of one object, of one version of it if `version_id` is given."""
         return self._get(key, {"VersionId": version_id} if version_id else {})
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
-        """Return `length` bytes from offset `start`; fewer only where the object ends."""
+    def get_range(self, key: str, start: int, length: int, *, version_id: str | None = None) -> bytes:
+        """Return `length` bytes from offset `start`, of one version if given; fewer only where the object ends."""
         if length <= 0:
             return b""
+        pinned = {"VersionId": version_id} if version_id else {}
         try:
-            return self._get(key, {"Range": f"bytes={start}-{start + length - 1}"})
+            return self._get(key, {"Range": f"bytes={start}-{start + length - 1}", **pinned})
         except StorageError as exc:
             if isinstance(exc.__cause__, ClientError) and _code(exc.__cause__) in ("InvalidRange", "416"):
                 return b""
@@ -205,12 +206,13 @@ class S3Store:
 
         return self._call(read, f"{self.uri}/{key}")
 
-    def stat(self, key: str) -> ObjectInfo | None:
-        """Return size and etag of one object, or None where there is none."""
+    def stat(self, key: str, *, version_id: str | None = None) -> ObjectInfo | None:
+        """Return size and etag of one object, of one version of it if given, or None where there is none."""
         full = self._full(key)
+        options = {**self._read_options, **({"VersionId": version_id} if version_id else {})}
         try:
             head = self._call(
-                lambda: self.client.head_object(Bucket=self.bucket, Key=full, **self._read_options),
+                lambda: self.client.head_object(Bucket=self.bucket, Key=full, **options),
                 f"{self.uri}/{key}",
             )
         except StorageError as exc:

@@ -1,0 +1,112 @@
+"""S3 Inventory: the list of a bucket's objects that S3 itself writes every day or week."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote_plus
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raycolor.errors import ConfigError, StorageError
+from raycolor.sources.rows import Row, plain_name, row_of
+from raycolor.storage import ObjectStore, open_store
+
+
+def read_manifest(store: ObjectStore, key: str) -> dict[str, Any]:
+    """Read an inventory's manifest.json.
+
+    Raises:
+        ConfigError: it is none, or its data files are ORC.
+        StorageError: it cannot be read.
+    """
+    where = f"{store.uri.rstrip('/')}/{key}"
+    try:
+        loaded = json.loads(store.get(key))
+        fields = ("sourceBucket", "fileFormat", "fileSchema", "files")
+        told = {name: loaded[name] for name in fields}
+        told["files"] = [(str(file["key"]), file.get("MD5checksum")) for file in told["files"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise ConfigError(f"{where}: is no S3 Inventory manifest.json ({exc}): give a CSV or Parquet list") from exc
+    if str(told["fileFormat"]).lower() not in ("csv", "parquet"):
+        raise ConfigError(f"{where}: data files in {told['fileFormat']}: configure the inventory for CSV or Parquet")
+    return told
+
+
+def inventory_rows(
+    store: ObjectStore, key: str, manifest: Mapping[str, Any], options: Mapping[str, Any]
+) -> Iterator[Row]:
+    """Yield the current objects of an inventory; one data file is in memory at a time.
+
+    Delete markers and older versions are left out. Where the inventory tells version ids they are pinned, so that what
+    was listed is what is read.
+
+    Raises:
+        ConfigError: a data file does not match its MD5 or its schema.
+        StorageError: a data file cannot be read.
+    """
+    is_csv = manifest["fileFormat"].lower() == "csv"
+    for name, md5 in manifest["files"]:
+        data = _data_file(store, key, name, options)
+        if md5 and hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
+            raise ConfigError(f"{name}: does not match the MD5 in manifest.json: fetch it again")
+        try:
+            for number, cells in enumerate(_csv(data, manifest["fileSchema"]) if is_csv else _parquet(data), 1):
+                if _no(cells.get("islatest"), "false") or _no(cells.get("isdeletemarker"), "true"):
+                    continue
+                row = row_of(cells, f"row {number}", name)
+                if not row.key.endswith("/"):
+                    yield row
+        except (csv.Error, KeyError, UnicodeDecodeError, zlib.error, OSError, EOFError, pa.ArrowException) as exc:
+            raise ConfigError(f"{name}: damaged inventory file ({exc}): fetch it again") from exc
+
+
+def _csv(data: bytes, schema: str) -> Iterator[dict[str, Any]]:
+    names = [plain_name(name) for name in schema.split(",")]
+    with io.TextIOWrapper(gzip.GzipFile(fileobj=io.BytesIO(data)), encoding="utf-8", newline="") as text:
+        for cells in csv.reader(text, strict=True):
+            if cells:
+                row: dict[str, Any] = dict(zip(names, cells, strict=False))
+                row["key"] = unquote_plus(row["key"], errors="strict")
+                yield row
+
+
+def _parquet(data: bytes) -> Iterator[dict[str, Any]]:
+    table = pq.ParquetFile(pa.BufferReader(data))
+    names = {name: plain_name(name) for name in table.schema_arrow.names}
+    known = {"bucket", "key", "versionid", "islatest", "isdeletemarker", "size", "etag"}
+    for batch in table.iter_batches(batch_size=8_192, columns=[n for n, plain in names.items() if plain in known]):
+        for cells in batch.to_pylist():
+            yield {names[name]: value for name, value in cells.items()}
+
+
+def _no(value: Any, text: str) -> bool:
+    return str(value).lower() == text if value is not None else False
+
+
+def _data_file(store: ObjectStore, key: str, name: str, options: Mapping[str, Any]) -> bytes:
+    """Read a data file: by its full key in the manifest's bucket, or, where the inventory was copied, beside it."""
+    base = name.rpartition("/")[2]
+    folder = key.rpartition("/")[0]
+    above = folder.rpartition("/")[0]
+    if store.uri.startswith("s3://"):
+        bucket = store.uri.removeprefix("s3://").split("/")[0]
+        places = [(open_store(f"s3://{bucket}", **options), name)]
+    else:
+        places = []
+    near = [f"{folder}/{base}", f"{folder}/data/{base}", f"{above}/data/{base}"]
+    places += [(store, candidate.lstrip("/")) for candidate in near]
+    for place, candidate in places:
+        try:
+            return place.get(candidate)
+        except StorageError as exc:
+            if exc.reason != "not_found":
+                raise
+    raise ConfigError(f"{name}: the inventory's data file is not there: keep it in a folder data/ beside manifest.json")

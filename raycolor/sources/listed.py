@@ -1,0 +1,99 @@
+"""Sources made of a list: its inputs once each, single members of archives, and the failed ones of an earlier job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from raycolor.sources.keybook import KeyBook
+from raycolor.sources.lists import Entry, InputList, ListPlan
+from raycolor.sources.location import Location
+from raycolor.sources.places import archive_part, check_places
+from raycolor.sources.source import Input, Source
+from raycolor.storage import Located, ObjectInfo
+
+
+class ListSource(Source):
+    """The inputs that a list names, in its order; one named twice is one.
+
+    Keys may lead into archives (`box.tar/1.jpg`), as those of failed.csv do: then just these members are taken, in the
+    order of the archive.
+    """
+
+    def __init__(self, names: InputList, plan: ListPlan, *, archives: bool, options: Mapping[str, Any]) -> None:
+        super().__init__(names.uri, plan.bases[0], archives=archives, options=options)
+        self._names, self._plan = names, plan
+
+    def check_dest(self, dest: str) -> None:
+        for base in self._plan.bases:
+            check_places(base, dest)
+
+    def _listed(self) -> Iterator[Input]:
+        with KeyBook() as seen, KeyBook() as taken, KeyBook() as wanted, KeyBook() as found:
+            through = self.archives and self._plan.members
+            if through:
+                for entry in self._names.entries(self._plan):
+                    if archive_part(entry.object):
+                        wanted.add(self._key(entry))
+            for entry in self._names.entries(self._plan):
+                # A version of its own is an input of its own, under a key of its own.
+                if not seen.add(f"{self._key(entry)}\0{entry.version or ''}"):
+                    self.notes["listed more than once"] += 1
+                    continue
+                archive = archive_part(entry.object) if through else None
+                if archive is None or self._reader.store(entry.uri).stat(archive) is None:
+                    yield self._input(entry, taken.free_name(self._key(entry)) if self._plan.versions else None)
+                    continue
+                if taken.add(f"{self._key(entry, archive)}\0opened"):
+                    whole = self._input(entry._replace(object=archive, size=0, etag=""), None)
+                    yield from picked(self.members(whole), wanted, found)
+                if self._key(entry) not in found:
+                    yield gone(self._key(entry), self.uri)
+
+    def _key(self, entry: Entry, key: str | None = None) -> str:
+        bare = key or entry.object
+        return bare if len(self._plan.bases) == 1 else f"{entry.uri.removeprefix('s3://')}/{bare}"
+
+    def _input(self, entry: Entry, key: str | None) -> Input:
+        key = key or self._key(entry)
+        uri = entry.uri if len(self._plan.bases) > 1 else None
+        text = Location(uri, None if key == entry.object else entry.object, entry.version).to_text()
+        return Located(key, entry.size, entry.etag, text) if text else ObjectInfo(key, entry.size, entry.etag)
+
+
+class RetrySource(Source):
+    """The inputs of an earlier source that a failed.csv names, found by listing that source again.
+
+    Needed where keys alone do not say where inputs are: the earlier source was a list itself.
+    """
+
+    def __init__(self, names: InputList, earlier: Source, *, options: Mapping[str, Any]) -> None:
+        super().__init__(names.uri, earlier.root, archives=earlier.archives, options=options)
+        self._names, self._earlier = names, earlier
+
+    def check_dest(self, dest: str) -> None:
+        self._earlier.check_dest(dest)
+
+    def _listed(self) -> Iterator[Input]:
+        dest = self.uri.rpartition("/")[0].rpartition("/")[0]  # that of the earlier job
+        with KeyBook() as wanted, KeyBook() as found:
+            for row in self._names.rows():
+                wanted.add(row.key)
+            yield from picked(self._earlier.inputs(dest), wanted, found)
+            for row in self._names.rows():
+                if found.add(row.key):
+                    yield gone(row.key, self._earlier.uri)
+
+
+def picked(inputs: Iterator[Input], wanted: KeyBook, found: KeyBook) -> Iterator[Input]:
+    """Yield those inputs whose key is wanted, and note that they were found."""
+    with KeyBook() as book:
+        for info in inputs:
+            info = info._replace(key=book.free_name(info.key))
+            if info.key in wanted and found.add(info.key):
+                yield info
+
+
+def gone(key: str, where: str) -> Located:
+    """Return an input that a list names and its source no longer has; its outcome is `not_found`."""
+    return Located(key, 0, "", Location(reason="not_found", detail=f"no longer in {where}").to_text())

@@ -1,0 +1,58 @@
+"""Where an input's bytes are when its key alone does not say: the `location` column of a manifest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from raycolor.errors import ImageError, Reason
+
+ArchiveKind = Literal["tar", "tgz", "zip"]
+
+
+class SkippedInputError(ImageError):
+    """An input that is none by its nature, such as a link inside an archive: its outcome is `skipped`."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """A version, another bucket, a member of an archive, or what was wrong with an input when it was listed."""
+
+    uri: str | None = None
+    """Store that holds the object; None for the source's own."""
+    object: str | None = None
+    """Key of the object in its store; None where it is the input's own key."""
+    version: str | None = None
+    kind: ArchiveKind | None = None
+    """Set for a member of an archive."""
+    start: int = 0
+    """Offset of a member's bytes in the (unpacked) tar; in a zip, of its local header."""
+    packed: int = 0
+    """Size of a zip's member inside the zip, in bytes."""
+    method: int = 0
+    """Compression of a zip's member, as the zip numbers it."""
+    crc: int = 0
+    reason: Reason | None = None
+    """Set for an input that cannot be read: its outcome is fixed already."""
+    detail: str = ""
+    skipped: bool = False
+
+    def to_text(self) -> str:
+        """Return it as JSON, without what is not set; empty if nothing is."""
+        said = {name: value for name, value in asdict(self).items() if value not in (None, 0, "", False)}
+        return json.dumps(said, separators=(",", ":"), ensure_ascii=False) if said else ""
+
+    @classmethod
+    def from_text(cls, text: str) -> Location:
+        """Invert `to_text`."""
+        return cls(**json.loads(text)) if text else cls()
+
+    def raise_problem(self) -> None:
+        """Raise what was wrong with the input when it was listed, if anything was.
+
+        Raises:
+            ImageError: with the reason and detail of its outcome.
+        """
+        if self.reason is not None:
+            raise (SkippedInputError if self.skipped else ImageError)(self.reason, self.detail)

@@ -1,0 +1,84 @@
+"""Names of places: what lies inside what, which keys are archives, and keys that lead nowhere else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from raycolor.errors import ConfigError
+from raycolor.storage.base import TEMP_PREFIX
+from raycolor.storage.local import name_to_key
+
+RECORDS: Final = "_raycolor/"
+"""What a job keeps beside its outputs; in a source it is what an earlier job left, never photographs."""
+
+_ARCHIVE = re.compile(r"\.(tar|tar\.gz|tgz|zip)$", re.IGNORECASE)
+_THROUGH_ARCHIVE = re.compile(r"\.(?:tar|tar\.gz|tgz|zip)(?=/)", re.IGNORECASE)
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def check_places(source: str, dest: str) -> None:
+    """Refuse a destination that could overwrite the source.
+
+    Raises:
+        ConfigError: they are the same place, or the source lies inside the destination.
+    """
+    if source.rstrip("/") == dest.rstrip("/"):
+        raise ConfigError(f"DEST {dest}: is the SOURCE itself, and inputs are never changed: give another place")
+    if key_inside(dest, source) is not None:
+        raise ConfigError(
+            f"DEST {dest}: holds the SOURCE {source}, whose files could be overwritten: give another place"
+        )
+
+
+def key_inside(outer: str, inner: str) -> str | None:
+    """Return the key prefix under which `inner` lies in `outer`, or None if it does not."""
+    prefix = outer.rstrip("/") + "/"
+    place = inner.rstrip("/") + "/"
+    return place[len(prefix) :] if place.startswith(prefix) and place != prefix else None
+
+
+def is_archive(key: str) -> bool:
+    """Whether a key is an archive's by its name: a listing of millions must not cost a request each."""
+    return _ARCHIVE.search(key) is not None
+
+
+def archive_part(key: str) -> str | None:
+    """Return the archive that a key leads through (`a.tar` of `a.tar/x.jpg`), or None."""
+    found = _THROUGH_ARCHIVE.search(key)
+    return None if found is None else key[: found.end()]
+
+
+def member_key(archive: str, name: str) -> str:
+    """Return the key of a member: below the archive's, whatever the member's name tries.
+
+    A leading `/` and empty or `.` parts are dropped; `..` becomes `%2E%2E`, a drive's colon `%3A`, NUL `%00`; bytes
+    that are no UTF-8 (given as surrogates) become `%XX`. Every other name stays as it is.
+    """
+    text = name_to_key(name).encode("utf-8", "replace").decode()
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if parts and _DRIVE.match(parts[0]):
+        parts[0] = parts[0].replace(":", "%3A", 1)
+    safe = [
+        "%2E%2E"
+        if part == ".."
+        # Files that start so are taken for half-written ones and swept.
+        else f"%2E{part[1:]}"
+        if part.startswith(TEMP_PREFIX)
+        else part.replace("\0", "%00")
+        for part in parts
+    ]
+    return f"{archive}/{'/'.join(safe) or 'unnamed'}"
+
+
+def unused(key: str, claim: Callable[[str], bool], first: int = 2) -> tuple[str, int]:
+    """Return `name~2.ext`, `name~3.ext`, ... whichever `claim` takes first, and its number."""
+    folder, slash, name = key.rpartition("/")
+    stem, dot, extension = name.rpartition(".")
+    if not stem:
+        stem, dot, extension = name, "", ""
+    number = first
+    while not claim(f"{folder}{slash}{stem}~{number}{dot}{extension}"):
+        number += 1
+    return f"{folder}{slash}{stem}~{number}{dot}{extension}", number

@@ -1,0 +1,109 @@
+"""Bytes of an input in a worker: an object, a version of it, or a member of an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from raycolor.errors import ConfigError
+from raycolor.sources import tars, zips
+from raycolor.sources.location import Location
+from raycolor.sources.streams import Fetch, RangedBytes, UnpackedBytes
+from raycolor.storage import Located, ObjectInfo, ObjectStore, open_store
+
+_CHUNK = 8 << 20
+
+
+class Reader:
+    """Reads inputs of one source; picklable, and cheap to make.
+
+    Members of `.tar` and `.zip` cost one ranged read each. A `.tar.gz` is unpacked from the front, once for all members
+    asked for in the order of the archive, as a shard does; nothing of it is kept on disk, and 10 MB in memory.
+
+    Args:
+        root: store of the inputs whose location names none.
+        options: for S3, as `open_store` takes them.
+    """
+
+    def __init__(self, root: str, options: Mapping[str, Any] | None = None) -> None:
+        self.root, self._options = root, dict(options or {})
+        self._stores: dict[str, ObjectStore] = {}
+        self._unpacking: tuple[tuple[str | None, str, str | None, int], UnpackedBytes] | None = None
+
+    def __reduce__(self) -> tuple[type[Reader], tuple[str, dict[str, Any]]]:
+        return type(self), (self.root, self._options)
+
+    def store(self, uri: str | None = None) -> ObjectStore:
+        """Return the store of a location, the source's own for None."""
+        uri = uri or self.root
+        if uri not in self._stores:
+            self._stores[uri] = open_store(uri, **self._options)
+        return self._stores[uri]
+
+    def get(self, info: ObjectInfo | Located) -> bytes:
+        """Return all bytes of one input.
+
+        Raises:
+            ImageError: it cannot be read; `reason` is what its outcome says. `SkippedInputError` if it is none.
+        """
+        if not isinstance(info, Located):
+            return self.store().get(info.key)
+        place = Location.from_text(info.location)
+        place.raise_problem()
+        store, key = self.store(place.uri), place.object or info.key
+        if place.kind is None:
+            return get_version(store, key, place.version)
+        fetch = fetcher(store, key, place.version)
+        if place.kind == "zip":
+            return zips.read_member(fetch, place, info.size)
+        if place.kind == "tar":
+            # The whole stretch is asked for at once: header and data.
+            end = place.start + info.size
+            return tars.read_member(RangedBytes(fetch, end, tars.BLOCK + info.size), place.start, info.size)
+        return self._unpacked(store, key, place, info.size)
+
+    def _unpacked(self, store: ObjectStore, key: str, place: Location, size: int) -> bytes:
+        begin = place.start - tars.BLOCK
+        known = self._unpacking
+        if known is None or known[0][:3] != (place.uri, key, place.version) or known[1].tell() > begin:
+            found = store.stat(key)
+            packed = RangedBytes(fetcher(store, key, place.version), found.size if found else 0, _CHUNK)
+            known = (place.uri, key, place.version, packed.size), UnpackedBytes(packed)
+        self._unpacking = None
+        data = tars.read_member(known[1], place.start, size)
+        self._unpacking = known
+        return data
+
+
+def fetcher(store: ObjectStore, key: str, version: str | None) -> Fetch:
+    """Return a function that reads ranges of one object, of one version of it if given."""
+    if version is None:
+        return lambda start, length: store.get_range(key, start, length)
+    pinned = _versioned(store)
+    return lambda start, length: pinned.get_range(key, start, length, version_id=version)
+
+
+def get_version(store: ObjectStore, key: str, version: str | None) -> bytes:
+    """Return all bytes of one object, of one version of it if given."""
+    if version is None:
+        return store.get(key)
+    data: bytes = _versioned(store).get(key, version_id=version)
+    return data
+
+
+def stat_version(store: ObjectStore, key: str, version: str | None) -> ObjectInfo | None:
+    """Return size and etag of one object, of one version of it if given, or None where there is none.
+
+    Raises:
+        StorageError: it cannot be asked.
+    """
+    if version is None:
+        return store.stat(key)
+    found: ObjectInfo | None = _versioned(store).stat(key, version_id=version)
+    return found
+
+
+def _versioned(store: ObjectStore) -> Any:
+    if not store.uri.startswith("s3://"):
+        raise ConfigError(f"{store.uri}: a folder keeps no versions: leave the version column empty")
+    return store

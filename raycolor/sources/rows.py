@@ -1,0 +1,140 @@
+"""Lists of inputs, row by row: CSV, Parquet, and plain text."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import itertools
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raycolor.errors import ConfigError, StorageError
+from raycolor.sources.streams import ObjectFile, RangedBytes
+from raycolor.storage import ObjectStore
+
+_CHUNK = 4 << 20
+_URI_NAMES: Final = ("uri", "url", "path", "file")
+_NAMES: Final = frozenset({*_URI_NAMES, "bucket", "key", "version", "versionid", "size", "etag", "reason", "detail"})
+SUFFIXES: Final = (".csv", ".csv.gz", ".txt", ".parquet", ".json")
+
+
+class Row(NamedTuple):
+    """One line of a list."""
+
+    where: str
+    """`line 7` or `row 7`, for messages."""
+    key: str
+    """A key, or where `is_uri` a URI or path."""
+    bucket: str | None = None
+    version: str | None = None
+    size: int = 0
+    etag: str = ""
+    is_uri: bool = False
+
+
+def read_rows(store: ObjectStore, key: str) -> Iterator[Row]:
+    """Yield the rows of a list, a few thousand in memory at a time.
+
+    Args:
+        store: where the list is.
+        key: its key: `.csv`, `.csv.gz`, `.parquet`, or `.txt` with one URI or path a line.
+
+    Raises:
+        ConfigError: not such a list; names the line.
+        StorageError: it cannot be read.
+    """
+    where = f"{store.uri.rstrip('/')}/{key}"
+    try:
+        if key.lower().endswith(".parquet"):
+            yield from _parquet(open_object(store, key), where)
+        elif key.lower().endswith(".txt"):
+            for number, line in enumerate(_text(open_object(store, key)), 1):
+                if line.strip():
+                    yield Row(f"line {number}", line.rstrip("\r\n"), is_uri=True)
+        else:
+            file: Any = open_object(store, key)
+            yield from _csv(_text(gzip.GzipFile(fileobj=file) if key.lower().endswith(".gz") else file), where)
+    except (csv.Error, UnicodeDecodeError, zlib.error, OSError, EOFError, pa.ArrowException) as exc:
+        raise ConfigError(f"{where}: cannot be read as a list ({exc}): check the file") from exc
+
+
+def open_object(store: ObjectStore, key: str) -> io.BufferedReader:
+    """Open an object as a file.
+
+    Raises:
+        StorageError: there is none.
+    """
+    info = store.stat(key)
+    if info is None:
+        raise StorageError("not_found", f"{store.uri}/{key}: no such object")
+    return io.BufferedReader(
+        ObjectFile(RangedBytes(lambda start, length: store.get_range(key, start, length), info.size, _CHUNK)), 1 << 16
+    )
+
+
+def _text(file: Any) -> io.TextIOWrapper:
+    # The byte order mark that spreadsheets write is no part of the first name; newlines inside quotes are the key's.
+    return io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+
+
+def plain_name(name: str) -> str:
+    """Return a column's name without case, spaces and underscores: VersionId, version_id and versionid are one."""
+    return name.strip().lower().replace("_", "").replace(" ", "")
+
+
+def _csv(text: io.TextIOWrapper, where: str) -> Iterator[Row]:
+    reader = csv.reader(text, strict=True)
+    first = next(reader, None)
+    if first is None:
+        return
+    names = [plain_name(cell) for cell in first]
+    # Other columns beside bucket and key do not matter; a lone word such as `path` in a longer row is data.
+    if "key" in names or (set(names) & set(_URI_NAMES) and set(names) <= _NAMES | {""}):
+        line = reader.line_num + 1
+        rows: Iterator[list[str]] = reader
+    else:
+        # Without a header one column is URIs, and more are bucket, key and version.
+        names = ["uri"] if len(first) == 1 else ["bucket", "key", "version"]
+        line = 1
+        rows = itertools.chain([first], reader)
+    for cells in rows:
+        if cells:
+            if len(cells) > len(names):
+                raise ConfigError(f"{where}: line {line}: {len(cells)} columns, not {len(names)}: quote commas in keys")
+            yield row_of(dict(zip(names, cells, strict=False)), f"line {line}", where)
+        line = reader.line_num + 1
+
+
+def _parquet(file: io.BufferedReader, where: str) -> Iterator[Row]:
+    table = pq.ParquetFile(file)
+    names = {name: plain_name(name) for name in table.schema_arrow.names}
+    wanted = [name for name, plain in names.items() if plain in _NAMES]
+    number = 0
+    for batch in table.iter_batches(batch_size=8_192, columns=wanted):
+        for cells in batch.to_pylist():
+            number += 1
+            yield row_of({names[name]: value for name, value in cells.items()}, f"row {number}", where)
+
+
+def row_of(cells: Mapping[str, Any], number: str, where: str) -> Row:
+    """Make a row from cells by plain column name.
+
+    Raises:
+        ConfigError: no key, or a size that is no number.
+    """
+    uri = next((cells[name] for name in _URI_NAMES if cells.get(name)), None)
+    key = uri or cells.get("key")
+    if not key:
+        raise ConfigError(f"{where}: {number}: no key: give columns bucket,key[,version], or one of URIs")
+    try:
+        size = int(cells.get("size") or 0)
+    except (TypeError, ValueError) as exc:
+        raise ConfigError(f"{where}: {number}: size {cells['size']!r} is no number") from exc
+    version = cells.get("versionid") or cells.get("version") or None
+    etag = str(cells.get("etag") or "").strip('"')
+    return Row(number, str(key), cells.get("bucket") or None, version, size, etag, is_uri=uri is not None)

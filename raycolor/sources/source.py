@@ -1,0 +1,152 @@
+"""What a bulk job reads: a place, one object, or a list; with the members of its archives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from raycolor.sources.archives import archive_members
+from raycolor.sources.keybook import KeyBook
+from raycolor.sources.location import Location
+from raycolor.sources.places import RECORDS, archive_part, check_places, is_archive, key_inside, member_key
+from raycolor.sources.reading import Reader, stat_version
+from raycolor.storage import Located, ObjectInfo, StorageError
+
+Input = ObjectInfo | Located
+
+
+class Source:
+    """Inputs of a job. Made by `open_source`.
+
+    Attributes:
+        uri: what identifies it: a folder, prefix, object or list.
+        root: store of the inputs that have no location, for `Reader`.
+        notes: what `inputs` left out, by why.
+    """
+
+    def __init__(self, uri: str, root: str, *, archives: bool, options: Mapping[str, Any]) -> None:
+        self.uri, self.root = uri, root
+        self.archives = archives
+        self.notes: Counter[str] = Counter()
+        self._reader = Reader(root, options)
+
+    def check_dest(self, dest: str) -> None:
+        """Refuse a destination that could overwrite inputs.
+
+        Raises:
+            ConfigError: see `check_places`.
+        """
+        check_places(self.uri, dest)
+        check_places(self.root, dest)
+
+    def inputs(self, dest: str, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> Iterator[Input]:
+        """Yield what a job has to colorize, each key once, archives member by member.
+
+        Left out, and counted in `notes`: what lies in the destination, records of an earlier job, and repetitions. An
+        archive that cannot be read to its end is an input of its own beside the members before the damage. Memory does
+        not grow with the number of inputs.
+
+        Args:
+            dest: the destination; what lies inside is no input.
+            include: globs of keys to take; none means all.
+            exclude: globs of keys to leave out; of an archive's key, all its members.
+
+        Raises:
+            ConfigError: a list that cannot be used.
+            StorageError: the source cannot be listed.
+        """
+        self.notes.clear()
+        with KeyBook() as book:
+            for info in self._listed():
+                if self._left_out(info, dest) or any(fnmatchcase(info.key, pattern) for pattern in exclude):
+                    continue
+                for found in self._expanded(info, book):
+                    # A broken archive is told whatever the patterns take: its members may be lost.
+                    broken = found.key == info.key and _place(found).reason is not None
+                    if include and not broken and not any(fnmatchcase(found.key, pattern) for pattern in include):
+                        continue
+                    if not any(fnmatchcase(found.key, pattern) for pattern in exclude):
+                        yield found
+
+    def _listed(self) -> Iterator[Input]:
+        """Yield the objects of the source, archives unopened."""
+        return self._reader.store().list()
+
+    def _left_out(self, info: Input, dest: str) -> bool:
+        place = _place(info)
+        where = f"{(place.uri or self.root).rstrip('/')}/{place.object or info.key}"
+        if key_inside(dest, where) is not None:
+            self.notes["inside DEST"] += 1
+            return True
+        if info.key.startswith(RECORDS):
+            self.notes["records of an earlier job"] += 1
+            return True
+        return False
+
+    def _expanded(self, info: Input, book: KeyBook) -> Iterator[Input]:
+        """Yield the members of an archive, or the input itself; keys that are taken get a number."""
+        place = _place(info)
+        opens = self.archives and is_archive(info.key) and place.kind is None and place.reason is None
+        if not opens:
+            # Keys of one listing differ; only the members of an archive may meet an object below its name.
+            if self.archives and place.kind is None and archive_part(info.key):
+                info = info._replace(key=book.free_name(info.key))
+            yield info
+            return
+        for found in self.members(info):
+            # The archive's own row, if it has one, cannot meet another.
+            yield found if found.key == info.key else found._replace(key=book.free_name(found.key))
+
+    def members(self, info: Input) -> Iterator[Input]:
+        """Yield the members of an archive as inputs, or the object itself if it is none.
+
+        An archive that cannot be read to its end comes last, as an input whose outcome is fixed.
+        """
+        place = _place(info)
+        store, key = self._reader.store(place.uri), place.object or info.key
+        size, etag = info.size, info.etag
+        if not size:
+            try:
+                found = stat_version(store, key, place.version)
+            except StorageError:
+                found = None
+            if found is None:  # whoever reads it will say why
+                yield info
+                return
+            size, etag = found.size, found.etag
+        members = archive_members(store, key, size, place.version)
+        if members is None:
+            yield info
+            return
+        for member in members:
+            at = member.location
+            if at.reason is None:
+                at = Location(
+                    place.uri, key, place.version, at.kind, at.start, packed=at.packed, method=at.method, crc=at.crc
+                )
+            if member.name:
+                yield Located(member_key(info.key, member.name), member.size, etag, at.to_text())
+            else:
+                yield Located(info.key, size, etag, at.to_text())
+
+
+def _place(info: Input) -> Location:
+    return Location.from_text(info.location) if isinstance(info, Located) else Location()
+
+
+class OneObject(Source):
+    """A single file or object."""
+
+    def __init__(self, root: str, key: str, *, archives: bool, options: Mapping[str, Any]) -> None:
+        super().__init__(f"{root.rstrip('/')}/{key}", root, archives=archives, options=options)
+        self._key = key
+
+    def check_dest(self, dest: str) -> None:
+        check_places(self.uri, dest)
+
+    def _listed(self) -> Iterator[Input]:
+        info = self._reader.store().stat(self._key)
+        if info is not None:
+            yield info
