@@ -51,7 +51,7 @@ def test_a_bad_file_is_one_line_that_names_it(tmp_path, text, message):
     [
         (["saturation"], "must read KEY=VALUE"),
         (["optim.lr=-1"], r"--set: optim.lr = -1: input should be greater than 0"),
-        (["optim.momentum=1"], r"--set: unknown key optim.momentum: known are clip_norm, "),
+        (["optim.momentum=1"], r"--set: unknown key optim.momentum: known are beta1, clip_norm, "),
         (["seed=1", "seed.x=2"], "seed is one value, not a group"),
     ],
 )
