@@ -358,8 +358,9 @@ def _following(
             except StorageError as exc:
                 log.debug("curve not readable yet: %s", exc)
                 rows = []
-            for row in rows[seen:] if on_epoch is not None else ():
-                on_epoch(row)
+            if on_epoch is not None:
+                for row in rows[seen:]:
+                    on_epoch(row)
             seen = max(seen, len(rows))
             if last:
                 return
