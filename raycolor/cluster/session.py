@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from raycolor.cluster.chatter import without_chatter
-from raycolor.errors import ConfigError
+from raycolor.errors import ConfigError, RaycolorError
 
 # Ray reads these when it is imported: no usage report leaves the machine, and zero GPUs is no reason to warn.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+# On a busy machine Ray's first processes may take longer than the minute that Ray gives them.
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
 
 import ray
 import ray.data
@@ -56,15 +58,10 @@ def connect(address: str | None = None, *, dashboard: bool = False) -> Iterator[
 
 def _init(target: str | None, dashboard: bool, verbose: bool) -> None:
     level = logging.WARNING if verbose else logging.ERROR
-    if target:
-        try:
+    try:
+        if target:
             ray.init(address=target, logging_level=level, log_to_driver=verbose)
-        except (ConnectionError, ValueError, RuntimeError) as exc:
-            detail = " ".join(str(exc).split())[:200]
-            raise ConfigError(
-                f"--address {target}: no Ray cluster answers ({detail}): check it, or leave it away to run here"
-            ) from exc
-    else:
+            return
         ray.init(
             num_cpus=cpu_count() + _SPARE_CPUS,
             include_dashboard=dashboard,
@@ -73,6 +70,13 @@ def _init(target: str | None, dashboard: bool, verbose: bool) -> None:
             logging_level=level,
             log_to_driver=verbose,
         )
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as exc:
+        detail = " ".join(str(exc).split())[:200]
+        if target:
+            raise ConfigError(
+                f"--address {target}: no Ray cluster answers ({detail}): check it, or leave it away to run here"
+            ) from exc
+        raise RaycolorError(f"the local Ray did not start ({detail}): is the machine busy? try again") from exc
 
 
 def quiet() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from raycolor.errors import ImageError, Reason
@@ -40,7 +40,7 @@ class Location:
 
     def to_text(self) -> str:
         """Return it as JSON, without what is not set; empty if nothing is."""
-        said = {name: value for name, value in asdict(self).items() if value not in (None, 0, "", False)}
+        said = {name: value for name, value in vars(self).items() if value}
         return json.dumps(said, separators=(",", ":"), ensure_ascii=False) if said else ""
 
     @classmethod
