@@ -14,7 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 FAULTS = ("503", "500", "403", "404", "archived", "reset", "truncate", "stall", "lost")
-"""`archived` is what S3 answers for Glacier; `truncate` cuts an answer's body in half; `lost` lets the server act and then drops the answer."""
+"""`archived` is what S3 answers for Glacier; `truncate` cuts an answer's body in half; `lost` lets the server act and
+then drops the answer."""
 
 _ERRORS = {"503": (503, "SlowDown"), "500": (500, "InternalError"), "403": (403, "AccessDenied")}
 _ERRORS |= {"404": (404, "NoSuchKey"), "archived": (403, "InvalidObjectState")}

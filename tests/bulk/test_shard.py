@@ -143,7 +143,7 @@ isolated.serve()
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def child():
     """A child process whose colorizer dies, hangs or raises on demand."""
     command = [sys.executable, "-c", CHILD]

@@ -9,6 +9,7 @@ import time
 import photographs
 import pytest
 
+from raycolor import cli
 from raycolor.manifest import read_outcomes
 from raycolor.storage import open_store
 
@@ -86,17 +87,34 @@ def test_another_setting_over_the_same_destination_is_refused(mixed):
         (["{tmp}/in", "{tmp}/out", "--checkpoint", "nobody"], "nobody: no such checkpoint"),
         (["{tmp}/in", "{tmp}/out", "--max-failed", "many"], "--max-failed many: must be a count"),
         (["{tmp}/in", "{tmp}/out", "--include", "*.xyz"], "holds no files to colorize"),
-        (["{tmp}/in", "{tmp}/out", "--address", "127.0.0.1:1"], "no Ray cluster answers"),
     ],
 )
-def test_a_users_error_is_one_line(tmp_path, arguments, message):
-    """What, which value, how to mend it; exit code 1 or 2, no traceback."""
+def test_a_users_error_is_one_line(tmp_path, arguments, message, capsys):
+    """What, which value, how to mend it; exit code 1 or 2, no traceback, and nothing was written."""
     photographs.archive(tmp_path / "in", count=1)
     photographs.archive(tmp_path / "in" / "deep", count=1)
-    process = colorize(*[argument.format(tmp=tmp_path) for argument in arguments])
-    assert process.returncode in (1, 2)
-    assert message in process.stderr.splitlines()[-1]
-    assert "Traceback" not in process.stderr
+    before = photographs.tree(tmp_path / "in")
+    assert cli.run(["colorize", *[argument.format(tmp=tmp_path) for argument in arguments]]) in (1, 2)
+    error = capsys.readouterr().err.strip().splitlines()
+    assert message in error[-1]
+    assert not [line for line in error if "Traceback" in line]
+    assert photographs.tree(tmp_path / "in") == before
+
+
+def test_an_unwritable_destination_is_one_line(tmp_path, capsys):
+    """A destination below a file can hold nothing; that is said before Ray is started."""
+    photographs.archive(tmp_path / "in", count=1)
+    (tmp_path / "file").write_text("in the way")
+    assert cli.run(["colorize", str(tmp_path / "in"), str(tmp_path / "file" / "out")]) == 1
+    assert "a file stands where a folder is needed" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_an_address_without_a_cluster_is_one_line(tmp_path):
+    """The refusal names the address; a process of its own, as Ray remembers failed starts."""
+    photographs.archive(tmp_path / "in", count=1)
+    process = colorize(tmp_path / "in", tmp_path / "out", "--address", "127.0.0.1:1")
+    assert process.returncode == 2
+    assert "127.0.0.1:1: no Ray cluster answers" in process.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow
