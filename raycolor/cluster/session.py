@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -60,6 +61,7 @@ def _init(target: str | None, dashboard: bool, verbose: bool) -> None:
     level = logging.WARNING if verbose else logging.ERROR
     try:
         if target:
+            _knock(target)
             ray.init(address=target, logging_level=level, log_to_driver=verbose)
             return
         ray.init(
@@ -70,13 +72,24 @@ def _init(target: str | None, dashboard: bool, verbose: bool) -> None:
             logging_level=level,
             log_to_driver=verbose,
         )
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as exc:
+    except (OSError, ValueError, RuntimeError) as exc:
         detail = " ".join(str(exc).split())[:200]
         if target:
             raise ConfigError(
                 f"--address {target}: no Ray cluster answers ({detail}): check it, or leave it away to run here"
             ) from exc
         raise RaycolorError(f"the local Ray did not start ({detail}): is the machine busy? try again") from exc
+
+
+def _knock(target: str) -> None:
+    """Find out in seconds that nobody listens at an address; Ray itself tries for minutes.
+
+    Raises:
+        OSError: the host is not known, or the port refuses.
+    """
+    host, colon, port = target.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def quiet() -> None:
