@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torchvision.models import resnet18
 
 from raycolor.errors import ConfigError
 from raycolor.models.blocks import ColorNet, NetworkConfig, Norm, Upsample, UpsampleMode, norm_layer
@@ -34,6 +33,9 @@ class RegressionNet(ColorNet):
 
     def __init__(self, settings: RegressionConfig) -> None:
         super().__init__(settings)
+        # Here and not above: torchvision takes seconds to import, and only this network needs it.
+        from torchvision.models import resnet18
+
         resnet = resnet18(weights=None)
         resnet.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(resnet.conv1.weight, mode="fan_out", nonlinearity="relu")
