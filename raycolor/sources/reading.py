@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from raycolor.errors import ConfigError
+from raycolor.errors import ConfigError, StorageError
 from raycolor.sources import tars, zips
 from raycolor.sources.location import Location
 from raycolor.sources.streams import Fetch, RangedBytes, UnpackedBytes
@@ -66,8 +66,10 @@ class Reader:
         begin = place.start - tars.BLOCK
         known = self._unpacking
         if known is None or known[0][:3] != (place.uri, key, place.version) or known[1].tell() > begin:
-            found = store.stat(key)
-            packed = RangedBytes(fetcher(store, key, place.version), found.size if found else 0, _CHUNK)
+            found = stat_version(store, key, place.version)
+            if found is None:
+                raise StorageError("not_found", f"{store.uri}/{key}: no such object")
+            packed = RangedBytes(fetcher(store, key, place.version), found.size, _CHUNK)
             known = (place.uri, key, place.version, packed.size), UnpackedBytes(packed)
         self._unpacking = None
         data = tars.read_member(known[1], place.start, size)

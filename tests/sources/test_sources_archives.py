@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raycolor.sources import Reader, open_source
+from raycolor.errors import DecodeError, StorageError
+from raycolor.sources import Reader, open_source, zips
 from raycolor.sources import streams as streams_module
-from raycolor.sources import zips
 from raycolor.sources.places import member_key
 from raycolor.storage import check_key, open_store
 
@@ -304,10 +304,20 @@ def test_an_archive_that_was_replaced_is_noticed(tmp_path, kind):
     source = open_source(str(tmp_path))
     inputs = list(source.inputs("/nowhere"))
     photographs.write_all(tmp_path, {f"p.{kind}": packs.MAKERS[kind]([("0", b"!" * 7000), *MEMBERS])})
-    from raycolor.errors import DecodeError
-
     with pytest.raises(DecodeError, match=r"changed since|no member at byte"):
         Reader(source.root).get(inputs[2])
+
+
+@pytest.mark.parametrize("kind", ["tar", "tgz", "zip"])
+def test_an_archive_that_is_gone_is_not_found(tmp_path, kind):
+    """Its members end as any other input that was removed after the listing."""
+    photographs.write_all(tmp_path, {f"p.{kind}": packs.MAKERS[kind](MEMBERS)})
+    source = open_source(str(tmp_path))
+    inputs = list(source.inputs("/nowhere"))
+    (tmp_path / f"p.{kind}").unlink()
+    with pytest.raises(StorageError, match="no such") as caught:
+        Reader(source.root).get(inputs[0])
+    assert caught.value.reason == "not_found"
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
