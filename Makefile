@@ -18,6 +18,7 @@ $(READY): requirements.lock pyproject.toml
 	  sys.exit(0 if ok else "raycolor needs Python 3.11 or 3.12: name one, for example `make PYTHON=python3.11 setup`")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; \
 	  echo "no venv module: on Debian run \`apt install python3-venv\`, then try again" >&2; exit 1; }
+	@test -x $(BIN)/uv || $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirements requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
