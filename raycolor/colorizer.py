@@ -18,6 +18,7 @@ from raycolor.color import kernels, scale
 from raycolor.color.sense import sense
 from raycolor.errors import ImageError
 from raycolor.models import ColorNet
+from raycolor.precision import choose_precision
 
 # Beyond 4:1 the short side of the network's picture would be too few pixels to recognize anything in.
 _LARGEST_ASPECT = 4.0
@@ -77,7 +78,7 @@ class Colorizer:
         self.options = options
         self.checkpoint: Checkpoint = load(options.checkpoint)
         self.device = torch.device(options.device)
-        self.bf16 = options.precision == "bf16" or (options.precision == "auto" and has_native_bf16(self.device))
+        self.bf16 = choose_precision(options.precision, self.device) == "bf16"
         self.net: ColorNet = self.checkpoint.model().to(self.device).to(memory_format=torch.channels_last)
         # Training crops are cut from photographs of this size: at it things appear as large as the network knows them.
         self.network_size = options.network_size or int(self.checkpoint.dataset.get("image_size", 256))
@@ -192,13 +193,6 @@ class Colorizer:
 def checkpoint_name(checkpoint: Checkpoint) -> str:
     """Return what outputs call a checkpoint: its shipped name, or the last part of its path."""
     return checkpoint.source.rstrip("/").rpartition("/")[2]
-
-
-def has_native_bf16(device: torch.device) -> bool:
-    """Tell whether bf16 is computed by the device itself: elsewhere it is slower than fp32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def network_shape(height: int, width: int, size: int, stride: int, fixed: int | None) -> tuple[int, int]:

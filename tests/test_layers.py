@@ -12,7 +12,7 @@ ROOMS = {
     "errors": 1, "progress": 1,
     "color": 2,
     "codecs": 3, "storage": 3,
-    "models": 4, "losses": 4, "metrics": 4,
+    "models": 4, "losses": 4, "metrics": 4, "precision": 4,
     "dataset": 5, "manifest": 5, "lease": 5, "sources": 5,
     "checkpoints": 6,
     "training": 7, "colorizer": 7,

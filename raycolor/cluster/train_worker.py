@@ -21,9 +21,9 @@ from torch.nn.parallel import DistributedDataParallel
 from raycolor.dataset import read_dataset
 from raycolor.errors import ConfigError, DatasetError, RaycolorError, TrainingError
 from raycolor.models import build_discriminator, build_model
+from raycolor.precision import choose_precision
 from raycolor.storage import ObjectStore, open_store
 from raycolor.training.data import LabData
-from raycolor.training.device import choose_precision
 from raycolor.training.encoder import apply_encoder_weights
 from raycolor.training.loop import About, LoopSettings, Progress, fit
 from raycolor.training.step import GanStep, PixelStep, StepSettings, UpdateStep

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from raycolor.checkpoints import Checkpoint
 from raycolor.color.scale import net_to_ab, net_to_L
-from raycolor.colorizer import has_native_bf16
 from raycolor.dataset import Batch, LabSplit, batches, read_dataset
 from raycolor.errors import CheckpointError
 from raycolor.evaluation.plan import DatasetPlan
 from raycolor.metrics import MetricSums, constant_color, to_rgb
+from raycolor.precision import choose_precision
 from raycolor.storage import open_store
 
 
@@ -69,7 +69,7 @@ class Evaluator:
             cache_dir: where decoded shards are kept; default as `LabSplit`.
         """
         self.checkpoints, self.cache_dir, self.device = checkpoints, cache_dir, torch.device(device)
-        self.bf16 = precision == "bf16" or (precision == "auto" and has_native_bf16(self.device))
+        self.bf16 = choose_precision(precision, self.device) == "bf16"
         self._networks = [
             checkpoint.model().to(self.device).to(memory_format=torch.channels_last) for checkpoint in self.checkpoints
         ]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from raycolor.errors import ConfigError, TrainingError
 from raycolor.losses import AdversarialLoss, PixelLoss, discriminator_loss, generator_loss, pixel_loss
 from raycolor.models import ColorNet, PatchDiscriminator, to_channels_last
-from raycolor.training.device import Precision
+from raycolor.precision import Precision
 
 Schedule = Literal["constant", "cosine", "onecycle"]
 Wrap = Callable[[nn.Module], nn.Module]

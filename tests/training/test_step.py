@@ -13,7 +13,7 @@ from torch import nn
 
 from raycolor.errors import ConfigError, TrainingError
 from raycolor.models import build_discriminator, build_model
-from raycolor.training.device import choose_precision, cpu_has_bf16
+from raycolor.precision import choose_precision, cpu_has_bf16
 from raycolor.training.step import GanStep, PixelStep, StepSettings, learning_rate_factor
 
 CPU = torch.device("cpu")
