@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from raycolor import __version__, codecs
 from raycolor.checkpoints import Checkpoint, load
 from raycolor.color import kernels, scale
+from raycolor.color.resize import resize_area
 from raycolor.color.sense import sense
 from raycolor.errors import ImageError
 from raycolor.models import ColorNet
@@ -209,19 +209,6 @@ def network_shape(height: int, width: int, size: int, stride: int, fixed: int | 
     aspect = min(max(width / height, 1 / _LARGEST_ASPECT), _LARGEST_ASPECT)
     sides = size / math.sqrt(aspect), size * math.sqrt(aspect)
     return max(stride, round(sides[0] / stride) * stride), max(stride, round(sides[1] / stride) * stride)
-
-
-def resize_area(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """Resize without aliasing, on sRGB-encoded values: the same in training and inference.
-
-    Args:
-        pixels: (H, W) or (H, W, 3), uint8 or uint16.
-
-    Returns:
-        The same type at (height, width); area averages where it shrinks, linear interpolation where it grows.
-    """
-    shrinks = height <= pixels.shape[0] and width <= pixels.shape[1]
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def lightness(pixels: NDArray[Any]) -> NDArray[np.float32]:

@@ -279,7 +279,7 @@ class MetricSums:
         """Return the number of images as `n` and the sum of every per-image value, to be added up across workers."""
         return {"n": float(len(self.ids)), **{name: math.fsum(numbers) for name, numbers in self.values.items()}}
 
-    def _balance(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def balance(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return per image the weighted area and the weight, pixels weighing 1 over their cell's smoothed frequency."""
         area = np.stack(self.class_area).astype(np.float64)
         pixels = np.stack(self.class_pixels).astype(np.float64)
@@ -307,7 +307,7 @@ class MetricSums:
         table: dict[str, dict[str, float]] = {}
         for name in FULL if self.full else CHEAP:
             if name == "auc_rebalanced":
-                top, bottom = self._balance()
+                top, bottom = self.balance()
                 value, draws = top.sum() / bottom.sum(), top[pick].sum(1) / bottom[pick].sum(1)
             elif name == "delta_colorfulness":
                 gap = np.asarray(self.values["colorfulness"]) - np.asarray(self.values["colorfulness_truth"])

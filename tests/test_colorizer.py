@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from raycolor import checkpoints, codecs
-from raycolor.colorizer import Colorized, Colorizer, ColorizerOptions, lightness, network_shape, resize_area
+from raycolor.color.resize import resize_area
+from raycolor.colorizer import Colorized, Colorizer, ColorizerOptions, lightness, network_shape
 from raycolor.errors import ImageError
 from raycolor.models import build_model
 

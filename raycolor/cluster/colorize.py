@@ -9,7 +9,7 @@ import pickle
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import ray
@@ -267,7 +267,7 @@ def finish(
     dest.put(FOLDER + "failed.csv", failed_csv(read_outcomes(dest)))
     # The page asks for originals by key alone.
     originals = _Originals(Manifest(dest, record.manifest), Reader(source.root, config.source_options()))
-    page = write_report(summary, dest=dest, source=cast(ObjectStore, originals))
+    page = write_report(summary, dest=dest, source=originals)
     dest.put(FOLDER + "report.html", page.encode())
     dest.put(FOLDER + "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
     print_summary(summary)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from raycolor.codecs import decode, upright
 from raycolor.color.kernels import rgb8_to_lab, rgb16_to_lab
+from raycolor.color.resize import resize_area
 from raycolor.color.scale import L_to_bytes, ab_to_bytes
 from raycolor.errors import DecodeError
 
@@ -43,8 +44,7 @@ def square_rgb(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> ND
     top, left = (height - side) // 2, (width - side) // 2
     square = np.ascontiguousarray(plane[top : top + side, left : left + side])
     if side != size_px:
-        how = cv2.INTER_AREA if side > size_px else cv2.INTER_LINEAR
-        square = cv2.resize(square, (size_px, size_px), interpolation=how)
+        square = resize_area(square, size_px, size_px)
     if square.ndim == 2:
         square = np.repeat(square[:, :, None], 3, axis=2)
     return np.ascontiguousarray(square)

@@ -33,7 +33,7 @@ class Pick:
 def per_image(sums: MetricSums, st_lpips: Sequence[float] = ()) -> dict[str, NDArray[np.float64]]:
     """Return every metric of each photograph; the rebalanced AUC with the weights of all photographs together."""
     found = {name: np.asarray(sums.values[name]) for name in ("mse", "accuracy_10", "auc")}
-    area, weight = sums._balance()
+    area, weight = sums.balance()
     found["auc_rebalanced"] = area / weight
     for name in ("psnr_db", "ssim", "delta_e00", "colorfulness"):
         found[name] = np.asarray(sums.values[name])

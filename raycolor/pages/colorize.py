@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from typing import Any
+from typing import Any, Protocol
 
 from raycolor.errors import ImageError
 from raycolor.manifest import Outcome, read_outcomes
@@ -17,7 +17,15 @@ _EXAMPLES = 5
 _SIDE_PX = 420
 
 
-def write_report(summary: dict[str, Any], *, dest: ObjectStore, source: ObjectStore) -> str:
+class Originals(Protocol):
+    """Where the page finds a photograph as it was."""
+
+    def get(self, key: str) -> bytes:
+        """Return the bytes of one input, or raise `StorageError`."""
+        ...
+
+
+def write_report(summary: dict[str, Any], *, dest: ObjectStore, source: Originals) -> str:
     """Make the page of a finished or stopped job.
 
     Args:
@@ -58,7 +66,7 @@ def _choose(dest: ObjectStore) -> tuple[list[Outcome], dict[str, list[Outcome]]]
     return first + sorted(reservoir, key=lambda outcome: outcome.key), dict(sorted(failures.items()))
 
 
-def _pair(outcome: Outcome, source: ObjectStore, dest: ObjectStore) -> dict[str, Any] | None:
+def _pair(outcome: Outcome, source: Originals, dest: ObjectStore) -> dict[str, Any] | None:
     if outcome.output_key is None:
         return None
     try:
