@@ -73,8 +73,10 @@ class GanGenerator(ColorNet):
             dropout = settings.dropout if level >= settings.levels - 3 else 0.0
             self.ups.append(Up(inputs, outputs, settings.norm, settings.upsample, dropout))
             inputs = 2 * outputs
-        # L at full resolution tells the last layer where the edges are.
-        self.last = nn.Conv2d(settings.base + 1, 2, kernel_size=3, padding=1)
+        # L at full resolution tells the last layer where the edges are. Two convolutions added up are one on the
+        # concatenation, without copying the widest plane of the network to make room for a 33rd channel.
+        self.last = nn.Conv2d(settings.base, 2, kernel_size=3, padding=1)
+        self.last_skip = nn.Conv2d(1, 2, kernel_size=3, padding=1, bias=False)
 
     def forward(self, L_net: Tensor) -> Tensor:
         """Predict color.
@@ -89,15 +91,15 @@ class GanGenerator(ColorNet):
             ShapeError: the input has another shape.
         """
         self.check_input(L_net)
-        skips = [L_net]
+        skips = []
         x = L_net
         for down in self.downs:
-            x = down(x)
             skips.append(x)
-        skips.pop()
-        for up in self.ups:
+            x = down(x)
+        for up in self.ups[:-1]:
             x = torch.cat([up(x), skips.pop()], dim=1)
-        return self.last(x).tanh()  # type: ignore[no-any-return]
+        x = self.ups[-1](x)
+        return (self.last(x) + self.last_skip(L_net)).tanh()  # type: ignore[no-any-return]
 
 
 class DiscriminatorConfig(NetworkConfig):
@@ -155,4 +157,5 @@ class PatchDiscriminator(nn.Module):
                 f"discriminator: L of shape {tuple(L_net.shape)} with ab of shape {tuple(ab_net.shape)}: "
                 "expected (B, 1, H, W) and (B, 2, H, W)"
             )
-        return self.layers(torch.cat([L_net, ab_net], dim=1))  # type: ignore[no-any-return]
+        planes = torch.cat([L_net, ab_net], dim=1).contiguous(memory_format=torch.channels_last)
+        return self.layers(planes)  # type: ignore[no-any-return]

