@@ -22,6 +22,7 @@ from raycolor.errors import ConfigError, RaycolorError, StorageError, TrainingEr
 from raycolor.models import MODEL_NAMES, build_discriminator, build_model
 from raycolor.storage import ObjectStore, open_store
 from raycolor.training.encoder import read_encoder_weights
+from raycolor.training.loop import parse_curve
 
 log = logging.getLogger(__name__)
 
@@ -318,13 +319,11 @@ def read_curve(store: ObjectStore) -> list[dict[str, float]]:
         StorageError: the run folder cannot be read.
     """
     try:
-        lines = store.get("curve.csv").decode().splitlines()
+        return parse_curve(store.get("curve.csv"))
     except StorageError as exc:
         if exc.reason == "not_found":
             return []
         raise
-    names = lines[0].split(",") if lines else []
-    return [dict(zip(names, map(float, line.split(",")), strict=True)) for line in lines[1:]]
 
 
 @contextmanager

@@ -278,3 +278,14 @@ def curve_csv(curve: Sequence[Mapping[str, float]]) -> bytes:
     lines = [",".join(names)]
     lines += [",".join(f"{row[name]:.9g}" for name in names) for row in curve]
     return ("\n".join(lines) + "\n").encode()
+
+
+def parse_curve(data: bytes) -> list[dict[str, float]]:
+    """Return the rows of a curve as `curve_csv` writes it.
+
+    Raises:
+        ValueError: it is no such CSV.
+    """
+    lines = data.decode().splitlines()
+    names = lines[0].split(",") if lines else []
+    return [dict(zip(names, map(float, line.split(",")), strict=True)) for line in lines[1:]]
