@@ -57,6 +57,14 @@ JOBS = {
         "The page is OUT/index.html; table.csv and table.md hold the same numbers. Floors stand in every table: gray, "
         "and the mean color of the dataset's photographs to train on.",
     ),
+    "plan": Job(
+        "Say what an archive holds, and what colorizing it will take.",
+        "PlanConfig",
+        ("source",),
+        "raycolor.plan.job:run",
+        "Lists SOURCE, reads a sample, and colorizes that in memory to measure this machine's CPU. Writes no "
+        "photograph, and needs no Ray. The same seed draws the same sample.",
+    ),
     "colorize": Job(
         "Colorize an archive of black-and-white photographs.",
         "ColorizeConfig",
@@ -136,7 +144,7 @@ def _argument(field: str, info: FieldInfo) -> click.Argument:
 
 def _option(field: str, info: FieldInfo) -> click.Option:
     """Turn one setting into a flag. Bounds are checked by the model, so that files and flags fail alike."""
-    flag = "--" + field.replace("_", "-")
+    flag = "--" + (info.alias or field).replace("_", "-")
     kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not type(None)]
     default = "" if info.default in (None, ()) or info.is_required() else f"  [default: {info.default}]"
     text = (info.description or "") + default

@@ -109,6 +109,43 @@ class ColorizeConfig(ClusterConfig):
         return {**self.source_options(), "kms_key_id": self.sse_kms_key_id}
 
 
+class PlanConfig(Frozen):
+    """Settings of `raycolor plan`: those of colorizing that decide how long it takes, and what to assume."""
+
+    source: str = Field(description="what `raycolor colorize` would read: folder, file, s3://bucket/prefix, or a list")
+    sample: int = Field(32, ge=0, le=2000, description="photographs to read and colorize in memory; 0: list only")
+    seed: int = Field(0, ge=0, description="seed of the sample")
+    cpus: int | None = Field(None, ge=1, description="CPUs of the cluster, all nodes together; default: this machine's")
+    price_per_hour: float | None = Field(None, ge=0, description="price of the whole cluster per hour, any currency")
+    # A field named `json` would hide a method of every model.
+    json_file: str | None = Field(None, alias="json", description="file or s3://bucket/key to write the plan to")
+    checkpoint: str = Field("default", description="checkpoint: a shipped name, a folder, or s3://bucket/prefix")
+    on_color: Literal["skip", "recolor", "copy"] = Field(
+        "skip", description="what to do with photographs that are already in color"
+    )
+    jpeg_luma: Literal["exact", "reencode"] = Field(
+        "exact", description="exact: keep the JPEG's own luma coefficients and add chroma only"
+    )
+    max_pixels: Annotated[int, BeforeValidator(_pixels)] = Field(
+        250_000_000, ge=1, description="largest input, checked before decoding (250MP is understood)"
+    )
+    network_size: int | None = Field(None, ge=64, le=1024, description="side in pixels of what the network sees")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the device computes it natively, fp32 elsewhere"
+    )
+    include: tuple[str, ...] = Field((), description="glob of keys to take, for example '*.jpg'; repeatable")
+    exclude: tuple[str, ...] = Field((), description="glob of keys to leave out; repeatable")
+    archives: bool = Field(True, description="take .tar, .tar.gz, .tgz and .zip apart, member by member")
+    root: str | None = Field(None, description="folder or s3://bucket/prefix that the keys of a list are relative to")
+    requester_pays: bool = Field(False, description="pay for reading from requester-pays buckets")
+    endpoint_url: str | None = Field(None, description="S3 server other than AWS; default: AWS_ENDPOINT_URL")
+    image_timeout_s: float = Field(120.0, gt=0, description="seconds after which a sampled photograph is given up")
+
+    def source_options(self) -> dict[str, Any]:
+        """What an S3 store is opened with for reading."""
+        return {"endpoint_url": self.endpoint_url, "requester_pays": self.requester_pays}
+
+
 class PrepareConfig(ClusterConfig):
     """Settings of `raycolor prepare`."""
 

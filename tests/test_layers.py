@@ -18,7 +18,7 @@ ROOMS = {
     "training": 7, "colorizer": 7,
     "bulk": 8, "evaluation": 8, "pages": 8,
     "config": 9,
-    "cluster": 10,
+    "cluster": 10, "plan": 10,
     "cli": 11, "__main__": 12,
 }  # fmt: skip
 FILES = sorted((ROOT / "raycolor").rglob("*.py"))
@@ -68,7 +68,7 @@ def test_ray_stays_in_its_room(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_config_is_read_by_cluster_and_commands_alone(path):
     """Everything below the cluster room takes plain numbers and paths as arguments."""
-    if room_of(path) not in ("cluster", "cli", "config"):
+    if room_of(path) not in ("cluster", "plan", "cli", "config"):
         assert "raycolor.config" not in imports(path)
 
 
@@ -91,6 +91,7 @@ def loaded(statement: str) -> set[str]:
         ("import raycolor.cli", {"torch", "ray", "numpy", "pydantic"}),
         ("import raycolor.codecs, raycolor.storage, raycolor.color.kernels, raycolor.manifest", {"torch", "ray"}),
         ("import raycolor.colorizer, raycolor.bulk, raycolor.evaluation, raycolor.training.loop", {"ray"}),
+        ("import raycolor.plan.job", {"torch", "ray", "boto3"}),
     ],
 )
 def test_imports_stay_light(statement, absent):
