@@ -10,17 +10,20 @@ import pickle
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor, nn
 
 from raycolor import __version__
 from raycolor.errors import CheckpointError, ConfigError, StorageError
-from raycolor.models import ColorNet, build_model
+
+# torch takes seconds to import, and a driver only wants to know which checkpoint it is.
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from raycolor.models import ColorNet
 
 FORMAT: Final = "raycolor-checkpoint"
 FORMAT_VERSION: Final = 1
@@ -30,11 +33,6 @@ STATE_FILE: Final = "training_state.pt"
 SHIPPED: Final = Path(__file__).parent / "weights"
 
 WeightType = Literal["float32", "float16", "bfloat16"]
-_DTYPES: Final[dict[str, torch.dtype]] = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Checkpoint:
         metrics: metrics on val when it was saved.
         raycolor_version: of the raycolor that saved it.
         weights_sha256: SHA-256 of weights.safetensors, hexadecimal: its identity in outputs and records.
-        weights: float32 state dict.
+        data: weights.safetensors, verified.
     """
 
     source: str
@@ -61,7 +59,20 @@ class Checkpoint:
     metrics: dict[str, Any]
     raycolor_version: str
     weights_sha256: str
-    weights: dict[str, Tensor] = field(repr=False)
+    data: bytes = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What outputs call it: its shipped name, or the last part of its path."""
+        return self.source.rstrip("/").rpartition("/")[2]
+
+    @cached_property
+    def weights(self) -> dict[str, Tensor]:
+        """The state dict, floating-point weights as float32."""
+        import safetensors.torch
+
+        tensors = safetensors.torch.load(self.data)
+        return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
 
     def model(self) -> ColorNet:
         """Build the network with these weights, in evaluation mode, on the CPU, in float32.
@@ -69,6 +80,8 @@ class Checkpoint:
         Raises:
             CheckpointError: weights and network do not match.
         """
+        from raycolor.models import build_model
+
         try:
             model = build_model(str(self.network["name"]), self.network["config"], pretrained=False)
         except ConfigError as exc:
@@ -125,13 +138,18 @@ def to_files(
     Raises:
         CheckpointError: the model is no ColorNet, or a weight is not finite.
     """
+    import safetensors.torch
+    import torch
+
+    from raycolor.models import ColorNet
+
     if not isinstance(model, ColorNet):
         raise CheckpointError(f"{type(model).__name__}: not a network of raycolor: unwrap it before saving")
     weights: dict[str, Tensor] = {}
     for key, value in model.state_dict().items():
         tensor = value.detach().cpu().contiguous()
         if tensor.is_floating_point():
-            tensor = tensor.to(_DTYPES[dtype])
+            tensor = tensor.to(getattr(torch, dtype))
             if not bool(torch.isfinite(tensor).all()):
                 raise CheckpointError(f"{key}: a weight is not finite as {dtype}: the checkpoint was not saved")
         weights[key] = tensor
@@ -212,6 +230,8 @@ def save(
 
 def pack_state(state: Mapping[str, Any]) -> bytes:
     """Return a training state as the bytes of training_state.pt."""
+    import torch
+
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     return buffer.getvalue()
@@ -223,6 +243,8 @@ def load_state(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: missing, empty or damaged.
     """
+    import torch
+
     path = folder / STATE_FILE
     data = _read_local(path, f"no training state at {folder}: name a run folder of `raycolor train`")
     try:
@@ -275,10 +297,9 @@ def load(name_or_path: str | Path, *, fetch: Callable[[str], bytes] | None = Non
             "it is damaged or of another checkpoint; copy it again"
         )
     try:
-        tensors = safetensors.torch.load(data)
+        safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as exc:
         raise CheckpointError(f"{source}: {WEIGHTS_FILE} is no safetensors file: copy it again") from exc
-    weights = {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in tensors.items()}
     return Checkpoint(
         source=source,
         method=str(description["method"]),
@@ -288,7 +309,7 @@ def load(name_or_path: str | Path, *, fetch: Callable[[str], bytes] | None = Non
         metrics=description["metrics"],
         raycolor_version=str(description["raycolor_version"]),
         weights_sha256=digest,
-        weights=weights,
+        data=data,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,25 +18,11 @@ from raycolor.color.resize import resize_area
 from raycolor.color.sense import sense
 from raycolor.errors import ImageError
 from raycolor.models import ColorNet
+from raycolor.options import ColorizerOptions
 from raycolor.precision import choose_precision
 
 # Beyond 4:1 the short side of the network's picture would be too few pixels to recognize anything in.
 _LARGEST_ASPECT = 4.0
-
-
-@dataclass(frozen=True)
-class ColorizerOptions:
-    """Everything that decides which bytes a `Colorizer` makes; picklable, so that workers build their own."""
-
-    checkpoint: str = "default"
-    network_size: int | None = None
-    saturation: float = 1.0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    on_color: Literal["skip", "recolor", "copy"] = "skip"
-    jpeg_luma: Literal["exact", "reencode"] = "exact"
-    jpeg_quality: int = 92
-    max_pixels: int = 250_000_000
-    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -83,7 +69,7 @@ class Colorizer:
         # Training crops are cut from photographs of this size: at it things appear as large as the network knows them.
         self.network_size = options.network_size or int(self.checkpoint.dataset.get("image_size", 256))
         self.provenance = codecs.Provenance(
-            checkpoint=checkpoint_name(self.checkpoint),
+            checkpoint=self.checkpoint.name,
             checkpoint_sha256=self.checkpoint.weights_sha256,
             version=__version__,
         )
@@ -188,11 +174,6 @@ class Colorizer:
             ab_net = self.net(batch)
         ab = scale.net_to_ab(ab_net.float()).permute(0, 2, 3, 1)
         return np.ascontiguousarray(ab.cpu().numpy())
-
-
-def checkpoint_name(checkpoint: Checkpoint) -> str:
-    """Return what outputs call a checkpoint: its shipped name, or the last part of its path."""
-    return checkpoint.source.rstrip("/").rpartition("/")[2]
 
 
 def network_shape(height: int, width: int, size: int, stride: int, fixed: int | None) -> tuple[int, int]:

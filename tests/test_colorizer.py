@@ -12,9 +12,10 @@ from PIL import Image
 
 from raycolor import checkpoints, codecs
 from raycolor.color.resize import resize_area
-from raycolor.colorizer import Colorized, Colorizer, ColorizerOptions, lightness, network_shape
+from raycolor.colorizer import Colorized, Colorizer, lightness, network_shape
 from raycolor.errors import ImageError
 from raycolor.models import build_model
+from raycolor.options import ColorizerOptions
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ ROOMS = {
     "color": 2,
     "codecs": 3, "storage": 3,
     "models": 4, "losses": 4, "metrics": 4, "precision": 4,
-    "dataset": 5, "manifest": 5, "lease": 5, "sources": 5,
+    "dataset": 5, "manifest": 5, "lease": 5, "sources": 5, "options": 5,
     "checkpoints": 6,
     "training": 7, "colorizer": 7,
     "bulk": 8, "evaluation": 8, "pages": 8,
@@ -90,7 +90,8 @@ def loaded(statement: str) -> set[str]:
         ("import raycolor", {"torch", "ray", "numpy"}),
         ("import raycolor.cli", {"torch", "ray", "numpy", "pydantic"}),
         ("import raycolor.codecs, raycolor.storage, raycolor.color.kernels, raycolor.manifest", {"torch", "ray"}),
-        ("import raycolor.colorizer, raycolor.bulk, raycolor.evaluation, raycolor.training.loop", {"ray"}),
+        ("import raycolor.bulk, raycolor.checkpoints, raycolor.sources", {"torch", "ray", "boto3"}),
+        ("import raycolor.colorizer, raycolor.bulk.shard, raycolor.evaluation, raycolor.training.loop", {"ray"}),
         ("import raycolor.plan.job", {"torch", "ray", "boto3"}),
     ],
 )

@@ -1,5 +1,8 @@
-"""The bulk job without Ray: one shard of photographs, and the child process that shields it from bad decoders."""
+"""The bulk job without Ray: one shard of photographs, and the child process that shields it from bad decoders.
 
-from raycolor.bulk.shard import ShardReport, ShardSpec, ShardWorker
+What driver and worker tell each other stands here; the work itself, which imports torch, is `raycolor.bulk.shard`.
+"""
 
-__all__ = ["ShardReport", "ShardSpec", "ShardWorker"]
+from raycolor.bulk.spec import ShardReport, ShardSpec
+
+__all__ = ["ShardReport", "ShardSpec"]

@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import IO, Any
 
-from raycolor.colorizer import Colorized, Colorizer, ColorizerOptions
+from raycolor.colorizer import Colorized, Colorizer
 from raycolor.errors import ImageError, RaycolorError
+from raycolor.options import ColorizerOptions
 
 logger = logging.getLogger(__name__)
 

@@ -5,51 +5,25 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
 from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
-from raycolor.colorizer import Colorized, Colorizer, ColorizerOptions
+from raycolor.bulk.spec import ShardReport, ShardSpec
+from raycolor.colorizer import Colorized, Colorizer
 from raycolor.errors import ImageError, Reason, StorageError
-from raycolor.manifest import FOLDER, Manifest, ManifestTotals, Outcome, Tally, write_outcomes
+from raycolor.manifest import FOLDER, Manifest, Outcome, Tally, write_outcomes
 from raycolor.sources import Input, Reader, SkippedInputError
 from raycolor.storage import open_store
 
 logger = logging.getLogger(__name__)
 
 _EXIT_HUNG = 70
-
-
-@dataclass(frozen=True)
-class ShardSpec:
-    """What a worker needs to process any shard of one job; picklable."""
-
-    source: str
-    """Store of the inputs whose manifest row has no location."""
-    dest: str
-    totals: ManifestTotals
-    options: ColorizerOptions
-    image_timeout_s: float = 600.0
-    source_options: Mapping[str, Any] = field(default_factory=dict)
-    """For S3, as `open_store` takes them."""
-    dest_options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class ShardReport:
-    """What a worker tells the driver about a finished shard: small, whatever the photographs' size."""
-
-    shard: int
-    tally: Tally
-    started: float
-    """Unix time at which its first image was begun."""
-    ended: float
-    """Unix time at which its last image was written."""
-    busy_s: float
+_ADDED = re.compile(r"\.raycolor\.[a-z0-9]+\Z")
 
 
 class ShardWorker:
@@ -113,7 +87,7 @@ class ShardWorker:
         except Exception as exc:
             logger.warning("%s: internal error", info.key, exc_info=exc)
             return failed("internal_error", f"{type(exc).__name__}: {exc}")
-        output_key = info.key + (f".raycolor{result.extension}" if result.extension else "")
+        output_key = name_output(info.key, result.extension)
         try:
             self.dest.put(output_key, result.data)
         except StorageError as exc:
@@ -152,6 +126,17 @@ class ShardWorker:
             return self.colorizer.colorize(data)
         finally:
             watch.cancel()
+
+
+def name_output(key: str, extension: str | None) -> str:
+    """Return the key of an input's output: the input's, with `.raycolor.EXT` where the format had to change.
+
+    An input whose key ends so already gets the same once more, or it would share its output with another input.
+    """
+    if extension:
+        return f"{key}.raycolor{extension}"
+    added = _ADDED.search(key)
+    return key + added[0] if added else key
 
 
 def _give_up(timeout_s: float) -> None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import math
 import pickle
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import ray
 
 from raycolor import __version__
-from raycolor.bulk import ShardReport, ShardSpec, ShardWorker
+from raycolor.bulk import ShardReport, ShardSpec
 from raycolor.checkpoints import Checkpoint, load
 from raycolor.cluster import session
-from raycolor.colorizer import ColorizerOptions, checkpoint_name
+from raycolor.cluster.colorize_worker import ShardActor
 from raycolor.config import ColorizeConfig
 from raycolor.errors import ConfigError, RaycolorError, StorageError
 from raycolor.lease import Lease
@@ -26,6 +26,7 @@ from raycolor.manifest import (
     FOLDER,
     JobRecord,
     Manifest,
+    ManifestTotals,
     Tally,
     check_same_job,
     done_shards,
@@ -34,7 +35,7 @@ from raycolor.manifest import (
     read_outcomes,
     write_manifest,
 )
-from raycolor.pages.colorize import write_report
+from raycolor.options import ColorizerOptions
 from raycolor.progress import Progress
 from raycolor.sources import Reader, Source, open_source
 from raycolor.storage import ObjectStore, open_store
@@ -115,7 +116,7 @@ def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore,
     identity = {
         **config.identity(),
         "source": source.uri,
-        "checkpoint": checkpoint_name(checkpoint),
+        "checkpoint": checkpoint.name,
         "weights_sha256": checkpoint.weights_sha256,
         "raycolor_version": __version__,
     }
@@ -142,7 +143,7 @@ def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore,
     record = JobRecord(
         identity=identity,
         checkpoint={
-            "name": checkpoint_name(checkpoint),
+            "name": checkpoint.name,
             "method": checkpoint.method,
             "weights_sha256": checkpoint.weights_sha256,
         },
@@ -159,9 +160,11 @@ def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore,
 def _process(spec: ShardSpec, todo: list[int], record: JobRecord, timing: Timing, workers: int | None) -> None:
     """Run the unfinished shards through a pool of workers and show the progress."""
     timing.workers = min(session.worker_count(workers), len(todo))
+    if workers is None:
+        timing.workers = min(timing.workers, worthwhile_workers(record.manifest))
     shards = ray.data.from_items([{"shard": shard} for shard in todo], override_num_blocks=len(todo))
     reports = shards.map_batches(
-        _ShardActor,
+        ShardActor,
         fn_constructor_kwargs={"spec": spec},
         batch_size=1,
         num_cpus=1,
@@ -174,6 +177,11 @@ def _process(spec: ShardSpec, todo: list[int], record: JobRecord, timing: Timing
             failed += report.tally.counts["failed"]
             megapixels = timing.rates()["megapixels_per_second"] or 0.0
             progress.update(report.tally.total, MP_per_s=f"{megapixels:.1f}", failed=failed)
+
+
+def worthwhile_workers(totals: ManifestTotals) -> int:
+    """Return how many workers have more to do than it takes to start them (about 7 s of a CPU, most of it torch)."""
+    return max(1, math.ceil(totals.images / 32), math.ceil(totals.bytes / 32e6))
 
 
 def _images_before(record: JobRecord, spec: ShardSpec, todo: list[int]) -> int:
@@ -200,33 +208,6 @@ def _reports(dataset: ray.data.Dataset) -> Iterator[ShardReport]:
         raise RaycolorError(
             f"Ray gave up: {lines[-1] if lines else exc}: run the same command again to continue"
         ) from exc
-
-
-class _ShardActor:
-    """A pool member: holds one `ShardWorker` and speaks Ray Data's batches."""
-
-    def __init__(self, spec: ShardSpec) -> None:
-        import cv2
-        import torch
-
-        # One native thread per process and one process per CPU: threads of several workers only get in each
-        # other's way.
-        torch.set_num_threads(1)
-        cv2.setNumThreads(1)
-        self._error: RaycolorError | None = None
-        try:
-            self._worker = ShardWorker(spec)
-        except RaycolorError as exc:
-            self._error = exc
-
-    def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[bytes]]:
-        # A user's error (a full disk, say) travels as data: an exception would be retried, and end in a traceback.
-        if self._error is not None:
-            return {"report": [pickle.dumps(self._error)]}
-        try:
-            return {"report": [pickle.dumps(self._worker.run(int(shard))) for shard in batch["shard"]]}
-        except RaycolorError as exc:
-            return {"report": [pickle.dumps(exc)]}
 
 
 def finish(
@@ -267,6 +248,8 @@ def finish(
     dest.put(FOLDER + "failed.csv", failed_csv(read_outcomes(dest)))
     # The page asks for originals by key alone.
     originals = _Originals(Manifest(dest, record.manifest), Reader(source.root, config.source_options()))
+    from raycolor.pages.colorize import write_report  # codecs and compiled kernels: a second that no start has to wait
+
     page = write_report(summary, dest=dest, source=originals)
     dest.put(FOLDER + "report.html", page.encode())
     dest.put(FOLDER + "summary.json", json.dumps(summary, indent=2).encode() + b"\n")

@@ -16,8 +16,6 @@ from raycolor.errors import ConfigError, RaycolorError
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
-# On a busy machine Ray's first processes may take longer than the minute that Ray gives them.
-os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
 
 import ray
 import ray.data
@@ -25,7 +23,11 @@ import ray.data
 logger = logging.getLogger(__name__)
 
 # Ray's own helpers (the driver's stages, Tune's trials) need a little CPU beside the workers that hold one each.
-_SPARE_CPUS = 1
+SPARE_CPUS = 1
+
+# Ray gives its agents 15 s to start, fixed in its binary; on a machine that is busy with something else (a training,
+# say) they may take longer, and the next try finds their files in memory.
+_START_TRIES = 4
 
 
 @contextmanager
@@ -64,21 +66,29 @@ def _init(target: str | None, dashboard: bool, verbose: bool) -> None:
             _knock(target)
             ray.init(address=target, logging_level=level, log_to_driver=verbose)
             return
-        ray.init(
-            num_cpus=cpu_count() + _SPARE_CPUS,
-            include_dashboard=dashboard,
-            dashboard_host="127.0.0.1",
-            _node_ip_address="127.0.0.1",
-            logging_level=level,
-            log_to_driver=verbose,
-        )
     except (OSError, ValueError, RuntimeError) as exc:
         detail = " ".join(str(exc).split())[:200]
-        if target:
-            raise ConfigError(
-                f"--address {target}: no Ray cluster answers ({detail}): check it, or leave it away to run here"
-            ) from exc
-        raise RaycolorError(f"the local Ray did not start ({detail}): is the machine busy? try again") from exc
+        raise ConfigError(
+            f"--address {target}: no Ray cluster answers ({detail}): check it, or leave it away to run here"
+        ) from exc
+    for attempt in range(_START_TRIES):
+        try:
+            ray.init(
+                num_cpus=cpu_count() + SPARE_CPUS,
+                include_dashboard=dashboard,
+                dashboard_host="127.0.0.1",
+                _node_ip_address="127.0.0.1",
+                logging_level=level,
+                log_to_driver=verbose,
+            )
+            return
+        except Exception as exc:
+            # Ray raises a bare Exception when its first processes were too slow.
+            ray.shutdown()
+            detail = " ".join(str(exc).split())[:200]
+            if attempt + 1 == _START_TRIES:
+                raise RaycolorError(f"the local Ray did not start ({detail}): is the machine busy? try again") from exc
+            logger.info("the local Ray did not start (%s): trying again", detail)
 
 
 def _knock(target: str) -> None:
@@ -117,7 +127,7 @@ def worker_count(wanted: int | None) -> int:
         ConfigError: more are wanted than the cluster has CPUs for.
     """
     total = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
-    fitting = max(1, total - _SPARE_CPUS)
+    fitting = max(1, total - SPARE_CPUS)
     if wanted is None:
         return fitting
     if wanted > total:

@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 
 from raycolor import checkpoints
-from raycolor.bulk import ShardSpec, ShardWorker
 from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
-from raycolor.colorizer import Colorized, ColorizerOptions
+from raycolor.bulk.shard import ShardSpec, ShardWorker
+from raycolor.colorizer import Colorized
 from raycolor.errors import ImageError, StorageError
 from raycolor.manifest import FOLDER, read_outcomes, write_manifest
 from raycolor.models import build_model
+from raycolor.options import ColorizerOptions
 from raycolor.storage import open_store
 
 

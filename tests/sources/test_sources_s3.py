@@ -11,9 +11,10 @@ from test_sources_lists import ROWS, inventory
 
 from raycolor.bulk import shard as shard_module
 from raycolor.bulk.shard import ShardSpec, ShardWorker
-from raycolor.colorizer import Colorized, ColorizerOptions
+from raycolor.colorizer import Colorized
 from raycolor.errors import ConfigError
 from raycolor.manifest import Tally, read_outcomes, write_manifest
+from raycolor.options import ColorizerOptions
 from raycolor.sources import Location, Reader, open_source
 from raycolor.storage import open_store
 

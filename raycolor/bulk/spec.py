@@ -1,0 +1,38 @@
+"""What driver and worker of the bulk job tell each other; small, picklable, and imported without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from raycolor.manifest import ManifestTotals, Tally
+from raycolor.options import ColorizerOptions
+
+
+@dataclass(frozen=True)
+class ShardSpec:
+    """What a worker needs to process any shard of one job; picklable."""
+
+    source: str
+    """Store of the inputs whose manifest row has no location."""
+    dest: str
+    totals: ManifestTotals
+    options: ColorizerOptions
+    image_timeout_s: float = 600.0
+    source_options: Mapping[str, Any] = field(default_factory=dict)
+    """For S3, as `open_store` takes them."""
+    dest_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class ShardReport:
+    """What a worker tells the driver about a finished shard: small, whatever the photographs' size."""
+
+    shard: int
+    tally: Tally
+    started: float
+    """Unix time at which its first image was begun."""
+    ended: float
+    """Unix time at which its last image was written."""
+    busy_s: float

@@ -1,0 +1,42 @@
+"""The pool member of the bulk job; what it needs of torch is imported on the worker alone."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from raycolor.bulk import ShardSpec
+from raycolor.errors import RaycolorError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class ShardActor:
+    """Holds one `ShardWorker` and speaks Ray Data's batches."""
+
+    def __init__(self, spec: ShardSpec) -> None:
+        import cv2
+        import torch
+
+        from raycolor.bulk.shard import ShardWorker
+
+        # One native thread per process and one process per CPU: threads of several workers only get in each
+        # other's way.
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+        self._error: RaycolorError | None = None
+        try:
+            self._worker = ShardWorker(spec)
+        except RaycolorError as exc:
+            self._error = exc
+
+    def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[bytes]]:
+        """Process the shards of a batch; each answer is a pickled `ShardReport`, or the error that ends the job."""
+        # A user's error (a full disk, say) travels as data: an exception would be retried, and end in a traceback.
+        if self._error is not None:
+            return {"report": [pickle.dumps(self._error)]}
+        try:
+            return {"report": [pickle.dumps(self._worker.run(int(shard))) for shard in batch["shard"]]}
+        except RaycolorError as exc:
+            return {"report": [pickle.dumps(exc)]}

@@ -1,0 +1,21 @@
+"""What decides which bytes a colorizer makes: apart from it, since a driver has no need of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ColorizerOptions:
+    """Everything that decides which bytes a `Colorizer` makes; picklable, so that workers build their own."""
+
+    checkpoint: str = "default"
+    network_size: int | None = None
+    saturation: float = 1.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    on_color: Literal["skip", "recolor", "copy"] = "skip"
+    jpeg_luma: Literal["exact", "reencode"] = "exact"
+    jpeg_quality: int = 92
+    max_pixels: int = 250_000_000
+    device: str = "cpu"
