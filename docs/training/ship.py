@@ -1,7 +1,9 @@
-"""Put a trained checkpoint among those that come with raycolor, at half the size: python docs/training/ship.py RUN NAME
+"""Put a trained checkpoint among those that come with raycolor: python docs/training/ship.py RUN NAME [BOTTLENECK]
 
-Weights are stored as float16 and computed with as float32. The script prints by how much the colors of a made picture
-change, in Lab units.
+Weights are stored as float16 and computed with as float32. BOTTLENECK narrows the autoencoder: its two dense layers
+have nothing between them, so that their product is cut to that rank by a singular value decomposition, which is the
+nearest autoencoder of that bottleneck. The script prints by how much the colors of a made picture change, in Lab units;
+`raycolor evaluate RUN NAME` prints what it does to the metrics.
 """
 
 import sys
@@ -11,15 +13,34 @@ import torch
 
 from raycolor import checkpoints
 from raycolor.color.scale import net_to_ab
+from raycolor.models import ColorNet, build_model
 
 
-def main(run: str, name: str) -> None:
+def narrow(network: ColorNet, bottleneck: int) -> ColorNet:
+    """Return the autoencoder whose dense layers are the best approximation of rank `bottleneck`."""
+    dense = ("squeeze", "expand")
+    state = {key: value.double() for key, value in network.state_dict().items() if key.startswith(dense)}
+    left, left_r = torch.linalg.qr(state["expand.weight"])
+    right, right_r = torch.linalg.qr(state["squeeze.weight"].T)
+    u, s, v = torch.linalg.svd(left_r @ right_r.T)
+    root = s[:bottleneck].sqrt()
+    state["expand.bias"] = state["expand.bias"] + state["expand.weight"] @ state["squeeze.bias"]
+    state["expand.weight"] = left @ (u[:, :bottleneck] * root)
+    state["squeeze.weight"] = (right @ (v[:bottleneck].T * root)).T
+    state["squeeze.bias"] = torch.zeros(bottleneck)
+    print(f"rank {bottleneck} keeps {float(s[:bottleneck].square().sum() / s.square().sum()):.6f} of the energy")
+    narrowed = build_model("autoencoder", {**network.config(), "bottleneck": bottleneck})
+    narrowed.load_state_dict({**network.state_dict(), **{key: value.float() for key, value in state.items()}})
+    return narrowed.eval()
+
+
+def main(run: str, name: str, bottleneck: str = "") -> None:
     """Store, load again, compare."""
     trained = checkpoints.load(run)
     folder = checkpoints.SHIPPED / name
     checkpoints.save(
         folder,
-        trained.model(),
+        narrow(trained.model(), int(bottleneck)) if bottleneck else trained.model(),
         method=trained.method,
         training=trained.training,
         dataset=trained.dataset,
