@@ -153,6 +153,24 @@ def test_a_killed_worker_changes_nothing(tmp_path, data):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes(), name
 
 
+@pytest.mark.usefixtures("ray_local")
+def test_dataset_and_run_live_on_s3(tmp_path, data, s3):
+    """From a bucket into a bucket: the same bytes as on disk, and the checkpoint opens from there."""
+    here = train("gan", **options(data, tmp_path / "run", epochs=2, workers=2))
+    there = s3.uri()
+    for path in sorted(p for p in data.rglob("*") if p.is_file() and "cache" not in p.parts):
+        open_store(f"{there}/data").put(str(path.relative_to(data)), path.read_bytes())
+    more = {**options(data, tmp_path, epochs=2, workers=2), "cache_dir": str(tmp_path / "cache")}
+    seen = []
+    result = train("gan", **{**more, "data": f"{there}/data", "out": f"{there}/run", "on_epoch": seen.append})
+    assert result.curve == seen == here.curve
+    for name in ("weights.safetensors", "curve.csv"):
+        assert open_store(f"{there}/run").get(name) == (tmp_path / "run" / name).read_bytes(), name
+    assert checkpoints.load(f"{there}/run").weights_sha256 == checkpoints.load(tmp_path / "run").weights_sha256
+    again = train("gan", **{**more, "data": f"{there}/data", "out": f"{there}/run"})
+    assert again.curve == result.curve
+
+
 SCRIPT = """
 import json, sys
 from raycolor.cluster import session

@@ -1,0 +1,182 @@
+"""The end of a bulk job, reached or not: summary.json, failed.csv, the page and the table on the terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from raycolor import __version__
+from raycolor.bulk import ShardReport
+from raycolor.config import ColorizeConfig
+from raycolor.errors import ConfigError, RaycolorError, StorageError
+from raycolor.manifest import FOLDER, JobRecord, Manifest, Tally, failed_csv, read_outcomes
+from raycolor.sources import Reader, Source
+from raycolor.storage import ObjectStore
+
+DONE, FAILED_IMAGES = 0, 3
+
+
+@dataclass
+class Timing:
+    """Wall-clock facts of this run."""
+
+    begun: float = field(default_factory=time.time)
+    first_image: float | None = None
+    last_image: float | None = None
+    images: int = 0
+    pixels: int = 0
+    workers: int = 0
+
+    def add(self, report: ShardReport) -> None:
+        """Take in a finished shard."""
+        self.first_image = min(self.first_image or report.started, report.started)
+        self.last_image = max(self.last_image or report.ended, report.ended)
+        self.images += report.tally.total
+        self.pixels += report.tally.pixels
+
+    def rates(self) -> dict[str, float | None]:
+        """Return the rates from first to last image, and the time before the first."""
+        if self.first_image is None or self.last_image is None:
+            return {"images_per_second": None, "megapixels_per_second": None, "startup_seconds": None}
+        seconds = max(self.last_image - self.first_image, 1e-6)
+        return {
+            "images_per_second": round(self.images / seconds, 3),
+            "megapixels_per_second": round(self.pixels / 1e6 / seconds, 3),
+            "startup_seconds": round(self.first_image - self.begun, 3),
+        }
+
+
+def finish(
+    config: ColorizeConfig,
+    record: JobRecord,
+    dest: ObjectStore,
+    source: Source,
+    timing: Timing,
+    limit: FailureLimit,
+) -> int:
+    """Write summary.json, failed.csv and report.html of a finished job, and judge the failures."""
+    summary = summarize(config, record, dest, timing)
+    if not summary["complete"]:
+        raise RaycolorError(
+            f"{dest.uri}: {summary['images']} outcomes for {record.manifest.images} inputs: run the same command again"
+        )
+    # The page asks for originals by key alone.
+    from raycolor.pages.colorize import write_report  # codecs and compiled kernels: a second that no start has to wait
+
+    originals = _Originals(Manifest(dest, record.manifest), Reader(source.root, config.source_options()))
+    dest.put(FOLDER + "report.html", write_report(summary, dest=dest, source=originals).encode())
+    print_summary(summary)
+    failed = int(summary["counts"]["failed"])
+    return FAILED_IMAGES if limit.exceeded(failed, int(summary["images"])) else DONE
+
+
+def summarize(config: ColorizeConfig, record: JobRecord, dest: ObjectStore, timing: Timing) -> dict[str, Any]:
+    """Write summary.json and failed.csv from the outcomes that there are, of a finished job or of one that was stopped.
+
+    Raises:
+        StorageError: the destination cannot be read or written.
+    """
+    tally = Tally()
+    for outcome in read_outcomes(dest):
+        tally.add(outcome)
+    summary: dict[str, Any] = {
+        "complete": tally.total == record.manifest.images,
+        "counts": {status: tally.counts[status] for status in ("colorized", "skipped", "failed")},
+        "reasons": dict(sorted(tally.reasons.items())),
+        "kinds": dict(sorted(tally.kinds.items())),
+        "images": tally.total,
+        "megapixels": round(tally.pixels / 1e6, 3),
+        "input_bytes": tally.input_bytes,
+        "output_bytes": tally.output_bytes,
+        "seconds": round(time.time() - timing.begun, 3),
+        **timing.rates(),
+        "images_this_run": timing.images,
+        "workers": timing.workers,
+        "checkpoint": record.checkpoint,
+        "source": record.source,
+        "dest": dest.uri,
+        "settings": config.model_dump(mode="json"),
+        "shards": record.manifest.shards,
+        "raycolor_version": __version__,
+    }
+    dest.put(FOLDER + "failed.csv", failed_csv(read_outcomes(dest)))
+    dest.put(FOLDER + "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
+    return summary
+
+
+class _Originals:
+    """Reads inputs by their key, wherever the manifest says that they are."""
+
+    def __init__(self, manifest: Manifest, reader: Reader) -> None:
+        self._manifest, self._reader = manifest, reader
+
+    def get(self, key: str) -> bytes:
+        """Return the bytes of one input.
+
+        Raises:
+            StorageError: it is not in the manifest, or cannot be read.
+        """
+        info = self._manifest.find(key)
+        if info is None:
+            raise StorageError("not_found", f"{key}: not in the manifest")
+        return self._reader.get(info)
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """Show the totals as a table on standard output, and where everything is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for status, count in summary["counts"].items():
+        table.add_row(status, f"{count:,}")
+    for reason, count in summary["reasons"].items():
+        table.add_row(f"  {reason}", f"{count:,}")
+    table.add_row("megapixels", f"{summary['megapixels']:,.1f}")
+    if summary["images_per_second"] is not None:
+        table.add_row("images per second", f"{summary['images_per_second']:.2f}")
+    table.add_row("seconds", f"{summary['seconds']:.1f}")
+    table.add_row("checkpoint", f"{summary['checkpoint']['name']} ({summary['checkpoint']['weights_sha256'][:12]})")
+    console.print(table)
+    console.print(f"photographs  {summary['dest']}", soft_wrap=True)
+    console.print(f"page         {summary['dest'].rstrip('/')}/{FOLDER}report.html", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class FailureLimit:
+    """How many failed images are still a success."""
+
+    count: int | None
+    share: float | None
+
+    @classmethod
+    def parse(cls, text: str) -> FailureLimit:
+        """Read `12` as a count, `5%` or `0.05` as a share.
+
+        Raises:
+            ConfigError: neither.
+        """
+        try:
+            if text.endswith("%"):
+                share = float(text[:-1]) / 100
+            elif "." in text:
+                share = float(text)
+            else:
+                count = int(text)
+                if count >= 0:
+                    return cls(count, None)
+                raise ValueError
+            if 0 <= share <= 1:
+                return cls(None, share)
+            raise ValueError
+        except ValueError as exc:
+            raise ConfigError(f"--max-failed {text}: must be a count (12) or a share (5% or 0.05)") from exc
+
+    def exceeded(self, failed: int, total: int) -> bool:
+        """Whether `failed` of `total` are too many."""
+        if self.count is not None:
+            return failed > self.count
+        return failed > (self.share or 0.0) * total
