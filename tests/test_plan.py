@@ -288,6 +288,7 @@ def test_a_plan_of_all_inputs_is_exact(planned):
     # The colored one and six of 48 x 64, two of 200 x 300; broken ones do not count.
     megapixels = (7 * 48 * 64 + 2 * 200 * 300) / 1e6
     assert estimates["megapixels"] == {name: round(megapixels, 3) for name in ("value", "low", "high")}
+    assert estimates["megapixels_to_colorize"]["value"] == round(megapixels - 48 * 64 / 1e6, 3)
     assert plan["cluster"]["images_per_second_per_cpu"] > 0
     assert plan["cluster"]["seconds"]["value"] > 0
     assert folder

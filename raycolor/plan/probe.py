@@ -103,18 +103,22 @@ class Prober:
             self._child.start()
         finally:
             theirs.close()
+        ready = False
         try:
             answer = self._pipe.recv()
+            if isinstance(answer, RaycolorError):
+                raise answer
+            assert isinstance(answer, CheckpointName)
+            self.checkpoint = answer
+            ready = True
         except (EOFError, OSError) as exc:
             self._child.join()
             death = _death(self._child.exitcode)
-            self._end()
             raise RaycolorError(f"the process that measures the sample did not start: {death}") from exc
-        if isinstance(answer, RaycolorError):
-            self._end()
-            raise answer
-        assert isinstance(answer, CheckpointName)
-        self.checkpoint = answer
+        finally:
+            # Ctrl-C while it loads, too: nobody else would end it.
+            if not ready:
+                self._end()
 
     def _end(self) -> None:
         self._pipe.close()

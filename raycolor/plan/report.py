@@ -131,10 +131,7 @@ def _sample(
 
 
 def _estimates(groups: _Groups) -> dict[str, Any]:
-    """Return what the sample says about all inputs; the megapixels are those of photographs that can be read."""
-
-    def pixels(one: Looked) -> float:
-        return 0.0 if one.probed.status == "failed" else float(one.probed.pixels)
+    """Return what the sample says about all inputs."""
 
     def pixel_class(one: Looked) -> str | None:
         return None if one.probed.format is None else class_of(one.probed.pixels, PIXEL_CLASSES)
@@ -144,7 +141,8 @@ def _estimates(groups: _Groups) -> dict[str, Any]:
         first = next(one for one in groups.looked if one.probed.reason == reason and one.probed.status == "failed")
         share["example"] = {"key": first.key, "detail": first.probed.detail}
     return {
-        "megapixels": _rounded(groups.total(pixels).scaled(1e-6), 3),
+        "megapixels": _rounded(groups.total(_readable_megapixels), 3),
+        "megapixels_to_colorize": _rounded(groups.total(_megapixels_to_colorize), 3),
         "megapixel_classes": groups.shares(pixel_class, [name for _, name in PIXEL_CLASSES]),
         "formats_by_header": groups.shares(lambda one: one.probed.format, FORMATS),
         "named_otherwise": groups.count(_named_otherwise),
@@ -156,6 +154,14 @@ def _estimates(groups: _Groups) -> dict[str, Any]:
     }
 
 
+def _readable_megapixels(one: Looked) -> float:
+    return 0.0 if one.probed.status == "failed" else one.probed.pixels / 1e6
+
+
+def _megapixels_to_colorize(one: Looked) -> float:
+    return one.probed.pixels / 1e6 if one.probed.status == "colorized" else 0.0
+
+
 def _named_otherwise(one: Looked) -> bool:
     return one.probed.format is not None and named_format(one.key) != one.probed.format
 
@@ -165,9 +171,10 @@ def _cluster(groups: _Groups, inputs: int, cpus: int, price_per_hour: float | No
     cpu = groups.total(lambda one: one.probed.cpu_s)
     if cpu.value <= 0:
         return None
-    megapixels = groups.total(lambda one: 0.0 if one.probed.status == "failed" else one.probed.pixels / 1e6)
+    megapixels = groups.total(_megapixels_to_colorize)
     seconds = cpu.scaled(1 / cpus)
     return {
+        # As in summary.json: images are all inputs, megapixels those that are colorized.
         "images_per_second_per_cpu": _figures(inputs / cpu.value),
         "megapixels_per_second_per_cpu": _figures(megapixels.value / cpu.value),
         "cpus": cpus,

@@ -49,6 +49,8 @@ def _estimates(table: Table, report: Mapping[str, Any], sampled: int) -> None:
         f"sampled {sampled:,}", "", "all of them" if whole else "figures below: estimate (95% interval), in the sample"
     )
     table.add_row("megapixels", *_figure(estimates["megapixels"], "{:,.1f}"))
+    if estimates["megapixels_to_colorize"] != estimates["megapixels"]:
+        table.add_row("  to colorize", *_figure(estimates["megapixels_to_colorize"], "{:,.1f}"))
 
     def shares(title: str, rows: Mapping[str, Any]) -> None:
         if rows:
