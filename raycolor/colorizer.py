@@ -143,6 +143,7 @@ class Colorizer:
             ImageError: the result cannot be encoded.
         """
         photo, header = prepared.photo, prepared.photo.header
+        note = "; ".join(photo.notes) or None
         planes = [
             np.ascontiguousarray(codecs.as_stored(ab * np.float32(self.options.saturation), photo.orientation(i)))
             for i, ab in enumerate(ab_small)
@@ -154,12 +155,12 @@ class Colorizer:
             data = codecs.jpeg_exact(
                 prepared.data, cb, cr, provenance=self.provenance, quality=self.options.jpeg_quality
             )
-            return Colorized(data, prepared.kind, header.width, header.height)
+            return Colorized(data, prepared.kind, header.width, header.height, note=note)
         written = codecs.output_format(header)
         extension = None if written == header.format else f".{written}"
         pages = [_join(page, ab) for page, ab in zip(photo.pages, planes, strict=True)]
         data = codecs.encode(photo, pages, provenance=self.provenance, quality=self.options.jpeg_quality)
-        return Colorized(data, prepared.kind, header.width, header.height, extension)
+        return Colorized(data, prepared.kind, header.width, header.height, extension, note)
 
     def _small_lightness(self, page: NDArray[Any], orientation: int) -> NDArray[np.float32]:
         upright = codecs.upright(page, orientation)

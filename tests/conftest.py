@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from s3server import S3Server
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--corpus", metavar="DIR", help="a folder of any files for tests/bulk/test_corpus.py")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Ray Data warns of settings of its own that it sets itself.
     config.addinivalue_line("filterwarnings", r"ignore::DeprecationWarning:ray\..*")

@@ -13,7 +13,7 @@ import simplejpeg
 import tifffile
 from PIL import Image
 
-from raycolor.codecs import icc, xmp
+from raycolor.codecs import icc, jp2, jpeg_markers, png, webp, xmp
 from raycolor.codecs.guard import guard, pillow
 from raycolor.codecs.jpeg import MAX_SIDE, cmyk_to_rgb
 from raycolor.codecs.photo import Color, Header, Metadata, Photo, Plane, Provenance, full_range, split_alpha
@@ -26,7 +26,8 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION = 256, 257, 258, 259, 262, 270
 _STRIPS, _ORIENTATION, _SAMPLES, _ROWS, _STRIP_SIZES = 273, 274, 277, 278, 279
 _X_DPI, _Y_DPI, _PLANAR, _DPI_UNIT, _PREDICTOR, _EXTRA, _FORMAT = 282, 283, 284, 296, 317, 338, 339
-_TILES, _TILE_SIZES, _XMP, _IPTC, _ICC, _TRANSFER, _SUBSAMPLING = 324, 325, 700, 33723, 34675, 301, 530
+_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES, _XMP = 322, 323, 324, 325, 700
+_IPTC, _ICC, _TRANSFER, _SUBSAMPLING = 33723, 34675, 301, 530
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _PHOTOMETRICS: Final[dict[int, Color]] = {
     _MIN_IS_WHITE: "gray", _MIN_IS_BLACK: "gray", _RGB: "rgb", _PALETTE: "palette", _CMYK: "cmyk", _YCBCR: "ycbcr"
@@ -35,10 +36,19 @@ _NONE, _LZW, _JPEG, _DEFLATE, _OLD_DEFLATE, _PACKBITS = 1, 5, 7, 8, 32946, 32773
 # Tags about how the old samples were stored, previews and layers of the old picture.
 _STALE: Final = frozenset(
     {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _SAMPLES, _ROWS, _STRIP_SIZES, _PLANAR, _PREDICTOR}
-    | {_EXTRA, _FORMAT, _TILES, _TILE_SIZES, 322, 323, _XMP, _ICC, _SUBSAMPLING, 529, 531, 532, 266, 280, 281, 288}
+    | {_EXTRA, _FORMAT, _TILES, _TILE_SIZES, _TILE_WIDTH, _TILE_HEIGHT, _XMP, _ICC, _SUBSAMPLING, 529, 531, 532}
+    | {266, 280, 281, 288}
     | {289, 290, 291, 292, 293, 320, 330, 340, 341, 347, 37724, *range(512, 522)}
 )
 _STRIP_BYTES: Final = 1 << 18
+# Compressions whose strips are image files of their own, with a size of their own.
+_NESTED: Final = {
+    _JPEG: jpeg_markers.read_header, 33007: jpeg_markers.read_header, 34892: jpeg_markers.read_header,
+    33003: jp2.read_header, 33004: jp2.read_header, 33005: jp2.read_header, 34712: jp2.read_header,
+    34927: webp.read_header, 50001: webp.read_header, 34933: png.read_header,
+}  # fmt: skip
+# Likewise, but their headers are not read here: JPEG XR, LERC, JPEG XL. No archive of photographs was seen to use them.
+_UNBOUNDED: Final = frozenset({22610, 34934, 34887, 50002, 52546})
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,7 @@ def decode(data: bytes, header: Header) -> Photo:
     alphas: list[Plane | None] = []
     with guard("TIFF"), tifffile.TiffFile(io.BytesIO(data)) as file:
         for number, directory in enumerate(directories):
+            _check_nested(data, layout, directory, number)
             page, alpha = _decode_page(file.pages[number], directory, layout)
             if page.shape[:2] != (directory.integer(_HEIGHT, layout), directory.integer(_WIDTH, layout)):
                 raise DecodeError("decode_error", f"TIFF: page {number} decoded to {page.shape}")
@@ -172,6 +183,28 @@ def _check_page(data: bytes, layout: Layout, page: Directory, number: int) -> No
                 raise DecodeError("truncated", f"{what} its data ends at {start + size:,} of {len(data):,} bytes")
     if not page.integers(_STRIPS, layout) and not page.integers(_TILES, layout):
         raise DecodeError("decode_error", f"{what} no strips and no tiles")
+
+
+def _check_nested(data: bytes, layout: Layout, page: Directory, number: int) -> None:
+    """Refuse strips and tiles that hold pictures larger than their place: what they claim would be allocated."""
+    compression = page.integer(_COMPRESSION, layout, _NONE)
+    if compression in _UNBOUNDED:
+        raise DecodeError("unsupported_format", f"TIFF: page {number}: compression {compression}")
+    if compression not in _NESTED:
+        return
+    width, height = page.integer(_WIDTH, layout), page.integer(_HEIGHT, layout)
+    tiled = _TILES in page.entries
+    wide = page.integer(_TILE_WIDTH, layout) if tiled else width
+    high = page.integer(_TILE_HEIGHT, layout) if tiled else min(page.integer(_ROWS, layout, height), height)
+    starts, sizes = (_TILES, _TILE_SIZES) if tiled else (_STRIPS, _STRIP_SIZES)
+    for start, size in zip(page.integers(starts, layout), page.integers(sizes, layout), strict=False):
+        if not size:  # a tile that is not there
+            continue
+        claimed = _NESTED[compression](data[start : start + size])
+        # Writers round strips up to whole blocks of their coder.
+        if claimed.width * claimed.height > (wide + 64) * (high + 64):
+            size_text = f"{claimed.width} x {claimed.height} in a place of {wide} x {high}"
+            raise DecodeError("decode_error", f"TIFF: page {number}: a strip or tile claims {size_text}")
 
 
 def _decode_page(page: Any, directory: Directory, layout: Layout) -> tuple[Plane, Plane | None]:

@@ -75,7 +75,8 @@ def decode(data: bytes, header: Header) -> Photo:
     if array.shape[:2] != (header.height, header.width):
         raise DecodeError("decode_error", f"WebP: decoded to {array.shape}")
     page, alpha = split_alpha(array, "WebP")
-    lossless = any(kind == b"VP8L" for kind, _ in chunks)
+    first_frame = next((payload for kind, payload in chunks if kind == b"ANMF"), b"")
+    lossless = any(kind == b"VP8L" for kind, _ in chunks) or b"VP8L" in _frame_kinds(first_frame)
     notes = ["animated: first frame"] if header.animated else []
     return Photo(
         header, [page], [alpha if header.alpha else None], _read_metadata(chunks), source=lossless, notes=notes
@@ -101,6 +102,16 @@ def encode(photo: Photo, rgb: Plane, *, provenance: Provenance | None, quality: 
             icc_profile=icc.for_rgb(metadata.icc) or b"",
         )
     return out.getvalue()
+
+
+def _frame_kinds(frame: bytes) -> list[bytes]:
+    """Return the types of the chunks inside an animation's frame, which follow 16 bytes of place and time."""
+    kinds, at = [], 16
+    while at + 8 <= len(frame):
+        kind, size = struct.unpack_from("<4sI", frame, at)
+        kinds.append(kind)
+        at += 8 + size + size % 2
+    return kinds
 
 
 def _read_metadata(chunks: list[tuple[bytes, bytes]]) -> Metadata:

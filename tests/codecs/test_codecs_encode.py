@@ -245,3 +245,12 @@ def test_png_in_bands_holds_the_same_picture(source, whole, monkeypatch):
     monkeypatch.setattr(png, "_WHOLE_BYTES", 1 << 30 if whole else 0)
     photo = decode(samples()["png-16" if source.dtype == np.uint16 else "png-8"])
     np.testing.assert_array_equal(decode(png.encode(photo, source, provenance=None)).pages[0], source)
+
+
+def test_the_copy_of_a_lossless_animation_is_lossless():
+    """An animated WebP says inside its frames whether it is lossless; its first frame's copy is coded likewise."""
+    frames = [Image.fromarray(picture(seed=seed)) for seed in range(2)]
+    photo = decode(save(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True, exact=True))
+    assert photo.notes == ["animated: first frame"]
+    copy = decode(encode(photo, photo.pages, provenance=None))
+    np.testing.assert_array_equal(copy.pages[0], np.asarray(frames[0]))
