@@ -29,6 +29,7 @@ class Job(NamedTuple):
     arguments: tuple[str, ...]
     run: str
     epilog: str = ""
+    file: str = ""  # metavar of the settings file, where it is an argument and not --config
 
 
 # Names only: `raycolor --help` must not import pydantic, torch or Ray.
@@ -48,6 +49,15 @@ JOBS = {
         ("method",),
         "raycolor.cluster.train_job:run",
         "The same command continues a training that was stopped.",
+    ),
+    "tune": Job(
+        "Search hyperparameters: many trainings, and a report of what they tell.",
+        "TuneConfig",
+        (),
+        "raycolor.cluster.tune_job:run",
+        "SWEEP.yaml is a file such as those of tune_configs/; flags and --set (base.epochs=3) win over it. The page is "
+        "OUT/report/index.html, written during the sweep too. The same command continues a sweep that was stopped.",
+        "SWEEP.yaml",
     ),
     "evaluate": Job(
         "Compare checkpoints: one table of every metric, with photographs.",
@@ -109,8 +119,13 @@ def _command(name: str, job: Job) -> click.Command:
     for field, info in model.model_fields.items():
         if field not in job.arguments and not _is_group(info):
             params.append(_option(field, info))
+    if job.file:
+        params.insert(0, click.Argument(["config_file"], metavar=job.file))
+    else:
+        params.append(
+            click.Option(["--config", "config_file"], metavar="FILE.yaml", help="settings; flags win over them")
+        )
     params += [
-        click.Option(["--config", "config_file"], metavar="FILE.yaml", help="settings; flags win over them"),
         click.Option(["--set", "sets"], multiple=True, metavar="KEY=VALUE", help="any setting by its dotted key"),
         click.Option(["--log-level"], type=click.Choice(["debug", "info", "warning"]), default="info"),
     ]

@@ -36,6 +36,11 @@ def _full(value: object) -> object:
     return 0 if value == "full" else value
 
 
+def _named(value: object) -> object:
+    """Accept a name where a group of settings with a name may stand, as in `scheduler: asha`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
 def _several(value: object) -> object:
     """Accept one value where several may stand, as in `data: folder`."""
     return (value,) if isinstance(value, str) else value
@@ -208,6 +213,55 @@ class TrainConfig(ClusterConfig):
     loss: LossConfig = Field(default_factory=LossConfig)
 
 
+class SchedulerConfig(Frozen):
+    """Which trials of a sweep are stopped early."""
+
+    name: Literal["asha", "none"] = Field("none", description="asha: asynchronous successive halving")
+    metric: str | None = Field(None, description="objective that decides; default: the first one")
+    grace_epochs: int = Field(1, ge=1, description="epochs that every trial gets")
+    reduction_factor: float = Field(3.0, gt=1, description="one in so many trials goes on at each rung")
+
+
+class BestConfig(Frozen):
+    """The rule that chooses a sweep's best trial."""
+
+    rule: Literal["first", "within", "nearest_ideal"] = Field(
+        "first",
+        description="first: the first objective alone; within: the second objective among the trials near the best "
+        "first one; nearest_ideal: nearest to the best of each objective, scaled over the Pareto front",
+    )
+    tolerance: float = Field(0.05, ge=0, description="how near, for `within`: a share of the best first objective")
+
+
+class TuneConfig(ClusterConfig):
+    """Settings of `raycolor tune`: a sweep file, and where it reads and writes."""
+
+    data: str = Field(description="dataset made by `raycolor prepare`")
+    out: str = Field(description="sweep folder or s3://bucket/prefix: a run folder per trial, and report/")
+    base: dict[str, Any] = Field(description="train configuration that all trials share")
+    space: dict[str, Any] = Field(description="dotted keys of the train configuration, each with its distribution")
+    objectives: dict[str, Literal["min", "max"]] = Field(min_length=1, description="metrics on val: min or max")
+    best: BestConfig = Field(default_factory=BestConfig)
+    trials: int | None = Field(None, ge=1, le=10_000, description="trainings; default 10, for a grid its points")
+    epochs: int | None = Field(None, ge=1, description="epochs of a trial that is not stopped early; default: base's")
+    search: Literal["random", "grid", "tpe"] = Field("random", description="how points are chosen; tpe needs Optuna")
+    scheduler: Annotated[SchedulerConfig, BeforeValidator(_named)] = Field(default_factory=SchedulerConfig)
+    seed: int = Field(0, ge=0, description="seed of the points; base.seed is that of the trainings")
+    focus: str | None = Field(
+        None, description="hyperparameter whose median and extremes the report pictures; default: the first of numbers"
+    )
+    workers: int = Field(1, ge=1, description="Ray Train workers of each trial")
+    resources: dict[str, float] = Field(
+        default_factory=dict,
+        description="what a trial occupies, its workers together; default: a CPU or GPU per worker",
+    )
+    use_gpu: bool | None = Field(None, description="default: GPUs if the cluster has any")
+    max_concurrent: int | None = Field(None, ge=1, description="trials at once; default: as many as fit")
+    max_failures: int = Field(1, ge=0, description="how often dead workers of a trial are replaced")
+    resume: bool = Field(False, description="go on with a sweep; refuse to start a new one")
+    retry_failed: bool = Field(False, description="try failed trials again")
+
+
 class EvaluateConfig(ClusterConfig):
     """Settings of `raycolor evaluate`."""
 
@@ -256,8 +310,22 @@ def load_config(
     for setting in sets:
         _set_dotted(merged, setting)
         where[setting.split("=", 1)[0].split(".", 1)[0]] = "--set"
+    return validate(model, merged, where)
+
+
+def validate(model: type[_Model], values: Mapping[str, Any], where: Mapping[str, str]) -> _Model:
+    """Validate settings.
+
+    Args:
+        model: the configuration.
+        values: nested settings.
+        where: dotted or first key -> what messages call the place it was set in.
+
+    Raises:
+        ConfigError: an unknown key or a value out of bounds; one line that names key and value.
+    """
     try:
-        return model.model_validate(merged)
+        return model.model_validate(values)
     except ValidationError as exc:
         raise ConfigError(_explain(exc, model, where)) from exc
 
@@ -266,7 +334,7 @@ def _read_yaml(file: str) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except OSError as exc:
-        raise ConfigError(f"{file}: cannot be read ({exc.strerror}): check the path given to --config") from exc
+        raise ConfigError(f"{file}: cannot be read ({exc.strerror}): check the path") from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         problem = " ".join(str(exc).split())
         raise ConfigError(f"{file}: is not YAML: {problem}") from exc
@@ -300,7 +368,7 @@ def _explain(exc: ValidationError, model: type[Frozen], where: Mapping[str, str]
     first = exc.errors()[0]
     path = [str(part) for part in first["loc"]]
     key = ".".join(path)
-    source = where.get(path[0] if path else "", "settings")
+    source = where.get(key, where.get(path[0] if path else "", "settings"))
     if first["type"] == "extra_forbidden":
         known = ", ".join(sorted(_fields_at(model, path[:-1])))
         return f"{source}: unknown key {key}: known are {known}"

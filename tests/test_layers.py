@@ -16,7 +16,7 @@ ROOMS = {
     "dataset": 5, "manifest": 5, "lease": 5, "sources": 5, "options": 5,
     "checkpoints": 6,
     "training": 7, "colorizer": 7,
-    "bulk": 8, "evaluation": 8, "pages": 8,
+    "bulk": 8, "evaluation": 8, "pages": 8, "tuning": 8,
     "config": 9,
     "cluster": 10, "plan": 10,
     "cli": 11, "__main__": 12,

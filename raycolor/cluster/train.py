@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 import ray.train
+import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raycolor import __version__, checkpoints
@@ -78,6 +79,8 @@ def train(
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
     on_progress: Callable[[Mapping[str, float]], None] | None = None,
     callbacks: Sequence[Any] = (),
+    resources: Mapping[str, float] | None = None,
+    workers_per_node: int = 1,
     run_name: str = STATE_FOLDER,
 ) -> TrainResult:
     """Train a method on the connected Ray cluster; over an unfinished run of the same settings, go on with it.
@@ -108,6 +111,8 @@ def train(
         on_epoch: called here with each new row of the curve.
         on_progress: called here every ten seconds or so with epoch, step, loss and images_per_second.
         callbacks: Ray Train callbacks, for example Tune's.
+        resources: what one worker occupies; default one CPU, and one GPU with `use_gpu`.
+        workers_per_node: how many share a node's CPUs, those of other trainings included, if more than this one has.
         run_name: Ray Train's name of the run below `out`.
 
     Raises:
@@ -117,10 +122,10 @@ def train(
         TrainingError: a loss that is no number, or workers that died more often than `max_failures`.
     """
     started = time.monotonic()
-    settings, initial = _resolve(method, network, optim, loss, encoder_weights)
+    settings, initial = resolve(method, network, optim, loss, encoder_weights)
     dataset = read_dataset(open_store(data, must_exist=True))
     gpu, count = _placement(workers, use_gpu)
-    _check_sizes(dataset, batch_size, count, crop_px, method)
+    check_sizes(dataset, batch_size, count, crop_px, settings)
     settings |= {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -136,11 +141,13 @@ def train(
     store = open_store(out)
     _claim(store, settings)
 
+    bundle = dict(resources or _resources(gpu))
+    loop_config = {"settings": settings, "data": data, "out": out, "initial": initial, "cache_dir": cache_dir}
     trainer = TorchTrainer(
         train_on_worker,  # type: ignore[arg-type]  # Ray passes on what it returns, its types do not say so
-        train_loop_config={"settings": settings, "data": data, "out": out, "initial": initial, "cache_dir": cache_dir},
+        train_loop_config={**loop_config, "workers_per_node": workers_per_node},
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
-        scaling_config=ray.train.ScalingConfig(num_workers=count, use_gpu=gpu, resources_per_worker=_resources(gpu)),
+        scaling_config=ray.train.ScalingConfig(num_workers=count, use_gpu=gpu, resources_per_worker=bundle),
         run_config=ray.train.RunConfig(
             name=run_name,
             storage_path=_storage_path(out),
@@ -166,14 +173,18 @@ def train(
     )
 
 
-def _resolve(
+def resolve(
     method: str,
     network: Mapping[str, Any] | None,
     optim: Mapping[str, Any] | None,
     loss: Mapping[str, Any] | None,
     encoder_weights: str | None,
 ) -> tuple[dict[str, Any], bytes | None]:
-    """Complete and check what describes network and updates; return it with the encoder's first weights."""
+    """Complete and check what describes network and updates; return it with the encoder's first weights.
+
+    Raises:
+        ConfigError: settings that cannot be used.
+    """
     if method not in MODEL_NAMES:
         raise ConfigError(f"method {method!r}: unknown: choose one of {', '.join(MODEL_NAMES)}")
     options = dict(network or {})
@@ -244,8 +255,12 @@ def _placement(workers: int | None, use_gpu: bool | None) -> tuple[bool, int]:
     return gpu, count
 
 
-def _check_sizes(dataset: DatasetInfo, batch_size: int, workers: int, crop_px: int, method: str) -> None:
-    """Refuse before anything starts what every worker would refuse."""
+def check_sizes(dataset: DatasetInfo, batch_size: int, workers: int, crop_px: int, settings: Mapping[str, Any]) -> None:
+    """Refuse before anything starts what every worker would refuse.
+
+    Raises:
+        ConfigError: too few photographs for a batch, or a crop that the dataset or the network cannot give.
+    """
     images = int(dataset.counts.get("train", 0))
     if images < batch_size * workers:
         raise ConfigError(
@@ -254,7 +269,9 @@ def _check_sizes(dataset: DatasetInfo, batch_size: int, workers: int, crop_px: i
         )
     if crop_px > dataset.image_size:
         raise ConfigError(f"crop_px = {crop_px}: the dataset stores squares of {dataset.image_size} px: lower crop_px")
-    model = build_model(method)
+    method = settings["method"]
+    with torch.device("meta"):  # shapes alone
+        model = build_model(method, settings["network"], pretrained=False)
     if model.fixed_size_px not in (None, crop_px):
         raise ConfigError(f"crop_px = {crop_px}: {method} takes {model.fixed_size_px} only: use that")
     if crop_px % model.stride:

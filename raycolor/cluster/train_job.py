@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from raycolor.cluster import session
 from raycolor.cluster.places import absolute
@@ -12,6 +13,23 @@ from raycolor.config import TrainConfig
 from raycolor.training.loop import describe_row
 
 logger = logging.getLogger(__name__)
+
+
+def train_options(config: TrainConfig) -> dict[str, Any]:
+    """Return what `train` takes beside the method."""
+    return {
+        "data": absolute(config.data),
+        "out": absolute(config.out),
+        "network": config.network,
+        "optim": config.optim.model_dump(),
+        "loss": config.loss.model_dump(),
+        **config.model_dump(
+            include={
+                "epochs", "batch_size", "crop_px", "seed", "patience", "precision", "compile", "workers", "use_gpu",
+                "encoder_weights", "checkpoint_every",
+            }
+        ),
+    }  # fmt: skip
 
 
 def run(config: TrainConfig) -> int:
@@ -27,27 +45,7 @@ def run(config: TrainConfig) -> int:
         )  # fmt: skip
 
     with session.connect(config.address):
-        result = train(
-            config.method,
-            data=absolute(config.data),
-            out=absolute(config.out),
-            network=config.network,
-            optim=config.optim.model_dump(),
-            loss=config.loss.model_dump(),
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            crop_px=config.crop_px,
-            seed=config.seed,
-            patience=config.patience,
-            precision=config.precision,
-            compile=config.compile,
-            workers=config.workers,
-            use_gpu=config.use_gpu,
-            encoder_weights=config.encoder_weights,
-            checkpoint_every=config.checkpoint_every,
-            on_epoch=show,
-            on_progress=tell,
-        )
+        result = train(config.method, **train_options(config), on_epoch=show, on_progress=tell)
     best = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
     logger.info("best epoch: %s", best)
     logger.info(

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import ray.train
 import ray.train.torch
+import ray.util
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 PROGRESS_FILE: Final = "progress.json"
 HEARTBEAT_S: Final = 10.0
+PLACE: Final = "placement_group"  # in reports: the id of the group that holds the workers' resources
 
 
 class RayContext:
@@ -89,7 +91,11 @@ class RayContext:
     def report(self, metrics: Mapping[str, float], folder: Path | None) -> None:
         """See `TrainContext.report`."""
         checkpoint = None if folder is None else ray.train.Checkpoint.from_directory(folder)
-        ray.train.report(dict(metrics), checkpoint=checkpoint)
+        # Who ends this training from outside, as Tune does, has to give its place back: Ray's own cleaner needs a
+        # dashboard, and gives up where a machine runs more than one Ray.
+        group = ray.util.get_current_placement_group()
+        place = {} if group is None else {PLACE: group.id.hex()}
+        ray.train.report({**metrics, **place}, checkpoint=checkpoint)
 
     def latest_checkpoint(self) -> Path | None:
         """See `TrainContext.latest_checkpoint`; what has to be fetched lies in a folder that lives as long as this."""
@@ -107,7 +113,8 @@ def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
     to run into them again.
 
     Args:
-        config: `settings` (as in run.json), `data`, `out`, `initial` (encoder weights), `cache_dir`.
+        config: `settings` (as in run.json), `data`, `out`, `initial` (encoder weights), `cache_dir`,
+            `workers_per_node` (those of other trainings included).
 
     Returns:
         `error` and `kind` where training stopped for good; else `epochs` that are in the curve.
@@ -117,7 +124,7 @@ def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
     context = RayContext(store)
     # Ray gives a worker one CPU by name; the node's CPUs that no other worker uses would idle.
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = max(1, cpus // context.local_workers)
+    share = max(1, cpus // max(context.local_workers, config.get("workers_per_node", 1)))
     loaders = 1
     if context.device.type == "cuda":
         loaders = max(1, min(8, share - 1))

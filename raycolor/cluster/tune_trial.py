@@ -1,0 +1,47 @@
+"""One trial of a sweep, in a process of its own: a Ray Train run, and the record of its end."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from raycolor.cluster.train import train
+from raycolor.cluster.train_job import train_options
+from raycolor.config import TrainConfig
+from raycolor.errors import RaycolorError, StorageError
+from raycolor.storage import open_store
+from raycolor.tuning.records import SweepRecords
+
+
+def run_trial(assignment: dict[str, Any]) -> None:
+    """Train one trial to its end, from its newest checkpoint if it has one.
+
+    Args:
+        assignment: `number`, `settings` (a whole train configuration), `sweep` (folder), `resources` (of a worker),
+            `workers_per_node`, `max_failures`.
+
+    Raises:
+        StorageError: the sweep folder or the dataset cannot be reached; Tune starts the trial again.
+    """
+    started = time.monotonic()
+    config = TrainConfig.model_validate(assignment["settings"])
+    records = SweepRecords(open_store(assignment["sweep"]))
+    try:
+        train(
+            config.method,
+            **train_options(config),
+            max_failures=assignment["max_failures"],
+            resources=assignment["resources"],
+            workers_per_node=assignment["workers_per_node"],
+            callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call]
+        )
+    except StorageError:
+        raise
+    except RaycolorError as exc:
+        # The trial's own failure, a loss that is no number among them: tried again it would fail again.
+        seconds = time.monotonic() - started
+        records.end(assignment["number"], "failed", reason=" ".join(str(exc).split()), seconds=seconds)
+        return
+    records.end(assignment["number"], "finished", seconds=time.monotonic() - started)

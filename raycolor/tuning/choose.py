@@ -1,0 +1,89 @@
+"""What is best when there is more than one objective: the Pareto front, and stated rules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+Mode = Literal["min", "max"]
+Rule = Literal["first", "within", "nearest_ideal"]
+
+
+def usable(metrics: Mapping[str, float], objectives: Mapping[str, Mode]) -> bool:
+    """Whether a trial has a finite number for every objective."""
+    return all(math.isfinite(metrics.get(name, math.nan)) for name in objectives)
+
+
+def _losses(metrics: Mapping[str, float], objectives: Mapping[str, Mode]) -> tuple[float, ...]:
+    """Return the objectives as numbers of which lower is better."""
+    return tuple(metrics[name] if mode == "min" else -metrics[name] for name, mode in objectives.items())
+
+
+def pareto(trials: Mapping[int, Mapping[str, float]], objectives: Mapping[str, Mode]) -> set[int]:
+    """Return the trials that no other beats: none is as good in every objective and better in one.
+
+    Args:
+        trials: number -> metrics; those without a finite number for every objective are left out.
+        objectives: metric -> `min` or `max`.
+    """
+    points = {number: _losses(found, objectives) for number, found in trials.items() if usable(found, objectives)}
+    return {
+        number
+        for number, mine in points.items()
+        if not any(other != mine and all(o <= m for o, m in zip(other, mine, strict=True)) for other in points.values())
+    }
+
+
+def describe(rule: Rule, tolerance: float, objectives: Mapping[str, Mode]) -> str:
+    """Return a rule as a sentence."""
+    first, *rest = (f"{'lowest' if mode == 'min' else 'highest'} {name}" for name, mode in objectives.items())
+    if rule == "within" and rest:
+        name = next(iter(objectives))
+        return f"the {rest[0]} among the trials whose {name} is within {100 * tolerance:.3g}% of the {first}"
+    if rule == "nearest_ideal" and rest:
+        return (
+            f"nearest to the ideal of {', '.join([first, *rest])}, each objective scaled to 0..1 over the Pareto front"
+        )
+    return f"the {first}"
+
+
+def best(
+    trials: Mapping[int, Mapping[str, float]],
+    objectives: Mapping[str, Mode],
+    rule: Rule = "first",
+    tolerance: float = 0.05,
+) -> int | None:
+    """Choose a trial by a rule; ties go to the lower number. None where no trial has every objective.
+
+    Args:
+        trials: number -> metrics.
+        objectives: metric -> `min` or `max`; their order counts.
+        rule: `first`: the first objective alone. `within`: the second among those near the best first one.
+            `nearest_ideal`: the point of the Pareto front nearest to the best of each objective.
+        tolerance: of `within`, as a share of the best first objective.
+    """
+    points: dict[int, tuple[float, ...]] = {
+        number: _losses(trials[number], objectives) for number in sorted(trials) if usable(trials[number], objectives)
+    }
+    if not points:
+        return None
+    if rule == "nearest_ideal":
+        front = {number: points[number] for number in sorted(pareto(trials, objectives))}
+        lows, highs = _bounds(list(front.values()))
+        return min(front, key=lambda number: _distance(front[number], lows, highs))
+    top = min(point[0] for point in points.values())
+    if rule == "first" or len(objectives) < 2:
+        return min(points, key=lambda number: points[number][0])
+    near = {number: point for number, point in points.items() if point[0] <= top + tolerance * abs(top)}
+    return min(near, key=lambda number: (near[number][1], near[number][0]))
+
+
+def _bounds(points: Sequence[tuple[float, ...]]) -> tuple[list[float], list[float]]:
+    columns = list(zip(*points, strict=True))
+    return [min(column) for column in columns], [max(column) for column in columns]
+
+
+def _distance(point: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> float:
+    shares = [(x - low) / (high - low) if high > low else 0.0 for x, low, high in zip(point, lows, highs, strict=True)]
+    return math.hypot(*shares)
