@@ -65,7 +65,7 @@ def run(config: PlanConfig) -> int:
 def _list(config: PlanConfig, source: Source, classes: StorageClasses, sample: Sample) -> Counts:
     """Let the whole listing pass by."""
     # The store that is listed is the source's own affair; its answers tell what no listing of ours hands on.
-    lister = source._reader.store()
+    lister = source.reader.store()
     classes.watch(lister)
     counts = Counts()
     with Progress("list", None, "photographs") as progress:

@@ -41,7 +41,7 @@ class ListSource(Source):
                     self.notes["listed more than once"] += 1
                     continue
                 archive = archive_part(entry.object) if through else None
-                if archive is None or self._reader.store(entry.uri).stat(archive) is None:
+                if archive is None or self.reader.store(entry.uri).stat(archive) is None:
                     yield self._input(entry, taken.free_name(self._key(entry)) if self._plan.versions else None)
                     continue
                 if taken.add(f"{self._key(entry, archive)}\0opened"):

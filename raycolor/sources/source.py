@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -23,6 +24,7 @@ class Source:
     Attributes:
         uri: what identifies it: a folder, prefix, object or list.
         root: store of the inputs that have no location, for `Reader`.
+        reader: reads the inputs, by their location.
         notes: what `inputs` left out, by why.
     """
 
@@ -30,7 +32,7 @@ class Source:
         self.uri, self.root = uri, root
         self.archives = archives
         self.notes: Counter[str] = Counter()
-        self._reader = Reader(root, options)
+        self.reader = Reader(root, options)
 
     def check_dest(self, dest: str) -> None:
         """Refuse a destination that could overwrite inputs.
@@ -72,7 +74,7 @@ class Source:
 
     def _listed(self) -> Iterator[Input]:
         """Yield the objects of the source, archives unopened."""
-        return self._reader.store().list()
+        return self.reader.store().list()
 
     def _left_out(self, info: Input, dest: str) -> bool:
         place = _place(info)
@@ -92,7 +94,7 @@ class Source:
         if not opens:
             # Keys of one listing differ; only the members of an archive may meet an object below its name.
             if self.archives and place.kind is None and archive_part(info.key):
-                info = info._replace(key=book.free_name(info.key))
+                info = _renamed(info, book.free_name(info.key))
             yield info
             return
         for found in self.members(info):
@@ -105,7 +107,7 @@ class Source:
         An archive that cannot be read to its end comes last, as an input whose outcome is fixed.
         """
         place = _place(info)
-        store, key = self._reader.store(place.uri), place.object or info.key
+        store, key = self.reader.store(place.uri), place.object or info.key
         size, etag = info.size, info.etag
         if not size:
             try:
@@ -132,6 +134,14 @@ class Source:
                 yield Located(info.key, size, etag, at.to_text())
 
 
+def _renamed(info: Input, key: str) -> Input:
+    """Return an object under another key than its own, which then is where its bytes are."""
+    if key == info.key:
+        return info
+    place = _place(info)
+    return Located(key, info.size, info.etag, replace(place, object=place.object or info.key).to_text())
+
+
 def _place(info: Input) -> Location:
     return Location.from_text(info.location) if isinstance(info, Located) else Location()
 
@@ -147,6 +157,6 @@ class OneObject(Source):
         check_places(self.uri, dest)
 
     def _listed(self) -> Iterator[Input]:
-        info = self._reader.store().stat(self._key)
+        info = self.reader.store().stat(self._key)
         if info is not None:
             yield info

@@ -100,7 +100,9 @@ def test_objects_below_an_archives_name_do_not_collide(bucket):
     source = open_source(other.uri)
     listed = [*other.list(), replace_key(next(iter(other.list())), "p.tar/00.jpg")]
     source._listed = lambda: iter(listed)
-    assert [info.key for info in source.inputs("/nowhere")] == ["p.tar/00.jpg", "p.tar/00~2.jpg"]
+    member, renamed = source.inputs("/nowhere")
+    assert [member.key, renamed.key] == ["p.tar/00.jpg", "p.tar/00~2.jpg"]
+    assert Location.from_text(renamed.location).object == "p.tar/00.jpg"
 
 
 def replace_key(info, key):
