@@ -90,6 +90,18 @@ def test_a_stamp_changes_nothing():
     assert sense(sepia) == "toned"
 
 
+def test_what_lies_in_patches_counts_more_than_noise():
+    """Deviations from the toning of one and the same size are color in patches, and noise where they are scattered."""
+    gray = cv2.resize(GRAY, (64, 64), interpolation=cv2.INTER_AREA)
+    noise = np.random.default_rng(8).normal(0, 3, (64, 64)).astype(np.float32)
+    patches = np.kron(np.random.default_rng(9).normal(0, 3, (8, 8)), np.ones((8, 8))).astype(np.float32)
+    scattered, patched = (
+        join8(gray8_to_L(gray), np.stack([4 + rest, 12 + 0 * rest], axis=-1)) for rest in (noise, patches)
+    )
+    assert abs(measure(scattered).residual - measure(patched).residual) < 1
+    assert (sense(scattered), sense(patched)) == ("toned", "color")
+
+
 @pytest.mark.parametrize(("a", "b"), [(20, -30), (-30, 20)])
 def test_a_hue_that_no_toning_has_is_color(a, b):
     """One hue all over is color where it is purple or green and strong."""
