@@ -1,0 +1,353 @@
+"""Laws of cluster.yaml and docs/aws: Ray and EC2 accept them, versions are those of the lock, nodes come and go.
+
+EC2 and IAM are moto's server on this machine: it takes any credentials and keeps nothing.
+"""
+
+import copy
+import http.server
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import boto3
+import botocore.session
+import jsonschema
+import pytest
+import yaml
+from botocore.exceptions import ParamValidationError
+from botocore.validate import ParamValidator
+
+ROOT = Path(__file__).resolve().parent.parent
+REGION = "eu-central-1"
+
+
+def load():
+    """Return cluster.yaml."""
+    return yaml.safe_load((ROOT / "cluster.yaml").read_text(encoding="utf-8"))
+
+
+def script(name):
+    """Import one of the scripts of docs/aws, which are no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "aws" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def check_by_ray(config):
+    """Raise what Ray's own check of a cluster file raises."""
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    validate_config(prepare_config(copy.deepcopy(config)))
+
+
+def check_by_ec2(node_config):
+    """Raise ParamValidationError where EC2's RunInstances would not know a key or take a type.
+
+    Values of enumerations are checked here too, which botocore leaves to the server.
+    """
+    model = botocore.session.get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
+    # The number is what Ray adds; `SubnetIds` is its own word, which it takes out again.
+    given = {key: value for key, value in node_config.items() if key != "SubnetIds"}
+    report = ParamValidator().validate({**given, "MinCount": 1, "MaxCount": 1}, model)
+    if report.has_errors():
+        raise ParamValidationError(report=report.generate_report())
+    wrong = list(bad_enums(given, model))
+    if wrong:
+        raise ParamValidationError(report="; ".join(wrong))
+
+
+def bad_enums(value, shape):
+    """Yield every value that is not among those of its enumeration."""
+    if shape.type_name == "structure":
+        for key, inner in value.items():
+            yield from bad_enums(inner, shape.members[key])
+    elif shape.type_name == "list":
+        for inner in value:
+            yield from bad_enums(inner, shape.member)
+    elif getattr(shape, "enum", None) and value not in shape.enum:
+        yield f"{shape.name}: {value} is unknown"
+
+
+NODE_TYPES = sorted(load()["available_node_types"])
+
+
+def test_ray_accepts_the_file():
+    """Ray's schema and its further checks take the file, and refuse a wrong key in it."""
+    check_by_ray(load())
+    broken = load()
+    broken["idle_timeout_minuts"] = broken.pop("idle_timeout_minutes")
+    with pytest.raises(jsonschema.ValidationError, match="idle_timeout_minuts"):
+        check_by_ray(broken)
+
+
+@pytest.mark.parametrize("name", NODE_TYPES)
+def test_ec2_knows_every_key(name):
+    """Each node's configuration consists of parameters, types and words that EC2 knows: a typo does not pass."""
+    node_config = load()["available_node_types"][name]["node_config"]
+    check_by_ec2(node_config)
+    for path, value, named in (
+        (("InstanceTyp",), "m7i.xlarge", "InstanceTyp"),
+        (("MetadataOptions", "HttpToken"), "required", "HttpToken"),
+        (("MetadataOptions", "HttpTokens"), "requird", "requird"),
+        (("IamInstanceProfile",), "raycolor-head", "IamInstanceProfile"),
+        (("BlockDeviceMappings", 0, "Ebs", "VolumeSize"), "60", "VolumeSize"),
+        (("InstanceMarketOptions",), {"MarketTyp": "spot"}, "MarketTyp"),
+    ):
+        broken = copy.deepcopy(node_config)
+        target = broken
+        for step in path[:-1]:
+            target = target[step]
+        target[path[-1]] = value
+        with pytest.raises(ParamValidationError, match=named):
+            check_by_ec2(broken)
+
+
+def test_versions_are_those_of_the_lock():
+    """The nodes install requirements.lock itself, on the Python it was made for; what the file says of Ray is true."""
+    text = (ROOT / "cluster.yaml").read_text(encoding="utf-8")
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    ray = re.search(r"^ray==(\S+)", lock, re.MULTILINE)[1]
+    python = re.search(r"--python-version (\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"))[1]
+    assert f"Python {python}, Ray {ray}" in text
+    setup = "\n".join(load()["setup_commands"])
+    assert f"uv venv --quiet --python {python} " in setup
+    assert "--require-hashes --requirements ~/raycolor/requirements.lock" in setup
+    assert not re.search(r"\bray==|\bpip install[^\n]*\bray\b", setup)
+    # Ray would fill these in with other versions of itself.
+    assert load()["head_setup_commands"] == load()["worker_setup_commands"] == []
+
+
+def test_the_dashboard_is_not_for_the_world():
+    """The job server listens on loopback, a token is asked for, the head runs no work, and nothing runs when idle."""
+    config = load()
+    start = " ".join(config["head_start_ray_commands"])
+    assert "--dashboard-host=127.0.0.1" in start
+    assert "--num-cpus=0" in start
+    assert "RAY_AUTH_MODE=token" in " ".join(config["setup_commands"])
+    types = config["available_node_types"]
+    assert types["head"]["resources"] == {"CPU": 0, "GPU": 0}
+    assert all(kind["min_workers"] == 0 for kind in types.values())
+    assert 0 < config["idle_timeout_minutes"] <= 15
+    for name, kind in types.items():
+        node = kind["node_config"]
+        assert node["MetadataOptions"]["HttpTokens"] == "required", name
+        assert node["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True, name
+        assert {tag["Key"] for spec in node["TagSpecifications"] for tag in spec["Tags"]} >= {"project"}, name
+        assert node["IamInstanceProfile"]["Name"] == ("raycolor-head" if name == "head" else "raycolor-worker")
+
+
+def test_spot_comes_first_and_on_demand_last():
+    """For the same resources spot has the higher priority, and there is a group on demand to fall back on."""
+    workers = {name: kind for name, kind in load()["available_node_types"].items() if name != "head"}
+    for gpus in (0, 1):
+        alike = [kind for kind in workers.values() if kind["resources"].get("GPU", 0) == gpus]
+        assert len({json.dumps(kind["resources"], sort_keys=True) for kind in alike}) == 1
+        ranked = sorted(alike, key=lambda kind: -kind["priority"])
+        spot = ["InstanceMarketOptions" in kind["node_config"] for kind in ranked]
+        assert spot == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["setup_commands", "head_start_ray_commands", "worker_start_ray_commands"])
+def test_commands_are_shell(name):
+    """bash reads every command."""
+    for command in load()[name]:
+        subprocess.run(["bash", "-n"], input=command, text=True, check=True)
+
+
+@pytest.mark.slow
+def test_setup_commands_install_raycolor(tmp_path):
+    """In a home of its own, the commands (but for apt's) end with `raycolor --version` and Ray of the lock.
+
+    It downloads what is not in uv's cache: gigabytes.
+    """
+    home = tmp_path / "home"
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, files.split("\0")):
+        if (ROOT / name).is_file():
+            (home / "raycolor" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, home / "raycolor" / name)
+    (home / ".bashrc").touch()
+    cache = subprocess.run(
+        [Path(sys.executable).parent / "uv", "cache", "dir"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    environment = {**os.environ, "HOME": str(home), "UV_CACHE_DIR": cache}
+    for name in ("PYTHONPATH", "VIRTUAL_ENV"):
+        environment.pop(name, None)
+    said = ""
+    for command in load()["setup_commands"]:
+        if not command.startswith("sudo "):
+            done = subprocess.run(
+                ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=580, cwd=home
+            )
+            assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
+            said = done.stdout
+    assert said.startswith("raycolor, version")
+    python = home / ".raycolor" / "venv" / "bin" / "python"
+    code = "import ray, raycolor, sys; print(ray.__version__, sys.version_info[:2], raycolor.__file__)"
+    done = subprocess.run([python, "-c", code], env=environment, capture_output=True, text=True, cwd="/", check=True)
+    assert done.stdout.startswith("2.60.0 (3, 11) ")
+    assert str(home / ".raycolor") in done.stdout
+    assert (home / ".bashrc").read_text().count("raycolor/env") == 1
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "aws").glob("*.json")), ids=lambda path: path.name)
+def test_policies_are_narrow(path):
+    """No policy allows all actions of a service, and all resources only to look."""
+    for statement in json.loads(path.read_text(encoding="utf-8"))["Statement"]:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        assert not [action for action in actions if "*" in action]
+        resources = statement.get("Resource", [])
+        if "*" in (resources if isinstance(resources, list) else [resources]):
+            assert all(action.startswith("ec2:Describe") for action in actions), statement["Sid"]
+
+
+@pytest.fixture(scope="module")
+def aws():
+    """moto's server on 127.0.0.1; the environment leads boto3 and Ray there."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    values = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/data.json", timeout=30).close()
+                break
+            except (urllib.error.URLError, OSError):
+                assert process.poll() is None, "moto's server ended"
+                assert time.monotonic() < deadline, "moto's server does not answer"
+                time.sleep(0.2)
+        yield values["AWS_ENDPOINT_URL"]
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def test_from_an_account_to_nodes_and_back(aws, tmp_path, monkeypatch, capsys):
+    """setup.py fills cluster.yaml; Ray starts, lists and ends each kind of node by it; --remove removes all."""
+    monkeypatch.setenv("HOME", str(tmp_path))  # Ray writes its key to ~/.ssh
+    setup, out = script("setup"), tmp_path / "my-cluster.yaml"
+    ec2, iam = boto3.client("ec2"), boto3.client("iam")
+    images = [one["ImageId"] for one in ec2.describe_images()["Images"][:2]]
+    flags = ["--region", REGION, "--source-bucket", "scans", "--dest-bucket", "colored", "--ssh-from", "203.0.113.7/32"]
+    flags += ["--cpu-image", images[0], "--gpu-image", images[1], "--out", str(out)]
+    roles_before = len(iam.list_roles()["Roles"])
+    for _ in range(2):  # twice: what is there is left as it is
+        assert setup.main(flags) == 0, capsys.readouterr().err
+    assert "FILL_" not in re.sub(r"#.*", "", out.read_text())
+    group = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["raycolor"]}])["SecurityGroups"]
+    assert len(group) == 1
+    open_to = [span["CidrIp"] for rule in group[0]["IpPermissions"] for span in rule["IpRanges"]]
+    assert open_to == ["203.0.113.7/32"]
+    endpoints = ec2.describe_vpc_endpoints()["VpcEndpoints"]
+    assert [one["ServiceName"] for one in endpoints] == [f"com.amazonaws.{REGION}.s3"]
+    for role in ("raycolor-head", "raycolor-worker"):
+        document = iam.get_role_policy(RoleName=role, PolicyName="s3-policy")["PolicyDocument"]
+        assert "arn:aws:s3:::colored/*" in json.dumps(document)
+        assert "$" not in json.dumps(document)
+
+    from ray.autoscaler._private.aws.config import bootstrap_aws
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+    from ray.autoscaler._private.util import prepare_config
+
+    config = prepare_config(yaml.safe_load(out.read_text()))
+    config = bootstrap_aws(AWSNodeProvider.fillout_available_node_types_resources(config))
+    provider = AWSNodeProvider(config["provider"], config["cluster_name"])
+    for name in NODE_TYPES:
+        kind = config["available_node_types"][name]
+        assert kind["resources"]["CPU"] == load()["available_node_types"][name]["resources"]["CPU"]
+        tags = {"ray-node-type": "worker", "ray-user-node-type": name, "ray-node-name": name}
+        provider.create_node(copy.deepcopy(kind["node_config"]), tags, 1)
+        found = provider.non_terminated_nodes({"ray-user-node-type": name})
+        assert len(found) == 1
+        described = ec2.describe_instances(InstanceIds=found)["Reservations"]
+        for one in (one for place in described for one in place["Instances"]):
+            assert one["InstanceType"] == kind["node_config"]["InstanceType"]
+            assert one["SecurityGroups"][0]["GroupId"] == group[0]["GroupId"]
+            assert {"Key": "project", "Value": "raycolor"} in one["Tags"]
+            assert one.get("InstanceLifecycle") == ("spot" if "spot" in name else None)
+            assert one["IamInstanceProfile"]["Arn"].endswith("raycolor-head" if name == "head" else "raycolor-worker")
+    assert setup.main(["--region", REGION, "--remove"]) == 1
+    assert "still run" in capsys.readouterr().err
+    provider.terminate_nodes(provider.non_terminated_nodes({}))
+    assert provider.non_terminated_nodes({}) == []
+    assert setup.main(["--region", REGION, "--remove"]) == 0
+    assert len(iam.list_roles()["Roles"]) <= roles_before + 1  # the account's own role for spot stays
+    assert not ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["raycolor"]}])["SecurityGroups"]
+
+
+def test_setup_refuses_an_open_door(aws, tmp_path, capsys):
+    """SSH from the whole internet is refused in one line, before anything is made."""
+    flags = ["--source-bucket", "a", "--dest-bucket", "b", "--ssh-from", "0.0.0.0/0", "--out", str(tmp_path / "c.yaml")]
+    assert script("setup").main(flags) == 1
+    error = capsys.readouterr().err
+    assert "the whole internet" in error
+    assert error.count("\n") == 1
+
+
+def test_an_interruption_drains_the_node(tmp_path):
+    """When EC2 takes the instance back, Ray is asked to drain this node, and asked again if it refuses."""
+    answers = iter([404, 200, 200])
+
+    class Metadata(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self):
+            self.reply(200, b"session")
+
+        def do_GET(self):
+            status = next(answers) if self.headers["X-aws-ec2-metadata-token"] == "session" else 401
+            self.reply(status, b'{"action": "terminate", "time": "2026-01-01T00:00:00Z"}')
+
+        def reply(self, status, body):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    log = tmp_path / "asked"
+    ray = tmp_path / "ray"
+    ray.write_text(f'#!/bin/sh\necho "$@" >> {log}\ntest $(wc -l < {log}) -gt 1\n')
+    ray.chmod(0o755)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metadata) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = [
+            sys.executable, ROOT / "docs" / "aws" / "spot_watch.py", "--address", "10.0.0.1:6379", "--node-id", "abc",
+            "--metadata", f"http://127.0.0.1:{server.server_port}", "--interval-s", "0.05",
+        ]  # fmt: skip
+        environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    asked = log.read_text().splitlines()
+    assert len(asked) == 2
+    assert asked[0].startswith("drain-node --address 10.0.0.1:6379 --node-id abc --reason DRAIN_NODE_REASON_PREEMPTION")
