@@ -28,6 +28,8 @@ class Timing:
     images: int = 0
     pixels: int = 0
     workers: int = 0
+    timeline: list[tuple[float, int]] = field(default_factory=list)
+    """(seconds since the first photograph, photographs done): at most 400 points, whatever the number of shards."""
 
     def add(self, report: ShardReport) -> None:
         """Take in a finished shard."""
@@ -35,6 +37,9 @@ class Timing:
         self.last_image = max(self.last_image or report.ended, report.ended)
         self.images += report.tally.total
         self.pixels += report.tally.pixels
+        self.timeline.append((round(report.ended - self.first_image, 2), self.images))
+        if len(self.timeline) > 400:
+            self.timeline = self.timeline[::2]
 
     def rates(self) -> dict[str, float | None]:
         """Return the rates from first to last image, and the time before the first."""
@@ -93,6 +98,7 @@ def summarize(config: ColorizeConfig, record: JobRecord, dest: ObjectStore, timi
         "seconds": round(time.time() - timing.begun, 3),
         **timing.rates(),
         "images_this_run": timing.images,
+        "timeline": sorted(timing.timeline),
         "workers": timing.workers,
         "checkpoint": record.checkpoint,
         "source": record.source,

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+from markupsafe import Markup
 
 from raycolor.errors import ImageError
 from raycolor.manifest import Outcome, read_outcomes
+from raycolor.pages.plots import Line, axis_of, line_chart
 from raycolor.pages.render import data_uri, photo_thumbnail, render
 from raycolor.storage import ObjectStore
 
 _GALLERY = 24
 _FIRST = 6
 _EXAMPLES = 5
+_ROWS = {"colorized": 150, "skipped": 100, "failed": 250}
 _SIDE_PX = 420
 
 
@@ -34,36 +40,81 @@ def write_report(summary: dict[str, Any], *, dest: ObjectStore, source: Original
         source: the source; its photographs are the "before".
 
     Returns:
-        HTML that needs nothing else: pictures are embedded as small JPEGs, at most 24 pairs.
+        HTML that needs nothing else: pictures are embedded as small JPEGs, at most 24 pairs; the list of outcomes holds
+        at most 500, of each status a random sample.
     """
-    sample, failures = _choose(dest)
-    pairs = [pair for outcome in sample if (pair := _pair(outcome, source, dest)) is not None]
-    return render("colorize.html", summary=summary, pairs=pairs, failures=failures, title="Colorized photographs")
+    chosen = _choose(dest)
+    pairs = [pair for outcome in chosen.gallery if (pair := _pair(outcome, source, dest)) is not None]
+    rows = sorted((row for sample in chosen.rows.values() for row in sample.taken), key=lambda outcome: outcome.key)
+    return render(
+        "colorize.html",
+        title="Colorized photographs",
+        summary=summary,
+        pairs=pairs,
+        failures=chosen.failures,
+        rows=rows,
+        listed=sum(sample.seen for sample in chosen.rows.values()),
+        kinds=sorted({row.source_kind for row in rows if row.source_kind}),
+        reasons=sorted({row.reason for row in rows if row.reason}),
+        throughput=_throughput(summary.get("timeline") or []),
+    )
 
 
-def _choose(dest: ObjectStore) -> tuple[list[Outcome], dict[str, list[Outcome]]]:
-    """Pick the first few and a random sample of the colorized, and some of each kind of failure, in one pass."""
+def _throughput(timeline: Sequence[Sequence[float]]) -> Markup | None:
+    """Draw images done against time; None where there are too few points to see anything."""
+    if len(timeline) < 3:
+        return None
+    points = [(0.0, 0.0), *((float(seconds), float(images)) for seconds, images in timeline)]
+    x = axis_of("seconds since the first photograph", [a for a, _ in points])
+    y = axis_of("photographs done", [b for _, b in points])
+    return line_chart([Line(points, "#c97a18", f"{points[-1][1]:.0f} photographs in {points[-1][0]:.0f} s")], x, y)
+
+
+class _Sample:
+    """A random sample of fixed size of what passes by."""
+
+    def __init__(self, size: int, generator: random.Random) -> None:
+        self.taken: list[Outcome] = []
+        self.seen = 0
+        self._size, self._generator = size, generator
+
+    def add(self, outcome: Outcome) -> None:
+        self.seen += 1
+        if len(self.taken) < self._size:
+            self.taken.append(outcome)
+        elif (place := self._generator.randrange(self.seen)) < self._size:
+            self.taken[place] = outcome
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What the page shows of the outcomes."""
+
+    gallery: list[Outcome]
+    failures: dict[str, list[Outcome]]
+    rows: dict[str, _Sample]
+
+
+def _choose(dest: ObjectStore) -> _Chosen:
+    """Pick photographs, examples of each kind of failure, and rows of the list, in one pass over the outcomes."""
     generator = random.Random(0)
     first: list[Outcome] = []
-    reservoir: list[Outcome] = []
+    others = _Sample(_GALLERY - _FIRST, generator)
     failures: dict[str, list[Outcome]] = defaultdict(list)
-    seen = 0
+    rows = {status: _Sample(size, generator) for status, size in _ROWS.items()}
     for outcome in read_outcomes(dest):
+        rows[outcome.status].add(outcome)
         if outcome.status == "failed":
             examples = failures[outcome.reason or ""]
             if len(examples) < _EXAMPLES:
                 examples.append(outcome)
-        if outcome.status != "colorized":
-            continue
-        if len(first) < _FIRST:
-            first.append(outcome)
-            continue
-        seen += 1
-        if len(reservoir) < _GALLERY - _FIRST:
-            reservoir.append(outcome)
-        elif (place := generator.randrange(seen)) < len(reservoir):
-            reservoir[place] = outcome
-    return first + sorted(reservoir, key=lambda outcome: outcome.key), dict(sorted(failures.items()))
+        elif outcome.status == "colorized":
+            if len(first) < _FIRST:
+                first.append(outcome)
+            else:
+                others.add(outcome)
+    gallery = first + sorted(others.taken, key=lambda outcome: outcome.key)
+    return _Chosen(gallery, dict(sorted(failures.items())), rows)
 
 
 def _pair(outcome: Outcome, source: Originals, dest: ObjectStore) -> dict[str, Any] | None:

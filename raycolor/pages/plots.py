@@ -1,20 +1,44 @@
-"""Charts as SVG: lines, points, parallel coordinates. Every text is escaped; colors suit light and dark."""
+"""Charts as SVG by matplotlib: lines, points, parallel coordinates, in colors that suit light and dark paper."""
 
 from __future__ import annotations
 
+import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from markupsafe import Markup, escape
 
-WIDTH: Final = 560
-HEIGHT: Final = 330
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 14, 46
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 # Middle lightness throughout, so that each stands out from white and from near-black paper.
 _RAMP: Final = ((47, 111, 208), (31, 158, 137), (201, 151, 24), (209, 73, 60))
 _WORDS: Final = ("#2f6fd0", "#c97a18", "#1f9e70", "#b0489e", "#d1493c", "#6a7a8c")
+
+# matplotlib knows fixed colors only: these stand for the page's own and are exchanged in the finished SVG.
+_INK, _LINE = "#010203", "#030201"
+_STYLE: Final[dict[Any, Any]] = {
+    "svg.fonttype": "none",  # text stays text: it can be read aloud, searched, and takes the page's font
+    "svg.hashsalt": "raycolor",  # the same chart gives the same bytes
+    "text.parse_math": False,  # a $ in a name is a $
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _LINE,
+    "xtick.color": _LINE,
+    "ytick.color": _LINE,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "grid.color": _LINE,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 
 
 @dataclass(frozen=True)
@@ -40,18 +64,14 @@ class Axis:
     def at(self, value: Any) -> float:
         """Return where a value lies, from 0 to 1."""
         if self.kind == "words":
-            count = len(self.words)
-            return 0.5 if count < 2 else 0.05 + 0.9 * self.words.index(str(value)) / (count - 1)
+            return 0.5 if len(self.words) < 2 else self.words.index(str(value)) / (len(self.words) - 1)
         if self.kind == "log":
             return (math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
         return float((value - self.low) / (self.high - self.low))
 
-    def ticks(self) -> list[tuple[float, str]]:
-        """Return places and their texts."""
-        if self.kind == "words":
-            return [(self.at(word), word) for word in self.words]
-        values = _log_ticks(self.low, self.high) if self.kind == "log" else _ticks(self.low, self.high, self.whole)
-        return [(self.at(value), number_text(value)) for value in values]
+    def number(self, value: Any) -> float:
+        """Return what matplotlib draws for a value: its place among the words, or itself."""
+        return float(self.words.index(str(value))) if self.kind == "words" else float(value)
 
 
 @dataclass(frozen=True)
@@ -123,130 +143,145 @@ def number_text(value: float) -> str:
 
 
 def line_chart(lines: Sequence[Line], x: Axis, y: Axis) -> Markup:
-    """Draw curves; a curve of one point is a dot."""
-    marks = []
-    for line in lines:
-        points = [(_px(x.at(a)), _py(y.at(b))) for a, b in line.points]
-        dash = Markup(' stroke-dasharray="4 3"') if line.dashed else ""
-        if len(points) > 1:
-            path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-            marks.append(
-                Markup(
-                    '<polyline points="{}" fill="none" stroke="{}" stroke-width="1.6"{}><title>{}</title></polyline>'
-                ).format(path, line.color, dash, line.hint)
-            )
-        for a, b in points[-1:]:
-            marks.append(_circle(a, b, 2.5, line.color, line.hint))
-    return _chart(marks, x, y)
+    """Draw curves; the last point of each is a dot, so that a curve of one point is one."""
+    with _Chart() as chart:
+        axes = chart.axes(x, y)
+        for line in lines:
+            a, b = zip(*((x.number(a), y.number(b)) for a, b in line.points), strict=True)
+            style = "--" if line.dashed else "-"
+            axes.plot(a, b, style, color=line.color, linewidth=1.6, gid=chart.hint(line.hint))
+            axes.plot(a[-1:], b[-1:], "o", color=line.color, markersize=4, gid=chart.hint(line.hint))
+        return chart.svg()
 
 
 def scatter(dots: Sequence[Dot], x: Axis, y: Axis, front: Sequence[tuple[Any, Any]] = ()) -> Markup:
-    """Draw points, and a step line through those of a Pareto front."""
-    marks = []
-    if len(front) > 1:
-        path = " ".join(f"{_px(x.at(a)):.1f},{_py(y.at(b)):.1f}" for a, b in sorted(front))
-        marks.append(Markup('<polyline points="{}" fill="none" class="front" stroke-dasharray="5 4"/>').format(path))
-    for dot in dots:
-        a, b = _px(x.at(dot.x)), _py(y.at(dot.y))
-        if dot.ringed:
-            marks.append(Markup('<circle cx="{:.1f}" cy="{:.1f}" r="9" class="ring"/>').format(a, b))
-        marks.append(_circle(a, b, 4.5, dot.color, dot.hint, hollow=dot.hollow))
-    return _chart(marks, x, y)
+    """Draw points, and a line through those of a Pareto front."""
+    with _Chart() as chart:
+        axes = chart.axes(x, y)
+        if len(front) > 1:
+            a, b = zip(*sorted((x.number(a), y.number(b)) for a, b in front), strict=True)
+            axes.plot(a, b, "--", color=_INK, linewidth=1)
+        for dot in dots:
+            place = [x.number(dot.x)], [y.number(dot.y)]
+            if dot.ringed:
+                axes.plot(*place, "o", markersize=14, markerfacecolor="none", markeredgecolor=_INK, markeredgewidth=1.6)
+            face = "none" if dot.hollow else dot.color
+            axes.plot(
+                *place, "o", markersize=7, markerfacecolor=face, markeredgecolor=dot.color, gid=chart.hint(dot.hint)
+            )
+        return chart.svg()
 
 
 def parallel(axes: Sequence[Axis], strands: Sequence[Strand]) -> Markup:
     """Draw parallel coordinates: one upright scale per axis, one line per strand."""
-    width = max(WIDTH, 40 + 130 * len(axes))
-    step = (width - 130) / max(1, len(axes) - 1)
-    places = [65 + step * number for number in range(len(axes))]
-    marks = []
-    for strand in sorted(strands, key=lambda strand: strand.bold):
-        points = [
-            f"{place:.1f},{_py(axis.at(value)):.1f}"
-            for place, axis, value in zip(places, axes, strand.values, strict=True)
-            if value is not None
-        ]
-        marks.append(
-            Markup(
-                '<polyline points="{}" fill="none" stroke="{}" stroke-width="{}" stroke-opacity="{}">'
-                "<title>{}</title></polyline>"
-            ).format(
-                " ".join(points), strand.color, 3.5 if strand.bold else 1.4, 1 if strand.bold else 0.7, strand.hint
-            )
-        )
-    for number, (place, axis) in enumerate(zip(places, axes, strict=True)):
-        marks.append(_segment(place, TOP, place, HEIGHT - BOTTOM, "axis"))
-        for share, text in axis.ticks():
-            marks.append(_text(place - 5, _py(share) + 4, text, "end", small=True))
-        # Long names of neighbors would run into each other on one line.
-        marks.append(_text(place, HEIGHT - BOTTOM + (20 if number % 2 == 0 else 36), axis.title, "middle"))
-    return _svg(marks, width)
+    with _Chart(width=max(6.0, 0.5 + 1.5 * len(axes))) as chart:
+        plot = chart.figure.subplots()
+        plot.axis("off")
+        plot.set(xlim=(-0.4, len(axes) - 0.6), ylim=(-0.16, 1.03))
+        for strand in sorted(strands, key=lambda strand: strand.bold):
+            points = [
+                (place, axis.at(value))
+                for place, (axis, value) in enumerate(zip(axes, strand.values, strict=True))
+                if value is not None
+            ]
+            a, b = zip(*points, strict=True) if points else ((), ())
+            width, alpha = (3.2, 1.0) if strand.bold else (1.3, 0.7)
+            plot.plot(a, b, color=strand.color, linewidth=width, alpha=alpha, gid=chart.hint(strand.hint))
+        for place, axis in enumerate(axes):
+            plot.plot([place, place], [0, 1], color=_LINE, linewidth=1)
+            for share, text in _marks(axis):
+                plot.annotate(
+                    text, (place, share), (-4, 0), textcoords="offset points", ha="right", va="center", size=8
+                )
+            # Long names of neighbors would run into each other on one line.
+            plot.text(place, -0.06 if place % 2 == 0 else -0.13, axis.title, ha="center", va="center", size=9)
+        return chart.svg()
 
 
-def _chart(marks: Sequence[Markup], x: Axis, y: Axis) -> Markup:
-    frame = []
-    for share, text in x.ticks():
-        frame.append(_segment(_px(share), TOP, _px(share), HEIGHT - BOTTOM, "grid"))
-        frame.append(_text(_px(share), HEIGHT - BOTTOM + 16, text, "middle", small=True))
-    for share, text in y.ticks():
-        frame.append(_segment(LEFT, _py(share), WIDTH - RIGHT, _py(share), "grid"))
-        frame.append(_text(LEFT - 6, _py(share) + 4, text, "end", small=True))
-    frame.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x.title, "middle"))
-    height = (TOP + HEIGHT - BOTTOM) / 2
-    frame.append(
-        Markup('<text x="13" y="{:.1f}" text-anchor="middle" transform="rotate(-90 13 {:.1f})">{}</text>')
-        .format(height, height, y.title)
-    )  # fmt: skip
-    return _svg([*frame, *marks], WIDTH)
+class _Chart:
+    """A figure in our style, and the hints of its parts."""
+
+    def __init__(self, width: float = 6.0) -> None:
+        # Half a second to import: pages without charts need not wait for it.
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+
+        self._style = rc_context(_STYLE)
+        self._style.__enter__()
+        self.figure: Figure = Figure(figsize=(width, 3.5), layout="constrained")
+        self._hints: list[str] = []
+
+    def __enter__(self) -> _Chart:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._style.__exit__(None, None, None)
+
+    def axes(self, x: Axis, y: Axis) -> Axes:
+        """Return axes with both scales set."""
+        axes = self.figure.subplots()
+        axes.grid(linewidth=0.6)
+        for one, scale, limits, label in (
+            (x, axes.set_xscale, axes.set_xlim, axes.set_xlabel),
+            (y, axes.set_yscale, axes.set_ylim, axes.set_ylabel),
+        ):
+            label(one.title)
+            if one.kind == "words":
+                limits(-0.5, len(one.words) - 0.5)
+                (axes.set_xticks if one is x else axes.set_yticks)(range(len(one.words)), one.words)
+                continue
+            scale(one.kind)
+            limits(one.low, one.high)
+            self._ticks(axes.xaxis if one is x else axes.yaxis, one)
+        return axes
+
+    @staticmethod
+    def _ticks(axis: Any, scale: Axis) -> None:
+        from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+        if scale.kind == "log":
+            decades = math.log10(scale.high / scale.low)
+            axis.set_major_locator(LogLocator(subs=(1.0,) if decades >= 3 else (1.0, 2.0, 5.0)))
+            axis.set_minor_formatter(NullFormatter())
+        else:
+            axis.set_major_locator(MaxNLocator(6, integer=scale.whole))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: number_text(value)))
+
+    def hint(self, text: str) -> str:
+        """Return the id under which a part gets a hint in the finished SVG."""
+        self._hints.append(text)
+        return f"hint-{len(self._hints) - 1}"
+
+    def svg(self) -> Markup:
+        """Return the figure as an element to stand in a page."""
+        sink = io.StringIO()
+        self.figure.savefig(sink, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        text = sink.getvalue()
+        text = text[text.index("<svg") :]
+        # A style element would hold for the whole page.
+        text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
+        text = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', ' role="img"', text, count=1)
+        for number, hint in enumerate(self._hints):
+            text = text.replace(f'<g id="hint-{number}">', f"<g><title>{escape(hint)}</title>", 1)
+        # Names that several charts of one page would share, and nothing in the chart refers to.
+        text = re.sub(r'<g id="[^"]+">', "<g>", text)
+        text = text.replace(_INK, "currentColor").replace(_LINE, "var(--line, #999)")
+        return Markup(text)
 
 
-def _svg(marks: Sequence[Markup], width: float) -> Markup:
-    return Markup('<svg viewBox="0 0 {} {}" role="img">{}</svg>').format(width, HEIGHT, Markup("").join(marks))
+def _marks(axis: Axis) -> list[tuple[float, str]]:
+    """Return places from 0 to 1 and texts for an upright scale of parallel coordinates."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
-
-def _px(share: float) -> float:
-    return LEFT + share * (WIDTH - LEFT - RIGHT)
-
-
-def _py(share: float) -> float:
-    return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
-
-
-def _segment(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
-    line = Markup('<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" class="{}"/>')
-    return line.format(x1, y1, x2, y2, kind)
-
-
-def _text(x: float, y: float, text: str, anchor: str, *, small: bool = False) -> Markup:
-    size = Markup(' class="small"') if small else ""
-    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}"{}>{}</text>').format(x, y, anchor, size, escape(text))
-
-
-def _circle(x: float, y: float, radius: float, color: str, hint: str, *, hollow: bool = False) -> Markup:
-    return Markup(
-        '<circle cx="{:.1f}" cy="{:.1f}" r="{}" fill="{}" stroke="{}" stroke-width="1.5"><title>{}</title></circle>'
-    ).format(x, y, radius, "transparent" if hollow else color, color, hint)
+    if axis.kind == "words":
+        return [(axis.at(word), word) for word in axis.words]
+    if axis.kind == "log":
+        decades = math.log10(axis.high / axis.low)
+        values = LogLocator(subs=(1.0,) if decades >= 3 else (1.0, 2.0, 5.0)).tick_values(axis.low, axis.high)
+    else:
+        values = MaxNLocator(6, integer=axis.whole).tick_values(axis.low, axis.high)
+    return [(axis.at(value), number_text(value)) for value in values if axis.low <= value <= axis.high]
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _ticks(low: float, high: float, whole: bool) -> list[float]:
-    """Return about five round numbers within a range."""
-    raw = (high - low) / 5
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw)
-    step = max(step, 1.0) if whole else step
-    first = math.ceil(low / step)
-    return [number * step for number in range(first, math.floor(high / step) + 1)]
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """Return powers of ten within a range, and 2 and 5 times them where there are few."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    tens = [10.0**power for power in powers if low <= 10.0**power <= high]
-    if len(tens) >= 3:
-        return tens
-    fine = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
-    return [value for value in fine if low <= value <= high] or [low, high]

@@ -26,7 +26,7 @@ def job(tmp_path):
     return source, dest
 
 
-def page(job):
+def page(job, **more):
     """Return the page of a job."""
     source, dest = job
     summary = {
@@ -39,6 +39,7 @@ def page(job):
         "source": source.uri,
         "dest": dest.uri,
         "settings": {"saturation": 1.0},
+        **more,
     }
     return write_report(summary, dest=dest, source=source)
 
@@ -64,8 +65,27 @@ def test_the_gallery_is_bounded_and_the_same_each_time(job):
     """24 pairs at most whatever the number of photographs, chosen by a fixed seed; five examples per reason."""
     html = page(job)
     assert html.count('class="compare"') == 24
-    assert html.count("0 bytes") == 5
+    assert html.count('<div><span class="key">&lt;i&gt;') == 5
     assert html == page(job)
+
+
+def test_the_list_of_inputs_is_bounded_and_holds_every_status(job):
+    """At most 500 rows, however many inputs, each status with its own share; the page says of how many."""
+    source, dest = job
+    more = [Outcome(f"more/{i}", "failed", "truncated", "cut") for i in range(3000)]
+    more += [Outcome(f"color/{i}", "skipped", "already_color", None, "color", 64, 48) for i in range(2)]
+    write_outcomes(dest, 1, more)
+    html = page((source, dest), reasons={"empty": 9, "truncated": 3000, "already_color": 2})
+    assert html.count("<tr data-status=") == 41 + 2 + 250
+    assert "293 of 3,052" in html
+    assert len(html) < 6e6
+
+
+def test_throughput_is_drawn_from_the_timeline(job):
+    """With a timeline the page has a plot, without one it has none."""
+    assert "<h2>Throughput</h2>" not in page(job)
+    source, dest = job
+    assert "<h2>Throughput</h2>" in page((source, dest), timeline=[[1.0, 4], [2.0, 12], [4.5, 28]])
 
 
 def test_a_photograph_that_has_gone_is_left_out(job):

@@ -1,0 +1,192 @@
+"""The pages in a real browser (headless Chromium): they open without an error or a request, and their controls work.
+
+A script is put at the end of a copy of the page; what it finds comes back in an attribute of the dumped document.
+"""
+# ruff: noqa: E501 - scripts read better unbroken
+
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import photographs
+import pytest
+
+from raycolor.manifest import Outcome, write_outcomes
+from raycolor.pages.colorize import write_report
+from raycolor.pages.evaluate import Photograph, TableCell, TableHead, evaluation_page
+from raycolor.storage import open_store
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: on Debian `apt install chromium`")
+
+# Relative luminance and contrast: WCAG 2.2, success criterion 1.4.3.
+CONTRAST = """
+const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+const rgba = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
+const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+const ground = element => { for (let at = element; at; at = at.parentElement) { const c = rgba(getComputedStyle(at).backgroundColor); if (c[3] === 255) return c; } return [255, 255, 255, 255]; };
+const low = [];
+for (const element of document.body.querySelectorAll("*")) {
+  if (["SCRIPT", "STYLE"].includes(element.tagName) || !element.checkVisibility()) continue;
+  if (![...element.childNodes].some(node => node.nodeType === 3 && node.data.trim())) continue;
+  const style = getComputedStyle(element), svg = element.namespaceURI.endsWith("svg");
+  const [a, b] = [luminance(rgba(svg ? style.fill : style.color)), luminance(ground(element))];
+  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  if (ratio < 4.5) low.push([element.tagName, element.textContent.trim().slice(0, 30), ratio]);
+}
+return { low, dark: matchMedia("(prefers-color-scheme: dark)").matches, width: innerWidth, needed: document.documentElement.scrollWidth,
+  unnamed: [...document.images].filter(image => !image.alt).length };
+"""
+
+
+def browse(page, script, tmp_path, *, width=1200, dark=False):
+    """Open a page, run a script in it and return what it returns; a message on the console fails."""
+    run = f"""<script>addEventListener("load", () => {{
+      const answer = (() => {{ {script} }})();
+      document.documentElement.dataset.requests = JSON.stringify(performance.getEntriesByType("resource").map(entry => entry.name).filter(name => !name.startsWith("data:")));
+      document.documentElement.dataset.answer = JSON.stringify(answer); }});</script></body>"""
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("</body>", run), encoding="utf-8")
+    command = [
+        CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr",
+        "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900",
+        f"--blink-settings=preferredColorScheme={0 if dark else 1}", "--virtual-time-budget=3000", "--dump-dom", path.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in done.stderr, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    found = {
+        name: json.loads(html.unescape(re.search(f'data-{name}="([^"]*)"', done.stdout)[1]))
+        for name in ("answer", "requests")
+    }
+    assert found["requests"] == []
+    return found["answer"]
+
+
+@pytest.fixture(scope="module")
+def colorize_page(tmp_path_factory):
+    """The page of a job with every status, a hostile name among its inputs."""
+    folder = tmp_path_factory.mktemp("job")
+    source, dest = open_store(folder / "in"), open_store(folder / "out")
+    outcomes = []
+    for i, key in enumerate(["<script>alert(1)<∕script>.jpg", *(f"box/photo-{i}.jpg" for i in range(7))]):
+        source.put(key, photographs.encoded(photographs.gray_pixels(seed=i)))
+        dest.put(key, photographs.encoded(photographs.color_pixels(seed=i)))
+        kind = "gray" if i % 2 else "toned"
+        outcomes.append(Outcome(key, "colorized", None, None, kind, 64, 48, 9, "e", key, 9, "ff", 0.1))
+    outcomes += [Outcome(f"bad/{i}.jpg", "failed", "empty" if i else "truncated", "0 bytes") for i in range(4)]
+    outcomes += [Outcome("new.jpg", "skipped", "already_color", None, "color", 64, 48)]
+    write_outcomes(dest, 0, outcomes)
+    summary = {
+        "counts": {"colorized": 8, "skipped": 1, "failed": 4}, "reasons": {"empty": 3, "truncated": 1, "already_color": 1},
+        "megapixels": 0.1, "images_per_second": 3.2, "seconds": 12.0, "timeline": [[0.5, 2], [1.0, 4], [2.5, 13]],
+        "checkpoint": {"name": "default", "weights_sha256": "ab" * 32}, "source": source.uri, "dest": dest.uri,
+        "settings": {"saturation": 1.0},
+    }  # fmt: skip
+    return write_report(summary, dest=dest, source=source)
+
+
+@pytest.fixture(scope="module")
+def compare_page():
+    """A comparison of two networks on one dataset."""
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    heads = [TableHead("method", number=False), TableHead("mse", "lower"), TableHead("PSNR dB", "higher")]
+    rows = [
+        [TableCell(name, name), TableCell(f"{mse}", mse, best=mse < 0.015), TableCell(f"{psnr}", psnr)]
+        for name, mse, psnr in [("gray", 0.022, 22.0), ("default", 0.0139, 24.1), ("regression", 0.018, 22.7)]
+    ]
+    photos = [
+        Photograph(f"{role}.jpg", {"mse": role}, [picture] * 4, {"mse": ["0.1", "0.2"], "colorfulness": ["5", "6"]})
+        for role in ("best", "median", "worst")
+    ] + [
+        Photograph(
+            "dull.jpg", {"colorfulness": "least"}, [picture] * 4, {"mse": ["1", "2"], "colorfulness": ["3", "4"]}
+        )
+    ]
+    return evaluation_page(
+        heads=heads,
+        rows=rows,
+        methods=["default", "regression"],
+        photographs={"scenes": photos},
+        metrics=[("mse", "mse", "squared error"), ("colorfulness", "colorfulness", "how colorful")],
+        notes=["a note"],
+        facts={"Settings": {"split": "val"}},
+    )
+
+
+def test_the_slider_shows_more_or_less_of_the_original(colorize_page, tmp_path):
+    """Moving the range input moves the edge between before and after, and nothing runs from a hostile name."""
+    answer = browse(
+        colorize_page,
+        """const box = document.querySelector(".compare"), input = box.querySelector("input");
+           const edge = () => { const clip = getComputedStyle(box.querySelector(".before")).clipPath; return clip; };
+           const first = edge(); input.value = 80; input.dispatchEvent(new Event("input")); const second = edge();
+           input.focus();
+           return { first, second, at: box.style.getPropertyValue("--at"), keyboard: document.activeElement === input, title: document.title };""",
+        tmp_path,
+    )
+    assert answer["at"] == "80%"
+    assert answer["first"] != answer["second"]
+    assert answer["keyboard"]
+
+
+def test_filters_choose_inputs(colorize_page, tmp_path):
+    """Each filter alone and two together leave the rows that fit, and say how many."""
+    answer = browse(
+        colorize_page,
+        """const form = document.getElementById("filters"), rows = [...document.querySelectorAll("#outcomes tbody tr")];
+           const set = values => { form.reset(); for (const name in values) form.elements[name].value = values[name];
+             form.dispatchEvent(new Event("input")); return rows.filter(row => row.checkVisibility()).length; };
+           return { all: set({}), failed: set({ status: "failed" }), empty: set({ reason: "empty" }), toned: set({ kind: "toned" }),
+             both: set({ status: "colorized", key: "PHOTO-3" }), none: set({ status: "skipped", kind: "gray" }),
+             text: (set({ status: "failed" }), document.getElementById("shown").textContent) };""",
+        tmp_path,
+    )
+    assert answer == {
+        "all": 13, "failed": 4, "empty": 3, "toned": 4, "both": 1, "none": 0, "text": "4 shown.",
+    }  # fmt: skip
+
+
+def test_the_table_sorts_by_numbers_both_ways(compare_page, tmp_path):
+    """A click on a head sorts by that column, a second one turns it round; the state is told to screen readers."""
+    answer = browse(
+        compare_page,
+        """const button = document.querySelectorAll("#table thead button")[1];
+           const names = () => [...document.querySelectorAll("#table tbody th")].map(cell => cell.textContent.trim());
+           const out = []; for (let i = 0; i < 2; i++) { button.click(); out.push([button.parentElement.getAttribute("aria-sort"), names()]); }
+           return out;""",
+        tmp_path,
+    )
+    assert answer == [
+        ["ascending", ["default", "regression", "gray"]],
+        ["descending", ["gray", "regression", "default"]],
+    ]
+
+
+def test_the_grid_shows_the_chosen_metric(compare_page, tmp_path):
+    """The select leaves the photographs that are best, median or worst by it."""
+    answer = browse(
+        compare_page,
+        """const select = document.querySelector(".grid select");
+           const shown = value => { select.value = value; select.dispatchEvent(new Event("change"));
+             return [...document.querySelectorAll(".photo")].filter(photo => photo.checkVisibility()).length; };
+           return [shown("mse"), shown("colorfulness"), shown("")];""",
+        tmp_path,
+    )
+    assert answer == [3, 1, 4]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 500], ids=["desk", "phone"])
+@pytest.mark.parametrize("name", ["colorize_page", "compare_page"])
+def test_readable_everywhere(request, name, width, dark, tmp_path):
+    """Contrast AA in both color schemes, no sideways scrolling at either width, a text for every picture."""
+    answer = browse(request.getfixturevalue(name), CONTRAST, tmp_path, width=width, dark=dark)
+    assert answer["dark"] == dark
+    assert answer["low"] == []
+    assert answer["needed"] <= answer["width"]
+    assert answer["unnamed"] == 0
