@@ -260,6 +260,7 @@ class _Chart:
         text = text[text.index("<svg") :]
         # A style element would hold for the whole page.
         text = re.sub(r"<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
+        text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text)  # inside HTML they say nothing
         text = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', ' role="img"', text, count=1)
         for number, hint in enumerate(self._hints):
             text = text.replace(f'<g id="hint-{number}">', f"<g><title>{escape(hint)}</title>", 1)
