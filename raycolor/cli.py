@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -12,11 +13,14 @@ import click
 
 from raycolor import __version__
 from raycolor.errors import ConfigError, RaycolorError
+from raycolor.progress import JsonLines, logs_json
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from raycolor.config import Frozen
+
+logger = logging.getLogger(__name__)
 
 DONE, FAILED, BAD_USAGE, TOO_MANY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -128,12 +132,18 @@ def _command(name: str, job: Job) -> click.Command:
     params += [
         click.Option(["--set", "sets"], multiple=True, metavar="KEY=VALUE", help="any setting by its dotted key"),
         click.Option(["--log-level"], type=click.Choice(["debug", "info", "warning"]), default="info"),
+        click.Option(
+            ["--log-format"],
+            type=click.Choice(["text", "json"]),
+            default="text",
+            help="json: one object per line on standard error, with time, level, event, message and fields",
+        ),
     ]
 
-    def callback(config_file: str | None, sets: Sequence[str], log_level: str, **given: Any) -> int:
+    def callback(config_file: str | None, sets: Sequence[str], log_level: str, log_format: str, **given: Any) -> int:
         from raycolor.config import load_config
 
-        _configure_logging(log_level)
+        _configure_logging(log_level, log_format)
         flags = {key: value for key, value in given.items() if value is not None and value != ()}
         config = load_config(model, file=config_file, sets=sets, flags=flags)
         module, function = job.run.split(":")
@@ -176,32 +186,53 @@ def _option(field: str, info: FieldInfo) -> click.Option:
     return click.Option([flag], metavar=number, help=text, required=False)
 
 
-def _configure_logging(level: str) -> None:
+def _configure_logging(level: str, style: str) -> None:
     logging.basicConfig(level=level.upper(), format="%(message)s", stream=sys.stderr, force=True)
+    # As JSON everything on standard error has to be an object, Python's own warnings too.
+    logging.captureWarnings(style == "json")
+    if style == "json":
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonLines())
     for noisy in ("ray", "botocore", "boto3", "urllib3", "numba", "PIL", "tifffile", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def run(argv: Sequence[str]) -> int:
     """Run one command and give its exit code; every user error ends in one line on standard error."""
+    if _wants_json(argv):
+        _configure_logging("info", "json")  # a mistake in the command line itself is told as JSON too
     try:
         code = cli.main(args=list(argv), prog_name="raycolor", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as exc:
         click.echo(exc.format_message())
         return BAD_USAGE
     except click.ClickException as exc:
-        click.echo(f"raycolor: {exc.format_message()}", err=True)
-        return BAD_USAGE
+        return _fail(exc.format_message(), BAD_USAGE, exc)
     except ConfigError as exc:
-        click.echo(f"raycolor: {_one_line(exc)}", err=True)
-        return BAD_USAGE
+        return _fail(_one_line(exc), BAD_USAGE, exc)
     except RaycolorError as exc:
-        click.echo(f"raycolor: {_one_line(exc)}", err=True)
-        return FAILED
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        click.echo("raycolor: stopped; run the same command again to continue", err=True)
-        return INTERRUPTED
-    return code if isinstance(code, int) else DONE
+        return _fail(_one_line(exc), FAILED, exc)
+    except (KeyboardInterrupt, click.exceptions.Abort) as exc:
+        return _fail("stopped; run the same command again to continue", INTERRUPTED, exc)
+    code = code if isinstance(code, int) else DONE
+    if logs_json():
+        logger.info("done", extra={"event": "done", "fields": {"exit_code": code}})
+    return code
+
+
+def _wants_json(argv: Sequence[str]) -> bool:
+    """Whether `--log-format json` stands in a command line, be the rest of it right or wrong."""
+    return "--log-format=json" in argv or ("--log-format", "json") in itertools.pairwise(argv)
+
+
+def _fail(message: str, code: int, exc: BaseException) -> int:
+    """Tell what ended the command in one line; gives back the exit code."""
+    if logs_json():
+        fields = {"exit_code": code, "kind": type(exc).__name__}
+        logger.error(message, extra={"event": "error", "fields": fields})
+    else:
+        click.echo(f"raycolor: {message}", err=True)
+    return code
 
 
 def _one_line(exc: BaseException) -> str:

@@ -57,6 +57,9 @@ class ClusterConfig(Frozen):
 
     address: str | None = Field(None, description="Ray cluster to join; without it a local Ray is started")
     workers: int | None = Field(None, ge=1, description="worker processes; default: as many as fit")
+    scale_to: int | None = Field(
+        None, ge=1, description="ask an autoscaling cluster for room for so many workers, and wait up to 10 minutes"
+    )
 
 
 class ColorizeConfig(ClusterConfig):
@@ -101,7 +104,7 @@ class ColorizeConfig(ClusterConfig):
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide which bytes come out: a job is continued only under the same ones."""
-        same = {"address", "workers", "dest", "max_failed", "image_timeout_s", "checkpoint"}
+        same = {"address", "workers", "scale_to", "dest", "max_failed", "image_timeout_s", "checkpoint"}
         same |= {"requester_pays", "endpoint_url", "sse_kms_key_id"}
         return self.model_dump(mode="json", exclude=same)
 

@@ -1,7 +1,9 @@
-"""How long work shows its progress: a bar on a terminal, one line per interval elsewhere."""
+"""How long work shows its progress: a bar on a terminal, one line per interval elsewhere, for machines as JSON."""
 
 from __future__ import annotations
 
+import datetime
+import json
 import logging
 import sys
 import time
@@ -14,6 +16,34 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 logger = logging.getLogger(__name__)
+
+
+class JsonLines(logging.Formatter):
+    """Write each log record as one line of JSON: `time` (UTC), `level`, `event`, `message`, `logger`, `fields`.
+
+    A record says its event and fields as `extra={"event": ..., "fields": {...}}`; without, the event is `log`.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        time_utc = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        line: dict[str, object] = {
+            "time": time_utc.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "event": getattr(record, "event", "log"),
+            "message": record.getMessage(),
+            "logger": record.name,
+            "fields": getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        # A field that JSON has no word for is still better told as text than lost.
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def logs_json() -> bool:
+    """Whether log lines are JSON now: then nothing else belongs on standard error."""
+    return any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers)
 
 
 def duration_text(seconds: float) -> str:
@@ -30,7 +60,8 @@ class Progress:
     """Count finished units of a known or growing total, and show it.
 
     On a terminal a rich bar is drawn on standard error; elsewhere (logs, `ray job submit`) one line per
-    `interval_s` is logged, so that a log of a long job stays readable.
+    `interval_s` is logged, so that a log of a long job stays readable. Where logs are JSON, the line's `fields` hold
+    the same numbers: `title`, `unit`, `done`, `total`, `already`, `per_second`, `seconds_left` and the notes.
 
     Args:
         title: what is being done, for example `colorize`.
@@ -55,8 +86,9 @@ class Progress:
         self.title, self.total, self.unit = title, total, unit
         self.done, self.already = already, already
         self.notes: dict[str, str] = {}
+        self._values: dict[str, object] = {}
         self._interval_s, self._clock = interval_s, clock
-        self._terminal = sys.stderr.isatty() if terminal is None else terminal
+        self._terminal = sys.stderr.isatty() and not logs_json() if terminal is None else terminal
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
         self._started = self._last_line = clock()
@@ -71,21 +103,37 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
         else:
-            logger.info("%s", self.line())
+            self._log("progress_end")
 
     def update(self, count: int = 0, **notes: object) -> None:
         """Add `count` finished units; `notes` (for example failed=3) are shown behind the rate."""
         self.done += count
         self.notes.update({name: str(value) for name, value in notes.items()})
+        self._values.update(notes)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self.done, total=self.total, notes=self._notes_text())
         elif self._clock() - self._last_line >= self._interval_s:
             self._last_line = self._clock()
-            logger.info("%s", self.line())
+            self._log("progress")
 
     def rate(self) -> float:
         """Finished units per second since the start, without those of an earlier run."""
         return (self.done - self.already) / max(self._clock() - self._started, 1e-9)
+
+    def fields(self) -> dict[str, object]:
+        """The numbers of `line` for machines; what is not known yet is None."""
+        rate = self.rate()
+        left = None if self.total is None or rate <= 0 else max(self.total - self.done, 0) / rate
+        return {
+            "title": self.title,
+            "unit": self.unit,
+            "done": self.done,
+            "total": self.total,
+            "already": self.already,
+            "per_second": round(rate, 3),
+            "seconds_left": None if left is None else round(left, 1),
+            **self._values,
+        }
 
     def line(self) -> str:
         """One line: `colorize: images 1,024/2,920 | 21.3 img/s | failed 3 | 1 min 29 s left`."""
@@ -95,6 +143,9 @@ class Progress:
         if self.total is not None and self.done < self.total and self.rate() > 0:
             parts.append(f"{duration_text((self.total - self.done) / self.rate())} left")
         return " | ".join(parts)
+
+    def _log(self, event: str) -> None:
+        logger.info("%s", self.line(), extra={"event": event, "fields": self.fields()})
 
     def _notes_text(self) -> str:
         return " ".join(f"{name} {value}" for name, value in self.notes.items())

@@ -17,6 +17,7 @@ from raycolor.checkpoints import Checkpoint, load
 from raycolor.cluster import session
 from raycolor.cluster.colorize_end import FailureLimit, Timing, finish, summarize
 from raycolor.cluster.colorize_worker import ShardActor
+from raycolor.cluster.metrics import ColorizeMetrics
 from raycolor.config import ColorizeConfig
 from raycolor.errors import ConfigError, RaycolorError
 from raycolor.lease import Lease
@@ -69,7 +70,7 @@ def run(config: ColorizeConfig) -> int:
                 config.dest_options(),
             )
             try:
-                with session.connect(config.address):
+                with session.connect(config.address, scale_to=config.scale_to):
                     _process(spec, todo, record, timing, config.workers)
             except (KeyboardInterrupt, SystemExit, RaycolorError):
                 # Stopped or given up: what stands so far is told, and the reason goes on its way.
@@ -139,12 +140,15 @@ def _process(spec: ShardSpec, todo: list[int], record: JobRecord, timing: Timing
         compute=ray.data.ActorPoolStrategy(size=timing.workers),
     )
     failed = 0
+    metrics = ColorizeMetrics(spec.dest, record.manifest.images)
     with Progress("colorize", record.manifest.images, already=_images_before(record, spec, todo)) as progress:
         for report in _reports(reports):
             timing.add(report)
             failed += report.tally.counts["failed"]
-            megapixels = timing.rates()["megapixels_per_second"] or 0.0
-            progress.update(report.tally.total, MP_per_s=f"{megapixels:.1f}", failed=failed)
+            rates = timing.rates()
+            metrics.add(report.tally, rates)
+            progress.update(report.tally.total, MP_per_s=f"{rates['megapixels_per_second'] or 0.0:.1f}", failed=failed)
+    metrics.end()
 
 
 def worthwhile_workers(totals: ManifestTotals) -> int:

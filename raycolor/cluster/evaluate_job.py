@@ -36,7 +36,10 @@ def run(config: EvaluateConfig) -> int:
     # Found out now, not after an hour of measuring.
     out.put(_PROBE, b"")
     out.delete(_PROBE)
-    with session.connect(config.address), Progress("evaluate", None, "photographs") as progress:
+    with (
+        session.connect(config.address, scale_to=config.scale_to, gpu=bool(config.use_gpu)),
+        Progress("evaluate", None, "photographs") as progress,
+    ):
 
         def show(done: int, total: int) -> None:
             progress.total = total

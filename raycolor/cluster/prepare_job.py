@@ -11,7 +11,10 @@ from raycolor.progress import Progress
 
 def run(config: PrepareConfig) -> int:
     """Prepare a dataset; see `raycolor.cluster.prepare.prepare` for what is raised."""
-    with session.connect(config.address), Progress("prepare", None, "photographs") as progress:
+    with (
+        session.connect(config.address, scale_to=config.scale_to),
+        Progress("prepare", None, "photographs") as progress,
+    ):
 
         def show(written: int, wanted: int, bad: int) -> None:
             progress.total = wanted

@@ -31,21 +31,27 @@ _START_TRIES = 4
 
 
 @contextmanager
-def connect(address: str | None = None, *, dashboard: bool = False) -> Iterator[None]:
+def connect(
+    address: str | None = None, *, dashboard: bool = False, scale_to: int | None = None, gpu: bool = False
+) -> Iterator[None]:
     """Run the body on a Ray cluster.
 
     Args:
         address: a cluster to join. Without it RAY_ADDRESS is used (`ray job submit` sets it); without that an embedded
             Ray is started, bound to this machine alone, and ended afterwards.
         dashboard: start the dashboard of an embedded Ray; Ray Tune needs it.
+        scale_to: workers that an autoscaling cluster is asked to have room for first; see `raycolor.cluster.nodes`.
+        gpu: whether those need a GPU each.
 
     Raises:
-        ConfigError: no cluster answers at the address.
+        ConfigError: no cluster answers at the address, or it got no room for a single worker.
     """
     if ray.is_initialized():
         yield
         return
     target = address or os.environ.get("RAY_ADDRESS")
+    if scale_to and not target:
+        raise ConfigError(f"--scale-to {scale_to}: a local Ray has the CPUs it has: name a cluster with --address")
     # What workers print is Ray's own talk: ours comes back as data, and errors as one line.
     verbose = logging.getLogger().isEnabledFor(logging.DEBUG)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"ray\.")
@@ -54,6 +60,10 @@ def connect(address: str | None = None, *, dashboard: bool = False) -> Iterator[
         if not verbose:
             quiet()
         try:
+            if scale_to:
+                from raycolor.cluster.nodes import scale  # what only a growing cluster needs
+
+                scale(scale_to, gpu=gpu)
             yield
         finally:
             ray.shutdown()

@@ -36,15 +36,17 @@ def run(config: TrainConfig) -> int:
     """Train; see `raycolor.cluster.train.train` for what is raised."""
 
     def show(row: Mapping[str, float]) -> None:
-        logger.info("train: epoch %d/%d | %s", row["epoch"], config.epochs, describe_row(row))
+        extra = {"event": "epoch", "fields": dict(row)}
+        logger.info("train: epoch %d/%d | %s", row["epoch"], config.epochs, describe_row(row), extra=extra)
 
     def tell(now: Mapping[str, float]) -> None:
         logger.info(
             "train: epoch %d/%d | step %d/%d | loss %.5f | %.1f img/s",
             now["epoch"], now["epochs"], now["step"], now["steps"], now["loss"], now["images_per_second"],
+            extra={"event": "progress", "fields": {"title": "train", **now}},
         )  # fmt: skip
 
-    with session.connect(config.address):
+    with session.connect(config.address, scale_to=config.scale_to, gpu=bool(config.use_gpu)):
         result = train(config.method, **train_options(config), on_epoch=show, on_progress=tell)
     best = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
     logger.info("best epoch: %s", best)

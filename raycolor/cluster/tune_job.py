@@ -44,7 +44,8 @@ def run(config: TuneConfig) -> int:
     records.check(plan.identity())
     with Lease(records.store):
         if _has_work(config, plan, records):
-            with session.connect(config.address, dashboard=True):
+            gpu = bool(config.use_gpu)
+            with session.connect(config.address, dashboard=True, scale_to=config.scale_to, gpu=gpu):
                 placement = _placement(plan)
                 _claim(config, plan, records)
                 results = _sweep(plan, records, placement, started)
