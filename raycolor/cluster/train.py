@@ -17,7 +17,7 @@ import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raycolor import __version__, checkpoints
-from raycolor.cluster.train_worker import PROGRESS_FILE, train_on_worker
+from raycolor.cluster.train_worker import PLACE_FILE, PROGRESS_FILE, train_on_worker
 from raycolor.dataset import DatasetInfo, read_dataset
 from raycolor.errors import ConfigError, RaycolorError, StorageError, TrainingError
 from raycolor.models import MODEL_NAMES, build_discriminator, build_model
@@ -321,6 +321,8 @@ def _run(trainer: TorchTrainer, out: str) -> dict[str, Any]:
     except ray.train.ControllerError as exc:
         detail = str(exc.controller_failure).strip().splitlines()[-1][:300]
         raise TrainingError(f"{out}: Ray Train failed ({detail}): run the same command to go on") from exc
+    finally:
+        open_store(out).delete(PLACE_FILE)
     return dict(result.return_value or {})
 
 

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 PROGRESS_FILE: Final = "progress.json"
 HEARTBEAT_S: Final = 10.0
-PLACE: Final = "placement_group"  # in reports: the id of the group that holds the workers' resources
+PLACE_FILE: Final = "place.json"  # while workers run: the placement group that holds their resources
 
 
 class RayContext:
@@ -91,11 +91,7 @@ class RayContext:
     def report(self, metrics: Mapping[str, float], folder: Path | None) -> None:
         """See `TrainContext.report`."""
         checkpoint = None if folder is None else ray.train.Checkpoint.from_directory(folder)
-        # Who ends this training from outside, as Tune does, has to give its place back: Ray's own cleaner needs a
-        # dashboard, and gives up where a machine runs more than one Ray.
-        group = ray.util.get_current_placement_group()
-        place = {} if group is None else {PLACE: group.id.hex()}
-        ray.train.report({**metrics, **place}, checkpoint=checkpoint)
+        ray.train.report(dict(metrics), checkpoint=checkpoint)
 
     def latest_checkpoint(self) -> Path | None:
         """See `TrainContext.latest_checkpoint`; what has to be fetched lies in a folder that lives as long as this."""
@@ -122,6 +118,11 @@ def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
     settings = config["settings"]
     store = open_store(config["out"])
     context = RayContext(store)
+    group = ray.util.get_current_placement_group()
+    if context.rank == 0 and group is not None:
+        # Who kills this training from outside, as Tune does, has to give its place back: Ray's own cleaner needs a
+        # dashboard, and gives up where a machine runs more than one Ray.
+        context.publish({PLACE_FILE: json.dumps({"placement_group": group.id.hex()}).encode()})
     # Ray gives a worker one CPU by name; the node's CPUs that no other worker uses would idle.
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = max(1, cpus // max(context.local_workers, config.get("workers_per_node", 1)))

@@ -5,6 +5,7 @@ Ray Tune's own state is not what a sweep is continued from: it is written now an
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -24,13 +25,13 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from ray.tune.search import Searcher
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from raycolor.cluster.train_worker import PLACE
+from raycolor.cluster.train_worker import PLACE_FILE
 from raycolor.cluster.tune_plan import Plan
 from raycolor.cluster.tune_trial import run_trial
 from raycolor.errors import ConfigError, TrainingError
-from raycolor.storage import open_store
+from raycolor.storage import ObjectStore, open_store
 from raycolor.tuning.placement import TRIAL_CPUS, Placement
-from raycolor.tuning.records import ENDED, SweepRecords, Trial
+from raycolor.tuning.records import ENDED, SweepRecords, Trial, trial_folder
 
 logger = logging.getLogger(__name__)
 
@@ -241,11 +242,11 @@ class _Watcher(tune.Callback):
                 reason="" if done else reasons[number],
                 seconds=last.get("time_total_s"),
             )
-        self._ended(trial)
+        self._ended(number)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Give back what a trial held that died and will be started again."""
-        _give_back(trial)
+        _give_back(self._records.store, trial.config["number"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record a trial whose process died, or that met what it does not expect, too often."""
@@ -254,17 +255,18 @@ class _Watcher(tune.Callback):
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[-1][:500] if lines else type(error).__name__
         self._records.end(number, "failed", reason=f"the trial's process failed {TRIAL_RESTARTS + 1} times: {reason}")
-        self._ended(trial)
+        self._ended(number)
 
-    def _ended(self, trial: Any) -> None:
-        number = trial.config["number"]
-        _give_back(trial)
+    def _ended(self, number: int) -> None:
+        _give_back(self._records.store, number)
         self._running.discard(number)
         self._told(set(self._running), number, {})
 
 
-def _give_back(trial: Any) -> None:
+def _give_back(store: ObjectStore, number: int) -> None:
     """Free the workers of a trial: Ray keeps their places when the process that made them is killed."""
-    place = (trial.last_result or {}).get(PLACE)
-    if place is not None:
+    key = f"{trial_folder(number)}/{PLACE_FILE}"
+    if store.stat(key) is not None:
+        place = json.loads(store.get(key))["placement_group"]
         remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(place)))
+        store.delete(key)

@@ -45,7 +45,7 @@ def run(config: TuneConfig) -> int:
     with Lease(records.store):
         if _has_work(config, plan, records):
             gpu = bool(config.use_gpu)
-            with session.connect(config.address, dashboard=True, scale_to=config.scale_to, gpu=gpu):
+            with session.connect(config.address, scale_to=config.scale_to, gpu=gpu):
                 placement = _placement(plan)
                 _claim(config, plan, records)
                 results = _sweep(plan, records, placement, started)

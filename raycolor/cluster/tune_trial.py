@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from ray.tune.integration.ray_train import TuneReportCallback
+from ray import tune
 
 from raycolor.cluster.train import train
 from raycolor.cluster.train_job import train_options
@@ -13,6 +14,15 @@ from raycolor.config import TrainConfig
 from raycolor.errors import RaycolorError, StorageError
 from raycolor.storage import open_store
 from raycolor.tuning.records import SweepRecords
+
+
+def report(row: Mapping[str, float]) -> None:
+    """Tell Tune a row of the curve.
+
+    Not by Ray's TuneReportCallback: a last report that Tune has not yet fetched when the trial returns locks it up for
+    good, for the callback's queue and the trial's end wait for each other (Ray 2.60, `_get_result_from_queues`).
+    """
+    tune.report({key.replace("_", "/", 1): value for key, value in row.items()})
 
 
 def run_trial(assignment: dict[str, Any]) -> None:
@@ -35,7 +45,7 @@ def run_trial(assignment: dict[str, Any]) -> None:
             max_failures=assignment["max_failures"],
             resources=assignment["resources"],
             workers_per_node=assignment["workers_per_node"],
-            callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call]
+            on_epoch=report,
         )
     except StorageError:
         raise
