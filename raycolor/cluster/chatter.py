@@ -1,7 +1,8 @@
-"""Keeps two lines of Ray's native code, which say nothing to a user, from the terminal."""
+"""Keeps some lines of Ray, which say nothing to a user, from the terminal."""
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -14,19 +15,32 @@ _NOISE = re.compile(
     rb"core_worker\.cc:\d+: Actor with class name: .* has constructor arguments in the object store"
     rb"|authentication_token_setup\.py:\d+ -- Token authentication is enabled"
 )
+# Printed by Ray's Python where a sweep's trials start nine processes each on a machine of two CPUs.
+_PYTHON_NOISE = "worker processes have been started on node"
+
+
+class _Errors(io.TextIOWrapper):
+    """Python's standard error without the known noise."""
+
+    _dropped = False
+
+    def write(self, text: str) -> int:
+        dropped, self._dropped = self._dropped, _PYTHON_NOISE in text
+        # `print` writes the end of a line on its own.
+        return len(text) if self._dropped or (dropped and text == "\n") else super().write(text)
 
 
 @contextmanager
 def without_chatter() -> Iterator[None]:
     """Pass everything that is written to file descriptor 2 on, line by line, but for the known noise.
 
-    Python's own `sys.stderr` goes past the filter, so that progress bars reach the terminal as they are.
+    Python's own `sys.stderr` goes past this filter, so that progress bars reach the terminal as they are.
     """
     reader, writer = os.pipe()
     original = os.dup(2)
     before = sys.stderr
     before.flush()
-    sys.stderr = os.fdopen(os.dup(original), "w", buffering=1, errors="backslashreplace")
+    sys.stderr = _Errors(os.fdopen(os.dup(original), "wb"), errors="backslashreplace", line_buffering=True)
     os.dup2(writer, 2)
     os.close(writer)
 
