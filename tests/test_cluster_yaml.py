@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -197,7 +198,9 @@ def test_setup_commands_install_raycolor(tmp_path):
     python = home / ".raycolor" / "venv" / "bin" / "python"
     code = "import ray, raycolor, sys; print(ray.__version__, sys.version_info[:2], raycolor.__file__)"
     done = subprocess.run([python, "-c", code], env=environment, capture_output=True, text=True, cwd="/", check=True)
-    assert done.stdout.startswith("2.60.0 (3, 11) ")
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    pinned = re.search(r"^ray==(\S+)", lock, re.MULTILINE)[1]
+    assert done.stdout.startswith(f"{pinned} (3, 11) ")
     assert str(home / ".raycolor") in done.stdout
     assert (home / ".bashrc").read_text().count("raycolor/env") == 1
 
@@ -211,6 +214,50 @@ def test_policies_are_narrow(path):
         resources = statement.get("Resource", [])
         if "*" in (resources if isinstance(resources, list) else [resources]):
             assert all(action.startswith("ec2:Describe") for action in actions), statement["Sid"]
+
+
+def commands_of_the_docs():
+    """Return the commands of the first block of docs/aws.md, in one line each and without their numbers."""
+    block = (ROOT / "docs" / "aws.md").read_text(encoding="utf-8").split("```bash\n", 1)[1].split("```", 1)[0]
+    block = re.sub(r"\\\n\s*", " ", block)
+    return [re.sub(r"\s+#\s+\d+.*", "", line) for line in block.splitlines()]
+
+
+def test_the_ten_commands_are_ten_and_their_flags_exist(tmp_path, capsys):
+    """The docs count right; raycolor and setup.py take the flags as written, and files that are named are there."""
+    commands = commands_of_the_docs()
+    assert len(commands) == 10
+    for line in commands:
+        subprocess.run(["bash", "-n"], input=line, text=True, check=True)
+    from raycolor import cli
+
+    colorize = shlex.split(commands[8].split("python jobs/colorize.py ", 1)[1])
+    for words in (shlex.split(commands[2])[1:], ["colorize", *colorize]):
+        context = cli.cli.get_command(None, words[0]).make_context(words[0], words[1:], resilient_parsing=True)
+        assert context.params["source"] == "s3://SCANS"
+    assert context.params["scale_to"] == "127"
+    flags = shlex.split(commands[4].replace('"$(curl -s https://checkip.amazonaws.com)/32"', "203.0.113.7/32"))
+    given = script("setup").arguments().parse_args(flags[2:])
+    assert (given.source_bucket, given.dest_bucket, str(given.out)) == ("SCANS", "COLORED", "my-cluster.yaml")
+
+
+def test_the_docs_ask_for_the_quotas_that_the_file_needs():
+    """vCPUs by kind, spot and on demand, from instance types and the most of each."""
+    config, need = load(), {}
+    for name, kind in config["available_node_types"].items():
+        node = kind["node_config"]
+        family = "G" if node["InstanceType"].startswith("g") else "Standard"
+        cpus = {"xlarge": 4, "2xlarge": 8, "4xlarge": 16}[node["InstanceType"].split(".")[1]]
+        if name != "head":
+            assert kind["resources"]["CPU"] == cpus
+        count = 1 if name == "head" else kind["max_workers"]
+        key = family, "InstanceMarketOptions" in node
+        need[key] = need.get(key, 0) + cpus * count
+    need["Standard", True] = min(need["Standard", True], config["max_workers"] * 16)
+    text = (ROOT / "docs" / "aws.md").read_text(encoding="utf-8")
+    for (family, spot), cpus in need.items():
+        row = rf"^\| .*{family} .*{'Spot' if spot else 'instances'}.* \| {cpus} \("
+        assert re.search(row, text, re.MULTILINE), (family, spot, cpus)
 
 
 @pytest.fixture(scope="module")
