@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from raycolor import __version__, codecs
 from raycolor.checkpoints import Checkpoint, load
 from raycolor.color import kernels, scale
+from raycolor.color.joined import JoinedPage, lightness
 from raycolor.color.resize import resize_area
 from raycolor.color.sense import sense
 from raycolor.errors import ImageError
@@ -158,7 +159,7 @@ class Colorizer:
             return Colorized(data, prepared.kind, header.width, header.height, note=note)
         written = codecs.output_format(header)
         extension = None if written == header.format else f".{written}"
-        pages = [_join(page, ab) for page, ab in zip(photo.pages, planes, strict=True)]
+        pages = [JoinedPage(page, ab) for page, ab in zip(photo.pages, planes, strict=True)]
         data = codecs.encode(photo, pages, provenance=self.provenance, quality=self.options.jpeg_quality)
         return Colorized(data, prepared.kind, header.width, header.height, extension, note)
 
@@ -193,19 +194,7 @@ def network_shape(height: int, width: int, size: int, stride: int, fixed: int | 
     return max(stride, round(sides[0] / stride) * stride), max(stride, round(sides[1] / stride) * stride)
 
 
-def lightness(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """Return L (H, W) float32 in 0..100 of sRGB-encoded gray or RGB pixels of 8 or 16 bits."""
-    if pixels.ndim == 2:
-        return kernels.gray8_to_L(pixels) if pixels.dtype == np.uint8 else kernels.gray16_to_L(pixels)
-    return kernels.rgb8_to_L(pixels) if pixels.dtype == np.uint8 else kernels.rgb16_to_L(pixels)
-
-
 def _kind(pages: Sequence[NDArray[Any]]) -> str:
     """Tell gray, toned or color of a whole file: of its most colorful page."""
     kinds = {"gray" if page.ndim == 2 else sense(page) for page in pages}
     return next(kind for kind in ("color", "toned", "gray") if kind in kinds)
-
-
-def _join(page: NDArray[Any], ab: NDArray[np.float32]) -> NDArray[Any]:
-    plane = page if page.ndim == 2 else lightness(page)
-    return kernels.join8(plane, ab) if page.dtype == np.uint8 else kernels.join16(plane, ab)

@@ -1,7 +1,8 @@
 """A colorizer in a child process: an image that makes a decoder crash or hang costs that image only.
 
-Protocol on the child's standard input and output: a pickled object behind its length as 8 bytes, little endian. Both
-ends are raycolor itself; nothing of an image is ever unpickled.
+Protocol on the child's standard input and output: two lengths as 8 bytes each, little endian, then a pickled object and
+the bytes of a file as they are, so that neither end holds a large file twice. Both ends are raycolor itself; nothing of
+an image is ever unpickled.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import IO, Any
 
@@ -62,7 +64,7 @@ class IsolatedColorizer:
         """
         for attempt in range(_TRIES_WHEN_KILLED):
             try:
-                answer = self._ask(data)
+                answer, made = self._ask(data)
             except _ChildGoneError as exc:
                 self._end()
                 if exc.code == -signal.SIGKILL and attempt + 1 < _TRIES_WHEN_KILLED:
@@ -71,11 +73,11 @@ class IsolatedColorizer:
             if isinstance(answer, ImageError):
                 raise answer
             if isinstance(answer, Colorized):
-                return answer
+                return replace(answer, data=made)
             raise ChildDiedError(str(answer))
         raise AssertionError("unreachable")
 
-    def _ask(self, data: bytes) -> Any:
+    def _ask(self, data: bytes) -> tuple[Any, bytes]:
         child = self._start()
         assert child.stdin is not None
         assert child.stdout is not None
@@ -88,7 +90,7 @@ class IsolatedColorizer:
         watch = threading.Timer(self._timeout_s, give_up)
         watch.start()
         try:
-            _send(child.stdin, data)
+            _send(child.stdin, None, data)
             return _receive(child.stdout)
         except (OSError, EOFError) as exc:
             code = child.wait()
@@ -131,22 +133,24 @@ def _death(code: int) -> str:
         return f"signal {-code}"
 
 
-def _send(pipe: IO[bytes], thing: object) -> None:
+def _send(pipe: IO[bytes], thing: object, file: bytes = b"") -> None:
     payload = pickle.dumps(thing, protocol=pickle.HIGHEST_PROTOCOL)
-    pipe.write(struct.pack("<Q", len(payload)))
+    pipe.write(struct.pack("<QQ", len(payload), len(file)))
     pipe.write(payload)
+    pipe.write(file)
     pipe.flush()
 
 
-def _receive(pipe: IO[bytes]) -> Any:
-    head = pipe.read(8)
-    if len(head) < 8:
+def _receive(pipe: IO[bytes]) -> tuple[Any, bytes]:
+    sizes = struct.unpack("<QQ", _read(pipe, 16))
+    return pickle.loads(_read(pipe, sizes[0])), _read(pipe, sizes[1])
+
+
+def _read(pipe: IO[bytes], size: int) -> bytes:
+    data = pipe.read(size)
+    if len(data) < size:
         raise EOFError
-    (size,) = struct.unpack("<Q", head)
-    payload = pipe.read(size)
-    if len(payload) < size:
-        raise EOFError
-    return pickle.loads(payload)
+    return data
 
 
 def serve() -> None:
@@ -154,22 +158,27 @@ def serve() -> None:
     inbox, outbox = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # Libraries that print must not write into the protocol.
     os.dup2(2, 1)
-    colorizer = Colorizer(_receive(inbox))
+    colorizer = Colorizer(_receive(inbox)[0])
     _send(outbox, "ready")
     while True:
         try:
-            data = _receive(inbox)
+            _, data = _receive(inbox)
         except EOFError:
             return
         answer: object
+        made = b""
         try:
-            answer = colorizer.colorize(data)
+            result = colorizer.colorize(data)
+            answer, made = replace(result, data=b""), result.data
+            del result
         except ImageError as exc:
             answer = exc
         except Exception as exc:  # noqa: BLE001
             # Same boundary as in the worker: a defect of ours costs one image.
             answer = f"{type(exc).__name__}: {exc}"
-        _send(outbox, answer)
+        _send(outbox, answer, made)
+        # The next photograph may be large, too.
+        del data, answer, made
 
 
 if __name__ == "__main__":

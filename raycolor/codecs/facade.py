@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from raycolor.codecs.photo import (
     Photo,
     Plane,
     Provenance,
+    Rows,
 )
 from raycolor.errors import ShapeError
 
@@ -50,12 +51,15 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, max_pages: int 
     return _DECODERS[header.format](data, header)
 
 
-def encode(photo: Photo, rgb_pages: list[Plane], *, provenance: Provenance | None, quality: int = 92) -> bytes:
+def encode(
+    photo: Photo, rgb_pages: Sequence[Plane | Rows], *, provenance: Provenance | None, quality: int = 92
+) -> bytes:
     """Write the colored pages as the same kind of file, with the input's metadata.
 
     Args:
         photo: what `decode` returned.
-        rgb_pages: one (H, W, 3) array per page, as stored (unrotated), of the page's size and type.
+        rgb_pages: one (H, W, 3) array per page, as stored (unrotated), of the page's size and type. TIFF and PNG ask
+            a page for its rows band by band; all other formats for the whole.
         provenance: written into XMP; None leaves the metadata as it was.
         quality: 1..100 of lossy formats.
 
@@ -73,20 +77,20 @@ def encode(photo: Photo, rgb_pages: list[Plane], *, provenance: Provenance | Non
     for i, (page, rgb) in enumerate(zip(photo.pages, rgb_pages, strict=True)):
         if rgb.shape != (*page.shape[:2], 3) or rgb.dtype != page.dtype:
             raise ShapeError(f"page {i}: {rgb.dtype} {rgb.shape} for {page.dtype} {page.shape}")
-    first = np.asarray(rgb_pages[0])
+    first = rgb_pages[0]
     match photo.header.format:
         case "jpeg":
-            return jpeg.encode(photo, first, provenance=provenance, quality=quality)
+            return jpeg.encode(photo, np.asarray(first), provenance=provenance, quality=quality)
         case "png" | "gif":
             return png.encode(photo, first, provenance=provenance)
         case "tiff":
             return tiff.encode(photo, rgb_pages, provenance=provenance, quality=quality)
         case "webp":
-            return webp.encode(photo, first, provenance=provenance, quality=quality)
+            return webp.encode(photo, np.asarray(first), provenance=provenance, quality=quality)
         case "jp2":
-            return jp2.encode(photo, first, provenance=provenance)
+            return jp2.encode(photo, np.asarray(first), provenance=provenance)
         case "bmp":
-            return simple.encode_bmp(photo, first)
+            return simple.encode_bmp(photo, np.asarray(first))
 
 
 def output_format(header: Header) -> Format:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,17 @@ Plane = NDArray[Any]  # uint8 or uint16
 
 DEFAULT_MAX_PIXELS: Final = 250_000_000
 DEFAULT_MAX_PAGES: Final = 1000
+
+
+class Rows(Protocol):
+    """A colored page as encoders read it: an array, or what makes its rows when asked for them."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> Any: ...
+    def __getitem__(self, rows: slice, /) -> Plane: ...
+    def __array__(self) -> Plane: ...
 
 
 @dataclass(frozen=True)
@@ -114,6 +125,12 @@ class Provenance:
     checkpoint_sha256: str
     version: str
     system: str = "raycolor"
+
+
+def with_alpha(rgb: Rows, alpha: Plane | None, top: int, bottom: int) -> Plane:
+    """Return rows top..bottom as (rows, W, 3), or (rows, W, 4) with alpha; C-contiguous."""
+    rows = rgb[top:bottom]
+    return np.ascontiguousarray(rows if alpha is None else np.dstack([rows, alpha[top:bottom]]))
 
 
 def split_alpha(array: Plane, what: str) -> tuple[Plane, Plane | None]:

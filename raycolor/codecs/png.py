@@ -15,7 +15,7 @@ import numpy as np
 from raycolor.codecs import exif as exif_fields
 from raycolor.codecs import icc, png_pixels, xmp
 from raycolor.codecs.guard import guard
-from raycolor.codecs.photo import Color, Header, Metadata, Photo, Plane, Provenance, split_alpha
+from raycolor.codecs.photo import Color, Header, Metadata, Photo, Plane, Provenance, Rows, split_alpha, with_alpha
 from raycolor.errors import DecodeError
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -109,14 +109,13 @@ def decode(data: bytes, header: Header) -> Photo:
     return Photo(header, [page], [alpha], metadata, notes=["animated: first frame"] if header.animated else [])
 
 
-def encode(photo: Photo, rgb: Plane, *, provenance: Provenance | None) -> bytes:
+def encode(photo: Photo, rgb: Rows, *, provenance: Provenance | None) -> bytes:
     """Write an RGB or RGBA PNG of the page's depth (8 or 16 bits) with the input's text, time and color chunks."""
     alpha = photo.alpha[0]
-    samples = rgb if alpha is None else np.dstack([rgb, alpha])
-    depth = samples.dtype.itemsize
-    height, width = samples.shape[:2]
+    depth = rgb.dtype.itemsize
+    height, width = rgb.shape[:2]
     with guard("PNG encoding"):
-        coded = _deflate(samples)
+        coded = _deflate(rgb, alpha)
     head = struct.pack(">IIBBBBB", width, height, 8 * depth, 6 if alpha is not None else 2, 0, 0, 0)
     before, after = _ancillary(photo.metadata, provenance)
     pixels = [(b"IDAT", coded[i : i + _IDAT_SIZE]) for i in range(0, len(coded), _IDAT_SIZE)]
@@ -124,12 +123,12 @@ def encode(photo: Photo, rgb: Plane, *, provenance: Provenance | None) -> bytes:
     return SIGNATURE + b"".join(_chunk(kind, payload) for kind, payload in parts)
 
 
-def _deflate(samples: Plane) -> bytes:
+def _deflate(rgb: Rows, alpha: Plane | None) -> bytes:
     """Filter rows with Up (each byte minus the one above) and compress them, in bands where the picture is large.
 
     libdeflate is three times faster than zlib but wants everything at once: past a bound, zlib takes it band by band.
     """
-    height, stride = len(samples), samples[0].nbytes
+    height, stride = rgb.shape[0], rgb.shape[1] * (3 if alpha is None else 4) * rgb.dtype.itemsize
     band = max(1, _BAND_BYTES // stride)
     above = np.zeros(stride, np.uint8)
     whole = height * (stride + 1) <= _WHOLE_BYTES
@@ -137,7 +136,7 @@ def _deflate(samples: Plane) -> bytes:
     filtered[:, 0] = 2
     stream, parts = zlib.compressobj(1), list[bytes]()
     for y in range(0, height, band):
-        rows = samples[y : y + band]
+        rows = with_alpha(rgb, alpha, y, min(y + band, height))
         raw = np.ascontiguousarray(rows.astype(">u2") if rows.dtype == np.uint16 else rows).view(np.uint8)
         raw = raw.reshape(len(rows), stride)
         out = filtered[y : y + len(rows)] if whole else filtered[: len(rows)]

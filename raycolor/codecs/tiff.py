@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +17,18 @@ from PIL import Image
 from raycolor.codecs import icc, jp2, jpeg_markers, png, webp, xmp
 from raycolor.codecs.guard import guard, pillow
 from raycolor.codecs.jpeg import MAX_SIDE, cmyk_to_rgb
-from raycolor.codecs.photo import Color, Header, Metadata, Photo, Plane, Provenance, full_range, split_alpha
+from raycolor.codecs.photo import (
+    Color,
+    Header,
+    Metadata,
+    Photo,
+    Plane,
+    Provenance,
+    Rows,
+    full_range,
+    split_alpha,
+    with_alpha,
+)
 from raycolor.codecs.tiff_tags import Directory, Entry, Layout, Writer, read_pages
 from raycolor.errors import DecodeError
 
@@ -41,6 +53,7 @@ _STALE: Final = frozenset(
     | {289, 290, 291, 292, 293, 320, 330, 340, 341, 347, 37724, *range(512, 522)}
 )
 _STRIP_BYTES: Final = 1 << 18
+_BAND_BYTES: Final = 4 << 20
 # Compressions whose strips are image files of their own, with a size of their own.
 _NESTED: Final = {
     _JPEG: jpeg_markers.read_header, 33007: jpeg_markers.read_header, 34892: jpeg_markers.read_header,
@@ -127,7 +140,7 @@ def decode(data: bytes, header: Header) -> Photo:
     )
 
 
-def encode(photo: Photo, rgb_pages: list[Plane], *, provenance: Provenance | None, quality: int) -> bytes:
+def encode(photo: Photo, rgb_pages: Sequence[Rows], *, provenance: Provenance | None, quality: int) -> bytes:
     """Write every page as RGB (and alpha) with the input's tags; uncompressed, LZW, deflate, PackBits and JPEG stay so.
 
     Other compressions (fax, Zstandard, ...) become deflate. Strips, one plane, horizontal predictor for LZW and
@@ -137,9 +150,8 @@ def encode(photo: Photo, rgb_pages: list[Plane], *, provenance: Provenance | Non
     writer = Writer(source.layout)
     for directory, rgb, alpha in zip(source.pages, rgb_pages, photo.alpha, strict=True):
         compression = directory.integer(_COMPRESSION, source.layout, _NONE)
-        samples = rgb if alpha is None else np.dstack([rgb, alpha])
         with guard("TIFF encoding"):
-            entries = _write_strips(writer, np.ascontiguousarray(samples), compression, quality)
+            entries = _write_strips(writer, rgb, alpha, compression, quality)
         if alpha is not None:
             entries[_EXTRA] = writer.numbers(3, directory.integer(_EXTRA, source.layout))
         kept = {tag: entry for tag, entry in directory.entries.items() if tag not in _STALE}
@@ -243,27 +255,38 @@ def _cmyk(array: Plane, directory: Directory) -> tuple[Plane, Plane | None]:
     return rgb, alpha
 
 
-def _write_strips(writer: Writer, samples: Plane, compression: int, quality: int) -> dict[int, Entry]:
-    height, width, channels = samples.shape
-    lossy = compression == _JPEG and samples.dtype == np.uint8 and channels == 3 and max(height, width) <= MAX_SIDE
+def _write_strips(writer: Writer, rgb: Rows, alpha: Plane | None, compression: int, quality: int) -> dict[int, Entry]:
+    height, width = rgb.shape[:2]
+    channels = 3 if alpha is None else 4
+    lossy = compression == _JPEG and rgb.dtype == np.uint8 and channels == 3 and max(height, width) <= MAX_SIDE
+    places, sizes = list[int](), list[int]()
     if lossy:
-        strips, rows, photometric = [simplejpeg.encode_jpeg(samples, quality, "RGB", "420")], height, _YCBCR
+        rows, photometric = height, _YCBCR
+        strip = simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), quality, "RGB", "420")
+        places, sizes = [writer.put(strip)], [len(strip)]
     else:
         if compression not in (_NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS):
             compression = _DEFLATE
-        rows, photometric = max(1, _STRIP_BYTES // samples[0].nbytes), _RGB
-        strips = [_compress(samples[y : y + rows], compression, writer.layout) for y in range(0, height, rows)]
-    places = [writer.put(strip) for strip in strips]
+        row_bytes = width * channels * rgb.dtype.itemsize
+        rows, photometric = max(1, _STRIP_BYTES // row_bytes), _RGB
+        # Several strips are asked for at once: a page that is joined when asked does that faster in larger bands.
+        band = rows * max(1, _BAND_BYTES // (rows * row_bytes))
+        for top in range(0, height, band):
+            samples = with_alpha(rgb, alpha, top, min(top + band, height))
+            for y in range(0, len(samples), rows):
+                strip = _compress(samples[y : y + rows], compression, writer.layout)
+                places.append(writer.put(strip))
+                sizes.append(len(strip))
     entries = {
         _WIDTH: writer.numbers(4, width),
         _HEIGHT: writer.numbers(4, height),
-        _BITS: writer.numbers(3, *[8 * samples.dtype.itemsize] * channels),
+        _BITS: writer.numbers(3, *[8 * rgb.dtype.itemsize] * channels),
         _COMPRESSION: writer.numbers(3, compression),
         _PHOTOMETRIC: writer.numbers(3, photometric),
         _STRIPS: writer.offsets(*places),
         _SAMPLES: writer.numbers(3, channels),
         _ROWS: writer.numbers(4, rows),
-        _STRIP_SIZES: writer.offsets(*(len(strip) for strip in strips)),
+        _STRIP_SIZES: writer.offsets(*sizes),
         _PLANAR: writer.numbers(3, 1),
     }
     if lossy:

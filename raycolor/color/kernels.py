@@ -72,7 +72,14 @@ def gray16_to_L(gray: NDArray[np.uint16]) -> Plane:
     return _gray_to_L(gray, np.uint16)
 
 
-def join8(L: Plane | NDArray[np.uint8], ab: Plane, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+def join8(
+    L: Plane | NDArray[np.uint8],
+    ab: Plane,
+    out: NDArray[np.uint8] | None = None,
+    *,
+    top: int = 0,
+    height: int | None = None,
+) -> NDArray[np.uint8]:
     """Upsample ab, join it with L, lower chroma to the gamut and encode as 8-bit sRGB, in one pass.
 
     L is kept to rounding; hue is kept; ab = 0 with a gray plane gives R = G = B = gray exactly.
@@ -82,20 +89,29 @@ def join8(L: Plane | NDArray[np.uint8], ab: Plane, out: NDArray[np.uint8] | None
         ab: (h, w, 2) float32 in Lab units, any size; upsampled bilinearly with half-pixel centers, edges repeated
             (`cv2.resize` INTER_LINEAR, torch `interpolate` with align_corners=False).
         out: (H, W, 3) uint8, C-contiguous, written and returned; a new array if None.
+        top: where L is a band of a larger picture, its first row there; ab is that of the whole picture.
+        height: rows of the whole picture; those of L and above if None.
 
     Returns:
         (H, W, 3) uint8 sRGB.
 
     Raises:
-        ShapeError: a shape or type other than these, or nothing in ab.
+        ShapeError: a shape or type other than these, nothing in ab, or a band outside the picture.
     """
-    result: NDArray[np.uint8] = _join(L, ab, out, np.uint8, _encode8_table(), _TOLERANCE8)
+    result: NDArray[np.uint8] = _join(L, ab, out, np.uint8, _encode8_table(), _TOLERANCE8, top, height)
     return result
 
 
-def join16(L: Plane | NDArray[np.uint16], ab: Plane, out: NDArray[np.uint16] | None = None) -> NDArray[np.uint16]:
+def join16(
+    L: Plane | NDArray[np.uint16],
+    ab: Plane,
+    out: NDArray[np.uint16] | None = None,
+    *,
+    top: int = 0,
+    height: int | None = None,
+) -> NDArray[np.uint16]:
     """Join as `join8` does, at 16-bit precision: float32 L or uint16 gray in, (H, W, 3) uint16 sRGB out."""
-    result: NDArray[np.uint16] = _join(L, ab, out, np.uint16, _encode16_table(), _TOLERANCE16)
+    result: NDArray[np.uint16] = _join(L, ab, out, np.uint16, _encode16_table(), _TOLERANCE16, top, height)
     return result
 
 
@@ -146,7 +162,9 @@ def chroma_planes(luma: NDArray[np.uint8], ab: Plane) -> tuple[NDArray[np.uint8]
     return cb, cr
 
 
-def _join(L: Any, ab: Any, out: Any, code: Any, encode: Any, tolerance: np.float32) -> Any:
+def _join(
+    L: Any, ab: Any, out: Any, code: Any, encode: Any, tolerance: np.float32, top: int, height: int | None
+) -> Any:
     if L.ndim != 2 or L.dtype not in (np.float32, code):
         raise ShapeError(f"L is {L.dtype} {L.shape}: expected (H, W), float32 L or {code.__name__} gray")
     _check_ab(ab)
@@ -154,7 +172,10 @@ def _join(L: Any, ab: Any, out: Any, code: Any, encode: Any, tolerance: np.float
         out = np.empty((*L.shape, 3), code)
     elif out.shape != (*L.shape, 3) or out.dtype != code or not out.flags.c_contiguous or not out.flags.writeable:
         raise ShapeError(f"out is {out.dtype} {out.shape}: expected contiguous {code.__name__} {(*L.shape, 3)}")
-    rows, row_weights = _taps(ab.shape[0], L.shape[0])
+    bottom = top + L.shape[0]
+    if not 0 <= top <= bottom <= (height := bottom if height is None else height):
+        raise ShapeError(f"rows {top} to {bottom} of a picture of {height} rows")
+    rows, row_weights = _taps(ab.shape[0], height, top, bottom)
     columns, column_weights = _taps(ab.shape[1], L.shape[1])
     fy_of = _fy_table(np.dtype(code).itemsize)
     _loops.join(
@@ -177,13 +198,14 @@ def _check_ab(ab: Any) -> None:
         raise ShapeError(f"ab is {ab.dtype} {ab.shape}: expected float32 (h, w, 2) with h and w at least 1")
 
 
-def _taps(small: int, large: int) -> tuple[NDArray[np.int64], Plane]:
-    """Say for each of `large` output places which two of `small` inputs it lies between, and how far along.
+def _taps(small: int, large: int, start: int = 0, stop: int | None = None) -> tuple[NDArray[np.int64], Plane]:
+    """Say for output places start..stop of `large` which two of `small` inputs each lies between, and how far along.
 
     Returns:
-        (2, large) indices, (large,) float32 weight of the second.
+        (2, stop - start) indices, (stop - start,) float32 weight of the second.
     """
-    position = np.clip((np.arange(large) + 0.5) * (small / max(large, 1)) - 0.5, 0, small - 1)
+    places = np.arange(start, large if stop is None else stop)
+    position = np.clip((places + 0.5) * (small / max(large, 1)) - 0.5, 0, small - 1)
     first = position.astype(np.int64)
     return np.stack([first, np.minimum(first + 1, small - 1)]), (position - first).astype(np.float32)
 

@@ -1,0 +1,56 @@
+"""A colored page that is made band by band: neither it nor its lightness is ever held as a whole."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raycolor.color import kernels
+
+_BAND_PIXELS: Final = 1 << 20
+
+
+def lightness(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """Return L (H, W) float32 in 0..100 of sRGB-encoded gray or RGB pixels of 8 or 16 bits."""
+    if pixels.ndim == 2:
+        return kernels.gray8_to_L(pixels) if pixels.dtype == np.uint8 else kernels.gray16_to_L(pixels)
+    return kernels.rgb8_to_L(pixels) if pixels.dtype == np.uint8 else kernels.rgb16_to_L(pixels)
+
+
+class JoinedPage:
+    """A page's own lightness with predicted color, as encoders read it: `page[top:bottom]`, or as an array.
+
+    Args:
+        page: (H, W) or (H, W, 3), uint8 or uint16, sRGB-encoded.
+        ab: (h, w, 2) float32 in Lab units, any size.
+
+    Attributes:
+        shape: (H, W, 3).
+        dtype: the page's.
+    """
+
+    def __init__(self, page: NDArray[Any], ab: NDArray[np.float32]) -> None:
+        self._page, self._ab = page, ab
+        self.shape = (page.shape[0], page.shape[1], 3)
+        self.dtype = page.dtype
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        top, bottom, _ = rows.indices(self.shape[0])
+        return self._join(top, bottom, None)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        whole = np.empty(self.shape, self.dtype)
+        step = max(1, _BAND_PIXELS // max(1, self.shape[1]))
+        for top in range(0, self.shape[0], step):
+            bottom = min(top + step, self.shape[0])
+            self._join(top, bottom, whole[top:bottom])
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+    def _join(self, top: int, bottom: int, out: NDArray[Any] | None) -> NDArray[Any]:
+        band = self._page[top:bottom]
+        plane = band if band.ndim == 2 else lightness(band)
+        join: Any = kernels.join8 if self.dtype == np.uint8 else kernels.join16
+        joined: NDArray[Any] = join(plane, self._ab, out, top=top, height=self.shape[0])
+        return joined
