@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -87,7 +88,9 @@ def run_sweep(plan: Plan, records: SweepRecords, placement: Placement, told: Tol
         ),
     )
     try:
-        tuner.fit()
+        # Tune prints a line per trial however silent it is told to be; what we say goes to standard error.
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+            tuner.fit()
     except tune.TuneError as exc:
         detail = " ".join(str(exc).split())[-300:]
         raise TrainingError(f"{plan.out}: Ray Tune failed ({detail}): run the same command to go on") from exc
