@@ -103,13 +103,8 @@ def server(s3, tmp_path_factory):
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     environment.pop("RAY_ADDRESS", None)
-    log = (home / "cluster.log").open("w")
-    process = subprocess.Popen(
-        [sys.executable, "-c", CLUSTER, str(port)],
-        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=home,
-    )  # fmt: skip
+    process = start_cluster(port, environment, home / "cluster.log")
     try:
-        assert process.stdout.readline().strip() == "ready", (home / "cluster.log").read_text()[-3000:]
         yield JobServer(port, environment)
     finally:
         process.stdin.close()
@@ -119,7 +114,20 @@ def server(s3, tmp_path_factory):
             process.kill()
             process.wait()
         process.stdout.close()
-        log.close()
+
+
+def start_cluster(port, environment, path):
+    """Return the cluster's process once all nodes are there; a machine that is busy gets several tries."""
+    command = [sys.executable, "-c", CLUSTER, str(port)]
+    for _ in range(4):
+        with path.open("w") as log:
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd="/"
+            )
+        if process.stdout.readline().strip() == "ready":
+            return process
+        process.communicate(timeout=120)
+    raise AssertionError(path.read_text()[-3000:])
 
 
 @pytest.fixture(scope="module")
