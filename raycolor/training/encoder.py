@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from raycolor.errors import ConfigError
 from raycolor.models import ColorNet, load_encoder_weights
 from raycolor.models.regression import RegressionConfig, RegressionNet
 
+DOWNLOAD_TIMEOUT_S = 20.0  # without any byte
 EXPECTED = "expected a ResNet-18 state dict as torchvision or Places365 distribute it (.pth, .pth.tar, .safetensors)"
 
 
@@ -73,9 +75,14 @@ def _file(source: str) -> dict[str, Any]:
 def _torchvision() -> dict[str, Any]:
     from torchvision.models import ResNet18_Weights
 
+    before = socket.getdefaulttimeout()
+    # torch's downloader sets no limit of its own, and a network that drops packets would be waited for without end.
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
     try:
         return dict(ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
-    except OSError as exc:  # urllib's errors are OSErrors
+    except OSError as exc:  # urllib's errors and timeouts are OSErrors
         raise ConfigError(
             f"encoder_weights = torchvision: cannot be downloaded ({exc}): give a file instead; {EXPECTED}"
         ) from exc
+    finally:
+        socket.setdefaulttimeout(before)
