@@ -11,6 +11,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 RUNS = {
     "color": ["--json"],
+    "loader": ["--json"],
     "prepare": ["--out"],
 }
 

@@ -1,9 +1,9 @@
 """Put a trained checkpoint among those that come with raycolor: python docs/training/ship.py RUN NAME [BOTTLENECK]
 
-Weights are stored as float16 and computed with as float32. BOTTLENECK narrows the autoencoder: its two dense layers
-have nothing between them, so that their product is cut to that rank by a singular value decomposition, which is the
-nearest autoencoder of that bottleneck. The script prints by how much the colors of a made picture change, in Lab units;
-`raycolor evaluate RUN NAME` prints what it does to the metrics.
+Weights are stored as float16 (bfloat16 where that is too narrow) and computed with as float32. BOTTLENECK narrows the
+autoencoder: its two dense layers have nothing between them, so that their product is cut to that rank by a singular
+value decomposition, which is the nearest autoencoder of that bottleneck. The script prints by how much the colors of a
+made picture change, in Lab units; `raycolor evaluate RUN NAME` prints what it does to the metrics.
 """
 
 import sys
@@ -38,14 +38,18 @@ def main(run: str, name: str, bottleneck: str = "") -> None:
     """Store, load again, compare."""
     trained = checkpoints.load(run)
     folder = checkpoints.SHIPPED / name
+    network = narrow(trained.model(), int(bottleneck)) if bottleneck else trained.model()
+    # Running variances of a batch normalization may lie beyond float16.
+    wide = any(float(value.abs().max()) > 6e4 for value in network.state_dict().values() if value.is_floating_point())
     checkpoints.save(
         folder,
-        narrow(trained.model(), int(bottleneck)) if bottleneck else trained.model(),
+        network,
         method=trained.method,
         training=trained.training,
         dataset=trained.dataset,
-        metrics=trained.metrics,
-        dtype="float16",
+        # The metrics are those of the network as it was trained.
+        metrics={} if bottleneck else trained.metrics,
+        dtype="bfloat16" if wide else "float16",
     )
     L_net = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (1, 1, 28, 28)).astype(np.float32))
     L_net = torch.nn.functional.interpolate(L_net, size=(224, 224), mode="bicubic")
