@@ -146,8 +146,8 @@ class Colorizer:
         photo, header = prepared.photo, prepared.photo.header
         note = "; ".join(photo.notes) or None
         planes = [
-            np.ascontiguousarray(codecs.as_stored(ab * np.float32(self.options.saturation), photo.orientation(i)))
-            for i, ab in enumerate(ab_small)
+            self._color(ab, L, photo.orientation(i))
+            for i, (ab, L) in enumerate(zip(ab_small, prepared.L_small, strict=True))
         ]
         if prepared.exact:
             page = photo.pages[0]
@@ -169,6 +169,13 @@ class Colorizer:
             upright.shape[0], upright.shape[1], self.network_size, self.net.stride, self.net.fixed_size_px
         )
         return lightness(resize_area(np.ascontiguousarray(upright), height, width))
+
+    def _color(self, ab: NDArray[np.float32], L: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
+        """Return small upright color as stored, prepared for enlarging it along the lightness where that is asked."""
+        stored = np.ascontiguousarray(codecs.as_stored(ab * np.float32(self.options.saturation), orientation))
+        if self.options.upsampling == "bilinear":
+            return stored
+        return kernels.with_guide(stored, np.ascontiguousarray(codecs.as_stored(L, orientation)))
 
     def _forward(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
         batch = torch.from_numpy(scale.L_to_net(L)[:, None]).to(self.device, memory_format=torch.channels_last)

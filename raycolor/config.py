@@ -77,6 +77,9 @@ class ColorizeConfig(ClusterConfig):
     jpeg_luma: Literal["exact", "reencode"] = Field(
         "exact", description="exact: keep the JPEG's own luma coefficients and add chroma only"
     )
+    upsampling: Literal["guided", "bilinear"] = Field(
+        "guided", description="how color is enlarged: guided follows the photograph's own edges"
+    )
     jpeg_quality: int = Field(92, ge=1, le=100, description="quality of JPEG planes that have to be encoded")
     max_pixels: Annotated[int, BeforeValidator(_pixels)] = Field(
         250_000_000, ge=1, description="largest input, checked before decoding (250MP is understood)"

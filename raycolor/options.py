@@ -17,5 +17,6 @@ class ColorizerOptions:
     on_color: Literal["skip", "recolor", "copy"] = "skip"
     jpeg_luma: Literal["exact", "reencode"] = "exact"
     jpeg_quality: int = 92
+    upsampling: Literal["guided", "bilinear"] = "guided"
     max_pixels: int = 250_000_000
     device: str = "cpu"

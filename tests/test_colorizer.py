@@ -103,6 +103,18 @@ def test_16_bits_stay_16_bits(colorizer):
     assert np.abs(lightness(np.ascontiguousarray(rgb)) - lightness(gray)).max() < 0.01
 
 
+@pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])
+def test_color_is_enlarged_along_edges_unless_asked_otherwise(checkpoint, colorizer, kind):
+    """--upsampling bilinear gives other colors than the default in every way of writing, and the same lightness."""
+    gray = photographs.gray_pixels(200, 300)
+    data = photographs.encoded(gray if kind != "tiff" else gray.astype(np.uint16) * 257, kind)
+    bilinear = Colorizer(ColorizerOptions(checkpoint=checkpoint, upsampling="bilinear")).colorize(data).data
+    guided = colorizer.colorize(data).data
+    assert guided != bilinear
+    if kind == "png":
+        assert np.abs(lightness(rgb_of(guided)) - lightness(rgb_of(bilinear))).max() < 1
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_the_network_sees_upright_and_the_file_stays_as_stored(colorizer, orientation):
     """A photograph stored on its side gets the colors of the upright one, in its own orientation."""

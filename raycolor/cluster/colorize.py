@@ -192,5 +192,6 @@ def colorizer_options(config: ColorizeConfig) -> ColorizerOptions:
         on_color=config.on_color,
         jpeg_luma=config.jpeg_luma,
         jpeg_quality=config.jpeg_quality,
+        upsampling=config.upsampling,
         max_pixels=config.max_pixels,
     )

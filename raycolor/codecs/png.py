@@ -5,9 +5,11 @@ Source: W3C Portable Network Graphics (Third Edition); XMP part 3 section 1.1.5.
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
-from typing import Final
+from collections.abc import Iterator
+from typing import IO, Final
 
 import imagecodecs
 import numpy as np
@@ -114,16 +116,22 @@ def encode(photo: Photo, rgb: Rows, *, provenance: Provenance | None) -> bytes:
     alpha = photo.alpha[0]
     depth = rgb.dtype.itemsize
     height, width = rgb.shape[:2]
-    with guard("PNG encoding"):
-        coded = _deflate(rgb, alpha)
     head = struct.pack(">IIBBBBB", width, height, 8 * depth, 6 if alpha is not None else 2, 0, 0, 0)
     before, after = _ancillary(photo.metadata, provenance)
-    pixels = [(b"IDAT", coded[i : i + _IDAT_SIZE]) for i in range(0, len(coded), _IDAT_SIZE)]
-    parts = [(b"IHDR", head), *before, *pixels, *after, (b"IEND", b"")]
-    return SIGNATURE + b"".join(_chunk(kind, payload) for kind, payload in parts)
+    out = io.BytesIO()
+    out.write(SIGNATURE)
+    for kind, payload in [(b"IHDR", head), *before]:
+        _put(out, kind, payload)
+    with guard("PNG encoding"):
+        for piece in _deflate(rgb, alpha):
+            for i in range(0, len(piece), _IDAT_SIZE):
+                _put(out, b"IDAT", memoryview(piece)[i : i + _IDAT_SIZE])
+    for kind, payload in [*after, (b"IEND", b"")]:
+        _put(out, kind, payload)
+    return out.getvalue()
 
 
-def _deflate(rgb: Rows, alpha: Plane | None) -> bytes:
+def _deflate(rgb: Rows, alpha: Plane | None) -> Iterator[bytes]:
     """Filter rows with Up (each byte minus the one above) and compress them, in bands where the picture is large.
 
     libdeflate is three times faster than zlib but wants everything at once: past a bound, zlib takes it band by band.
@@ -145,10 +153,15 @@ def _deflate(rgb: Rows, alpha: Plane | None) -> bytes:
         above = raw[-1]
         if not whole:
             parts.append(stream.compress(out.data))
+            # zlib gives now a few bytes, now many: small pieces wait, so as not to become chunks of their own.
+            if sum(len(part) for part in parts) >= _IDAT_SIZE:
+                yield b"".join(parts)
+                parts.clear()
     if whole:
         view = filtered.data.cast("B")
-        return bytes(imagecodecs.deflate_encode(view, level=_LEVEL, raw=False))  # type: ignore[arg-type]
-    return b"".join([*parts, stream.flush()])
+        yield bytes(imagecodecs.deflate_encode(view, level=_LEVEL, raw=False))  # type: ignore[arg-type]
+    else:
+        yield b"".join([*parts, stream.flush()])
 
 
 def _ancillary(metadata: Metadata, provenance: Provenance | None) -> tuple[list[tuple[bytes, bytes]], ...]:
@@ -221,5 +234,8 @@ def _check_sums(data: bytes, chunks: list[Chunk]) -> None:
                 raise DecodeError("decode_error", f"PNG: checksum of a {kind.decode()} chunk is wrong")
 
 
-def _chunk(kind: bytes, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
+def _put(out: IO[bytes], kind: bytes, payload: bytes | memoryview) -> None:
+    """Write one chunk; image data is large, so it is not copied to be joined."""
+    out.write(struct.pack(">I", len(payload)) + kind)
+    out.write(payload)
+    out.write(struct.pack(">I", zlib.crc32(payload, zlib.crc32(kind))))

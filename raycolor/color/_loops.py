@@ -136,28 +136,45 @@ def _fitting_scale(fy: Any, da: Any, db: Any, tolerance: Any) -> Any:
 
 
 @compiled
-def _ab_row(
-    ab: Any, top: Any, bottom: Any, weight: Any, left: Any, right: Any, across: Any, line: Any, da: Any, db: Any
-) -> None:
-    """Interpolate one output row of ab: first down (into `line`), then across; as a / 500 and b / 200."""
-    for j in range(ab.shape[1]):
-        a = ab[top, j, 0] + (ab[bottom, j, 0] - ab[top, j, 0]) * weight
-        b = ab[top, j, 1] + (ab[bottom, j, 1] - ab[top, j, 1]) * weight
-        sane = abs(a) < WILDEST and abs(b) < WILDEST  # false for what is no number, too: that becomes gray
-        line[j, 0] = a * f32(1 / 500) if sane else ZERO
-        line[j, 1] = b * f32(1 / 200) if sane else ZERO
-    for i in range(da.size):
-        l, r, w = left[i], right[i], across[i]  # noqa: E741
-        a, b = line[l, 0], line[l, 1]
-        da[i] = a + (line[r, 0] - a) * w
-        db[i] = b + (line[r, 1] - b) * w
+def _widen(row: Any, left: Any, right: Any, across: Any, out: Any) -> None:
+    """Interpolate one input row (w, C) across, to (C, W)."""
+    for c in range(row.shape[1]):
+        for i in range(across.size):
+            out[c, i] = row[left[i], c] + (row[right[i], c] - row[left[i], c]) * across[i]
 
 
 @compiled
-def _is_outside(x: Any, y: Any, z: Any, tolerance: Any) -> Any:
-    """Tell whether a color lies outside the gamut."""
-    red, green, blue = RX * x + RY * y + RZ * z, GX * x + GY * y + GZ * z, BX * x + BY * y + BZ * z
-    return min(red, green, blue) < -tolerance or max(red, green, blue) > ONE + tolerance
+def _place(ab: Any, rows: Any, y: Any, columns: Any, across: Any, held: Any, wide: Any) -> Any:
+    """Hold the two input rows that output row y lies between, as wide as the output; return their places in `wide`.
+
+    Many output rows lie between the same two: that leaves two loads and one multiplication for each value.
+    """
+    top, bottom = rows[0, y], rows[1, y]
+    for row, other in ((top, bottom), (bottom, top)):
+        if held[0] != row and held[1] != row:
+            free = 1 if held[0] == other else 0
+            _widen(ab[row], columns[0], columns[1], across, wide[free])
+            held[free] = row
+    return 0 if held[0] == top else 1, 0 if held[0] == bottom else 1
+
+
+@compiled
+def _ab_row(top: Any, bottom: Any, weight: Any, da: Any, db: Any) -> None:
+    """Interpolate one row of a / 500 and b / 200 between two wide ones."""
+    for i in range(da.size):
+        da[i] = top[0, i] + (bottom[0, i] - top[0, i]) * weight
+        db[i] = top[1, i] + (bottom[1, i] - top[1, i]) * weight
+
+
+@compiled
+def _guide_row(top: Any, bottom: Any, weight: Any, fy: Any, da: Any, db: Any) -> None:
+    """Add to one row what the photograph's own detail says: slope times how far fy lies from the guide, bounded."""
+    for i in range(fy.size):
+        guide = top[2, i] + (bottom[2, i] - top[2, i]) * weight
+        most = top[5, i] + (bottom[5, i] - top[5, i]) * weight
+        detail = min(max(fy[i] - guide, -most), most)
+        da[i] += (top[3, i] + (bottom[3, i] - top[3, i]) * weight) * detail
+        db[i] += (top[4, i] + (bottom[4, i] - top[4, i]) * weight) * detail
 
 
 @compiled
@@ -224,26 +241,22 @@ def _compile_encode(table: Any, linear: Any) -> Any:
 
 
 @compiled
-def join(
-    source: Any,
-    fy_of: Any,
-    ab: Any,
-    rows: Any,
-    row_weights: Any,
-    columns: Any,
-    column_weights: Any,
-    encode: Any,
-    tolerance: Any,
-    out: Any,
-) -> None:
-    """Join L or gray codes with upsampled ab into codes, row by row, so that the floats stay in the nearest cache."""
+def join(source: Any, fy_of: Any, ab: Any, down: Any, across: Any, encode: Any, tolerance: Any, out: Any) -> None:
+    """Join L or gray codes with upsampled ab into codes, row by row, so that the floats stay in the nearest cache.
+
+    `down` and `across` are what `kernels._taps` gives for rows and columns.
+    """
+    (rows, row_weights), (columns, column_weights) = down, across
     height, width = source.shape
-    line = np.empty((ab.shape[1], 2), np.float32)
+    held, wide = np.full(2, -1), np.empty((2, ab.shape[2], width), np.float32)
     buffers = np.empty((6, width), np.float32)
     fy, da, db, red, green, blue = buffers[0], buffers[1], buffers[2], buffers[3], buffers[4], buffers[5]
     for y in range(height):
+        top, bottom = _place(ab, rows, y, columns, column_weights, held, wide)
         _fill_fy(source[y], fy_of, fy)
-        _ab_row(ab, rows[0, y], rows[1, y], row_weights[y], columns[0], columns[1], column_weights, line, da, db)
+        _ab_row(wide[top], wide[bottom], row_weights[y], da, db)
+        if ab.shape[2] > 2:
+            _guide_row(wide[top], wide[bottom], row_weights[y], fy, da, db)
         _join_row(fy, da, db, red, green, blue, tolerance)
         for i in range(width):
             out[y, i, 0] = _encode(encode, red[i])
@@ -347,27 +360,20 @@ def _shifted_row(luma: Any, da: Any, db: Any, shifts: Any, levels: Any, fy_of_gr
 
 @compiled
 def chroma_planes(
-    luma: Any,
-    ab: Any,
-    rows: Any,
-    row_weights: Any,
-    columns: Any,
-    column_weights: Any,
-    shifts: Any,
-    levels: Any,
-    fy_of_gray: Any,
-    encode: Any,
-    tolerance: Any,
-    cb: Any,
-    cr: Any,
+    luma: Any, ab: Any, down: Any, across: Any, table: Any, fy_of_gray: Any, encode: Any, tolerance: Any, out: Any
 ) -> None:
     """Upsample ab, read L from the table of shifts, and give Cb and Cr; what is out of gamut is solved in full."""
+    (rows, row_weights), (columns, column_weights), (shifts, levels), (cb, cr) = down, across, table, out
     height, width = luma.shape
-    line = np.empty((ab.shape[1], 2), np.float32)
+    held, wide = np.full(2, -1), np.empty((2, ab.shape[2], width), np.float32)
     buffers = np.empty((6, width), np.float32)
     da, db, fy, red, green, blue = buffers[0], buffers[1], buffers[2], buffers[3], buffers[4], buffers[5]
     for y in range(height):
-        _ab_row(ab, rows[0, y], rows[1, y], row_weights[y], columns[0], columns[1], column_weights, line, da, db)
+        top, bottom = _place(ab, rows, y, columns, column_weights, held, wide)
+        _ab_row(wide[top], wide[bottom], row_weights[y], da, db)
+        if ab.shape[2] > 2:
+            look_up(luma[y], fy_of_gray, fy)
+            _guide_row(wide[top], wide[bottom], row_weights[y], fy, da, db)
         for i in range(width):
             # Past the table's reach every color is out of gamut and will shrink along its hue anyway.
             shrink = REACH / max(REACH, max(abs(da[i]) * f32(500), abs(db[i]) * f32(200)))
@@ -384,8 +390,7 @@ def chroma_planes(
             red[i], blue[i] = r + rest, b + rest
         if outside:
             for i in range(width):
-                x, z = _unroot(fy[i] + da[i]), _unroot(fy[i] - db[i])
-                if _is_outside(x, _unroot(fy[i]), z, tolerance):
+                if _excess(fy[i], da[i], db[i], ONE) > tolerance:
                     red[i], blue[i] = _fit_at_luma(
                         f32(luma[y, i]), fy_of_gray[luma[y, i]], da[i], db[i], encode, tolerance
                     )

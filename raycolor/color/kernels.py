@@ -8,11 +8,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final, cast
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from raycolor.color import _loops
 from raycolor.color.arrays import DELTA, srgb_decode, srgb_encode
+from raycolor.color.resize import resize_area
 from raycolor.errors import ShapeError
 
 Plane = NDArray[np.float32]
@@ -26,6 +28,10 @@ _TOLERANCE8: Final = np.float32(2e-5)  # linear RGB; under a tenth of a code at 
 _TOLERANCE16: Final = np.float32(1e-6)
 _LUMA_LEVELS: Final = 51  # of 5 luma codes each
 _SIDE: Final = 22  # nodes of a and b on each side of 0
+_GUIDE_EPSILON: Final = np.float32(4.0)  # L squared: what differs less in lightness tells nothing of color
+_GUIDE_REACH: Final = np.float32(2.0)  # local standard deviations of L that detail may count for
+_UNITS: Final = np.array([1 / 500, 1 / 200], np.float32)
+_BINOMIAL: Final = np.array([0.25, 0.5, 0.25], np.float32)
 
 
 def rgb8_to_lab(rgb: NDArray[np.uint8]) -> tuple[Plane, Plane, Plane]:
@@ -87,7 +93,7 @@ def join8(
     Args:
         L: (H, W), float32 L in 0..100, or uint8 sRGB-encoded gray.
         ab: (h, w, 2) float32 in Lab units, any size; upsampled bilinearly with half-pixel centers, edges repeated
-            (`cv2.resize` INTER_LINEAR, torch `interpolate` with align_corners=False).
+            (`cv2.resize` INTER_LINEAR, torch `interpolate` with align_corners=False). Or what `with_guide` gave.
         out: (H, W, 3) uint8, C-contiguous, written and returned; a new array if None.
         top: where L is a band of a larger picture, its first row there; ab is that of the whole picture.
         height: rows of the whole picture; those of L and above if None.
@@ -128,7 +134,7 @@ def chroma_planes(luma: NDArray[np.uint8], ab: Plane) -> tuple[NDArray[np.uint8]
     Args:
         luma: (h, w) uint8, JFIF luma Y' = 0.299 R' + 0.587 G' + 0.114 B' (BT.601, full range), at the size of the
             chroma planes: for 4:2:0 the 2x2 means.
-        ab: (h', w', 2) float32 in Lab units, any size; upsampled as in `join8`.
+        ab: (h', w', 2) float32 in Lab units, any size, or what `with_guide` gave; upsampled as in `join8`.
 
     Returns:
         Cb, Cr: (h, w) uint8 each.
@@ -141,25 +147,65 @@ def chroma_planes(luma: NDArray[np.uint8], ab: Plane) -> tuple[NDArray[np.uint8]
     if luma.ndim != 2 or luma.dtype != np.uint8:
         raise ShapeError(f"luma is {luma.dtype} {luma.shape}: expected uint8 (h, w)")
     _check_ab(ab)
-    rows, row_weights = _taps(ab.shape[0], luma.shape[0])
-    columns, column_weights = _taps(ab.shape[1], luma.shape[1])
     cb, cr = np.empty(luma.shape, np.uint8), np.empty(luma.shape, np.uint8)
     _loops.chroma_planes(
         np.ascontiguousarray(luma),
-        np.ascontiguousarray(ab),
-        rows,
-        row_weights,
-        columns,
-        column_weights,
-        _shift_table(),
-        _LUMA_LEVELS,
+        _planes(ab),
+        _taps(ab.shape[0], luma.shape[0]),
+        _taps(ab.shape[1], luma.shape[1]),
+        (_shift_table(), _LUMA_LEVELS),
         _fy_table(1),
         _encode16_table(),
         _TOLERANCE8,
-        cb,
-        cr,
+        (cb, cr),
     )
     return cb, cr
+
+
+def with_guide(ab: Plane, L: Plane) -> Plane:
+    """Prepare ab to be enlarged along the edges of the photograph's own lightness, for `join8` and the others.
+
+    Around each place of the small ab a line color = slope x lightness + rest is fitted; enlarged, ab follows the
+    lightness's detail with that slope. Where color and lightness have nothing to do with each other, or lightness is
+    flat, the slope is 0 and what comes out is bilinear. Detail counts up to two local standard deviations of
+    lightness, so that ab moves by at most twice its own. docs/performance.md has what it gains and costs.
+
+    Args:
+        ab: (h, w, 2) float32 in Lab units.
+        L: (h', w') float32 in 0..100, the photograph's small lightness, at any size; averaged to that of ab.
+
+    Returns:
+        (h, w, 6) float32, which takes the place of ab.
+
+    Raises:
+        ShapeError: a shape or type other than these, or nothing in them.
+
+    Source: He, Sun and Tang 2013, Guided Image Filtering, equations 5 and 6, used for what bilinear enlarging leaves
+        out; He and Sun 2015 for slopes at the small size.
+    """
+    _check_ab(ab)
+    if L.ndim != 2 or L.dtype != np.float32 or 0 in L.shape:
+        raise ShapeError(f"L is {L.dtype} {L.shape}: expected float32 (h, w)")
+    if L.shape != ab.shape[:2]:
+        L = resize_area(L, ab.shape[0], ab.shape[1])
+    sane = _planes(ab)
+    mean = _blurred(L)
+    variance: Plane = np.maximum(_blurred(L * L) - mean * mean, np.float32(0)) + _GUIDE_EPSILON
+    out = np.empty((*ab.shape[:2], 6), np.float32)
+    out[..., :2] = ab[..., :2]
+    # In the loops' units: f(Y) = (L + 16) / 116, and as `_planes`.
+    out[..., 2] = (L + 16) / 116
+    for channel in (0, 1):
+        plane = np.ascontiguousarray(sane[..., channel])
+        covariance: Plane = _blurred(L * plane) - mean * _blurred(plane)
+        out[..., 3 + channel] = _blurred(covariance / variance) * 116
+    out[..., 5] = _GUIDE_REACH / 116 * np.sqrt(variance)
+    return out
+
+
+def _blurred(plane: Plane) -> Plane:
+    """Average with the neighbors, 1-2-1 in both directions, edges repeated."""
+    return cast(Plane, cv2.sepFilter2D(plane, -1, _BINOMIAL, _BINOMIAL, borderType=cv2.BORDER_REPLICATE))
 
 
 def _join(
@@ -175,17 +221,12 @@ def _join(
     bottom = top + L.shape[0]
     if not 0 <= top <= bottom <= (height := bottom if height is None else height):
         raise ShapeError(f"rows {top} to {bottom} of a picture of {height} rows")
-    rows, row_weights = _taps(ab.shape[0], height, top, bottom)
-    columns, column_weights = _taps(ab.shape[1], L.shape[1])
-    fy_of = _fy_table(np.dtype(code).itemsize)
     _loops.join(
         np.ascontiguousarray(L),
-        fy_of,
-        np.ascontiguousarray(ab),
-        rows,
-        row_weights,
-        columns,
-        column_weights,
+        _fy_table(np.dtype(code).itemsize),
+        _planes(ab),
+        _taps(ab.shape[0], height, top, bottom),
+        _taps(ab.shape[1], L.shape[1]),
         encode,
         tolerance,
         out,
@@ -194,8 +235,16 @@ def _join(
 
 
 def _check_ab(ab: Any) -> None:
-    if ab.ndim != 3 or ab.shape[2] != 2 or ab.dtype != np.float32 or 0 in ab.shape:
+    if ab.ndim != 3 or ab.shape[2] not in (2, 6) or ab.dtype != np.float32 or 0 in ab.shape:
         raise ShapeError(f"ab is {ab.dtype} {ab.shape}: expected float32 (h, w, 2) with h and w at least 1")
+
+
+def _planes(ab: Plane) -> Plane:
+    """Return ab in the loops' units, a / 500 and b / 200; what is no number, or far from any color, becomes gray."""
+    sane = (np.abs(ab[..., :2]) < _loops.WILDEST).all(axis=-1, keepdims=True)
+    planes = np.array(ab, order="C")
+    planes[..., :2] = np.where(sane, ab[..., :2] * _UNITS, np.float32(0))
+    return planes
 
 
 def _taps(small: int, large: int, start: int = 0, stop: int | None = None) -> tuple[NDArray[np.int64], Plane]:

@@ -190,3 +190,96 @@ def test_empty_pictures_give_empty_pictures():
     """A picture without pixels is converted to one without pixels."""
     assert kernels.rgb8_to_lab(np.zeros((0, 5, 3), np.uint8))[0].shape == (0, 5)
     assert kernels.join8(np.zeros((5, 0), np.uint8), NO_AB).shape == (5, 0, 3)
+
+
+def edge_of(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A vertical edge in lightness and color at the same place: L (height, width), ab (height, width, 2)."""
+    right = (np.arange(width) >= width // 2)[None, :].repeat(height, axis=0)
+    L = np.where(right, np.float32(70), np.float32(40)).astype(np.float32)
+    ab = np.where(right[..., None], np.float32([20, 30]), np.float32([-10, -20])).astype(np.float32)
+    return L, ab
+
+
+def small(planes: np.ndarray, factor: int) -> np.ndarray:
+    """The planes averaged over factor x factor."""
+    height, width = planes.shape[0] // factor, planes.shape[1] // factor
+    return planes.reshape(height, factor, width, factor, -1).mean(axis=(1, 3)).squeeze().astype(np.float32)
+
+
+def test_guided_enlarging_keeps_color_within_its_edges():
+    """Where an edge of color is one of lightness, it stays sharp: the error beside it is under half of bilinear's."""
+    L, ab = edge_of(90, 140)
+    low = small(ab, 10)
+    guided, bilinear = (
+        np.stack(kernels.rgb8_to_lab(kernels.join8(L, planes))[1:], axis=-1)
+        for planes in (kernels.with_guide(low, small(L, 10)), low)
+    )
+    beside = np.s_[:, 62:78]
+    errors = [np.abs(planes - ab)[beside].mean() for planes in (guided, bilinear)]
+    assert errors[0] < errors[1] / 2
+
+
+@pytest.mark.parametrize("flat", ["L", "ab"])
+def test_without_an_edge_guided_is_bilinear(flat):
+    """Where lightness, or color, is the same all over, there is nothing to be guided by."""
+    L, ab = np.full((40, 60), 50, np.float32), smooth_ab(5, 6, 20)
+    low = np.full((5, 6), 50, np.float32)
+    if flat == "ab":
+        L, ab = RNG.uniform(20, 80, (40, 60)).astype(np.float32), np.full((5, 6, 2), 9, np.float32)
+        low = RNG.uniform(20, 80, (5, 6)).astype(np.float32)
+    one_code = np.abs(kernels.join8(L, kernels.with_guide(ab, low)).astype(int) - kernels.join8(L, ab)).max()
+    assert one_code <= 1
+
+
+def test_detail_moves_color_by_at_most_twice_its_local_deviation():
+    """A dark line across a gentle slope of lightness and color moves color a little; unbounded, it would by 40."""
+    slope = np.linspace(50, 70, 8, dtype=np.float32)[None].repeat(6, axis=0)
+    ab = np.stack([slope - 60, 60 - slope], axis=-1) * 2
+    dark = np.full((6, 8), 20, np.float32)
+    guided, bilinear = (
+        np.stack(kernels.rgb16_to_lab(kernels.join16(dark, planes))[1:], axis=-1)
+        for planes in (kernels.with_guide(ab, slope), ab)
+    )
+    moved = np.abs(guided - bilinear)[:, 2:6]
+    deviation = (40 / 7) / np.sqrt(2)  # of 1-2-1 weighted neighbors
+    assert moved.max() < 2 * deviation
+    assert moved.min() > deviation
+
+
+@pytest.mark.parametrize("join", [kernels.join8, kernels.join16])
+def test_guided_gray_stays_gray(join):
+    """No color in, none out, whatever the edges: R = G = B = gray to the last bit."""
+    gray = RNG.integers(0, 256, (50, 70)).astype(np.uint8 if join is kernels.join8 else np.uint16)
+    low = RNG.uniform(0, 100, (7, 9)).astype(np.float32)
+    rgb = join(gray, kernels.with_guide(np.zeros((5, 6, 2), np.float32), low))
+    np.testing.assert_array_equal(rgb, gray[..., None].repeat(3, axis=-1))
+
+
+def test_guided_chroma_planes_keep_color_within_its_edges():
+    """The exact JPEG's chroma follows the edges of its luma likewise."""
+    L, ab = edge_of(90, 140)
+    gray = kernels.join8(L, NO_AB)[..., 0]
+    low, guide = small(ab, 10), small(L, 10)
+    sharp = kernels.chroma_planes(gray, ab)
+    errors = [
+        np.abs(np.stack(kernels.chroma_planes(gray, planes)).astype(int) - sharp)[:, :, 62:78].mean()
+        for planes in (kernels.with_guide(low, guide), low)
+    ]
+    assert errors[0] < errors[1] / 2
+
+
+@pytest.mark.parametrize("wild", [np.nan, np.inf, 1e30])
+def test_wild_color_beside_a_guide_spoils_no_neighbor(wild):
+    """What is no color becomes gray, and the slopes around it stay finite."""
+    ab = smooth_ab(5, 6, 10)
+    ab[2, 3] = wild
+    planes = kernels.with_guide(ab, RNG.uniform(20, 80, (5, 6)).astype(np.float32))
+    assert np.isfinite(planes[..., 2:]).all()
+    assert kernels.join8(np.full((5, 6), 50, np.float32), planes).std() > 0
+
+
+@pytest.mark.parametrize("L", [np.zeros((3, 3)), np.zeros((0, 3), np.float32), np.zeros((3, 3, 1), np.float32)])
+def test_with_guide_refuses(L):
+    """Another type or shape of lightness, and none at all, are refused."""
+    with pytest.raises(ShapeError, match="expected float32"):
+        kernels.with_guide(NO_AB, L)
