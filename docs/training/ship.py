@@ -48,7 +48,7 @@ def main(run: str, name: str, bottleneck: str = "") -> None:
         training=trained.training,
         dataset=trained.dataset,
         # The metrics are those of the network as it was trained.
-        metrics={} if bottleneck else trained.metrics,
+        metrics={"before_narrowing": trained.metrics} if bottleneck else trained.metrics,
         dtype="bfloat16" if wide else "float16",
     )
     L_net = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (1, 1, 28, 28)).astype(np.float32))

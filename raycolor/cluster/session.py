@@ -46,12 +46,12 @@ def connect(
     Raises:
         ConfigError: no cluster answers at the address, or it got no room for a single worker.
     """
-    if ray.is_initialized():
-        yield
-        return
     target = address or os.environ.get("RAY_ADDRESS")
     if scale_to and not target:
         raise ConfigError(f"--scale-to {scale_to}: a local Ray has the CPUs it has: name a cluster with --address")
+    if ray.is_initialized():
+        yield
+        return
     # What workers print is Ray's own talk: ours comes back as data, and errors as one line.
     verbose = logging.getLogger().isEnabledFor(logging.DEBUG)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"ray\.")

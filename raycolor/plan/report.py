@@ -178,7 +178,7 @@ def _cluster(groups: _Groups, inputs: int, cpus: int, price_per_hour: float | No
         "images_per_second_per_cpu": _figures(inputs / cpu.value),
         "megapixels_per_second_per_cpu": _figures(megapixels.value / cpu.value),
         "cpus": cpus,
-        "seconds": _rounded(seconds, 3),
+        "seconds": _rounded(seconds, 6),
         "price_per_hour": price_per_hour,
         "cost": None if price_per_hour is None else _rounded(seconds.scaled(price_per_hour / 3600), 4),
     }
