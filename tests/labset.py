@@ -52,6 +52,7 @@ def write_checkpoint(folder, *, seed=0, crop_px=32, name="gan", network=NETWORK,
             module for module in model.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d)
         )
         with torch.no_grad():
-            last.weight.mul_(scale)
+            for layer in [model.last, model.last_skip] if name == "gan" else [last]:
+                layer.weight.mul_(scale)
     checkpoints.save(folder, model, method=name, training={"crop_px": crop_px}, dataset={}, metrics={})
     return model

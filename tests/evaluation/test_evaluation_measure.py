@@ -78,8 +78,6 @@ def made(tmp_path, one_thread):
 PIXELS = {"a": 32, "b": 28}
 
 
-# Untrained networks may answer with colors that no light has; scikit-image says so.
-@pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB:UserWarning")
 def test_every_metric_is_that_of_a_direct_computation(made):
     """Per photograph, floors and networks, on the same central pixels although one network sees more than these."""
     (ids, L, ab), networks, evaluator, plan = made
