@@ -62,14 +62,9 @@ class ClusterConfig(Frozen):
     )
 
 
-class ColorizeConfig(ClusterConfig):
-    """Settings of `raycolor colorize`."""
+class ColoringConfig(Frozen):
+    """What colorizing a SOURCE and planning to do so have in common."""
 
-    source: str = Field(
-        description="folder, file or s3://bucket/prefix of photographs, or a list of them (CSV, Parquet, S3 "
-        "Inventory's manifest.json, an earlier job's failed.csv)"
-    )
-    dest: str = Field(description="folder or s3://bucket/prefix for the colorized photographs and _raycolor/")
     checkpoint: str = Field("default", description="checkpoint: a shipped name, a folder, or s3://bucket/prefix")
     on_color: Literal["skip", "recolor", "copy"] = Field(
         "skip", description="what to do with photographs that are already in color"
@@ -77,21 +72,9 @@ class ColorizeConfig(ClusterConfig):
     jpeg_luma: Literal["exact", "reencode"] = Field(
         "exact", description="exact: keep the JPEG's own luma coefficients and add chroma only"
     )
-    upsampling: Literal["guided", "bilinear"] = Field(
-        "guided", description="how color is enlarged: guided follows the photograph's own edges"
-    )
-    jpeg_quality: int = Field(92, ge=1, le=100, description="quality of JPEG planes that have to be encoded")
     max_pixels: Annotated[int, BeforeValidator(_pixels)] = Field(
         250_000_000, ge=1, description="largest input, checked before decoding (250MP is understood)"
     )
-    max_failed: str = Field("5%", description="failed images allowed before exit code 3: a count or a share")
-    network_size: int | None = Field(
-        None,
-        ge=64,
-        le=1024,
-        description="side in pixels of what the network sees; default: the size of the photographs it was trained on",
-    )
-    saturation: float = Field(1.0, ge=0, le=3, description="factor on the predicted chroma")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where the device computes it natively, fp32 elsewhere"
     )
@@ -101,6 +84,32 @@ class ColorizeConfig(ClusterConfig):
     root: str | None = Field(None, description="folder or s3://bucket/prefix that the keys of a list are relative to")
     requester_pays: bool = Field(False, description="pay for reading from requester-pays buckets")
     endpoint_url: str | None = Field(None, description="S3 server other than AWS; default: AWS_ENDPOINT_URL")
+
+    def source_options(self) -> dict[str, Any]:
+        """What an S3 store is opened with for reading."""
+        return {"endpoint_url": self.endpoint_url, "requester_pays": self.requester_pays}
+
+
+class ColorizeConfig(ClusterConfig, ColoringConfig):
+    """Settings of `raycolor colorize`."""
+
+    source: str = Field(
+        description="folder, file or s3://bucket/prefix of photographs, or a list of them (CSV, Parquet, S3 "
+        "Inventory's manifest.json, an earlier job's failed.csv)"
+    )
+    dest: str = Field(description="folder or s3://bucket/prefix for the colorized photographs and _raycolor/")
+    upsampling: Literal["guided", "bilinear"] = Field(
+        "guided", description="how color is enlarged: guided follows the photograph's own edges"
+    )
+    jpeg_quality: int = Field(92, ge=1, le=100, description="quality of JPEG planes that have to be encoded")
+    max_failed: str = Field("5%", description="failed images allowed before exit code 3: a count or a share")
+    network_size: int | None = Field(
+        None,
+        ge=64,
+        le=1024,
+        description="side in pixels of what the network sees; default: the size of the photographs it was trained on",
+    )
+    saturation: float = Field(1.0, ge=0, le=3, description="factor on the predicted chroma")
     sse_kms_key_id: str | None = Field(None, description="encrypt outputs in S3 with this KMS key (SSE-KMS)")
     images_per_shard: int = Field(64, ge=1, le=10_000, description="images in one unit of work, retry and resume")
     image_timeout_s: float = Field(600.0, gt=0, description="seconds after which one image is given up")
@@ -111,16 +120,12 @@ class ColorizeConfig(ClusterConfig):
         same |= {"requester_pays", "endpoint_url", "sse_kms_key_id"}
         return self.model_dump(mode="json", exclude=same)
 
-    def source_options(self) -> dict[str, Any]:
-        """What an S3 store is opened with for reading."""
-        return {"endpoint_url": self.endpoint_url, "requester_pays": self.requester_pays}
-
     def dest_options(self) -> dict[str, Any]:
         """What an S3 store is opened with for writing."""
         return {**self.source_options(), "kms_key_id": self.sse_kms_key_id}
 
 
-class PlanConfig(Frozen):
+class PlanConfig(ColoringConfig):
     """Settings of `raycolor plan`: those of colorizing that decide how long it takes, and what to assume."""
 
     source: str = Field(description="what `raycolor colorize` would read: folder, file, s3://bucket/prefix, or a list")
@@ -130,31 +135,8 @@ class PlanConfig(Frozen):
     price_per_hour: float | None = Field(None, ge=0, description="price of the whole cluster per hour, any currency")
     # A field named `json` would hide a method of every model.
     json_file: str | None = Field(None, alias="json", description="file or s3://bucket/key to write the plan to")
-    checkpoint: str = Field("default", description="checkpoint: a shipped name, a folder, or s3://bucket/prefix")
-    on_color: Literal["skip", "recolor", "copy"] = Field(
-        "skip", description="what to do with photographs that are already in color"
-    )
-    jpeg_luma: Literal["exact", "reencode"] = Field(
-        "exact", description="exact: keep the JPEG's own luma coefficients and add chroma only"
-    )
-    max_pixels: Annotated[int, BeforeValidator(_pixels)] = Field(
-        250_000_000, ge=1, description="largest input, checked before decoding (250MP is understood)"
-    )
     network_size: int | None = Field(None, ge=64, le=1024, description="side in pixels of what the network sees")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where the device computes it natively, fp32 elsewhere"
-    )
-    include: tuple[str, ...] = Field((), description="glob of keys to take, for example '*.jpg'; repeatable")
-    exclude: tuple[str, ...] = Field((), description="glob of keys to leave out; repeatable")
-    archives: bool = Field(True, description="take .tar, .tar.gz, .tgz and .zip apart, member by member")
-    root: str | None = Field(None, description="folder or s3://bucket/prefix that the keys of a list are relative to")
-    requester_pays: bool = Field(False, description="pay for reading from requester-pays buckets")
-    endpoint_url: str | None = Field(None, description="S3 server other than AWS; default: AWS_ENDPOINT_URL")
     image_timeout_s: float = Field(120.0, gt=0, description="seconds after which a sampled photograph is given up")
-
-    def source_options(self) -> dict[str, Any]:
-        """What an S3 store is opened with for reading."""
-        return {"endpoint_url": self.endpoint_url, "requester_pays": self.requester_pays}
 
 
 class PrepareConfig(ClusterConfig):

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 
 from raycolor.cluster.chatter import without_chatter
 from raycolor.errors import ConfigError, RaycolorError
+from raycolor.machine import cpu_count
 
 # Ray reads these when it is imported: no usage report leaves the machine, and zero GPUs is no reason to warn.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -31,15 +32,12 @@ _START_TRIES = 4
 
 
 @contextmanager
-def connect(
-    address: str | None = None, *, dashboard: bool = False, scale_to: int | None = None, gpu: bool = False
-) -> Iterator[None]:
+def connect(address: str | None = None, *, scale_to: int | None = None, gpu: bool = False) -> Iterator[None]:
     """Run the body on a Ray cluster.
 
     Args:
         address: a cluster to join. Without it RAY_ADDRESS is used (`ray job submit` sets it); without that an embedded
             Ray is started, bound to this machine alone, and ended afterwards.
-        dashboard: start the dashboard of an embedded Ray; Ray Tune needs it.
         scale_to: workers that an autoscaling cluster is asked to have room for first; see `raycolor.cluster.nodes`.
         gpu: whether those need a GPU each.
 
@@ -56,7 +54,7 @@ def connect(
     verbose = logging.getLogger().isEnabledFor(logging.DEBUG)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"ray\.")
     with without_chatter() if not verbose else nullcontext():
-        _init(target, dashboard, verbose)
+        _init(target, verbose)
         if not verbose:
             quiet()
         try:
@@ -69,7 +67,7 @@ def connect(
             ray.shutdown()
 
 
-def _init(target: str | None, dashboard: bool, verbose: bool) -> None:
+def _init(target: str | None, verbose: bool) -> None:
     level = logging.WARNING if verbose else logging.ERROR
     try:
         if target:
@@ -85,7 +83,7 @@ def _init(target: str | None, dashboard: bool, verbose: bool) -> None:
         try:
             ray.init(
                 num_cpus=cpu_count() + SPARE_CPUS,
-                include_dashboard=dashboard,
+                include_dashboard=False,
                 dashboard_host="127.0.0.1",
                 _node_ip_address="127.0.0.1",
                 logging_level=level,
@@ -123,11 +121,6 @@ def quiet() -> None:
         for handler in logger.handlers:
             if "File" not in type(handler).__name__:
                 handler.setLevel(logging.ERROR)
-
-
-def cpu_count() -> int:
-    """Return the CPUs that this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def worker_count(wanted: int | None) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raycolor.dataset import read_dataset
 from raycolor.errors import ConfigError, DatasetError, RaycolorError, TrainingError
+from raycolor.machine import cpu_count
 from raycolor.models import build_discriminator, build_model
 from raycolor.precision import choose_precision
 from raycolor.storage import ObjectStore, open_store
@@ -124,8 +124,7 @@ def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
         # dashboard, and gives up where a machine runs more than one Ray.
         context.publish({PLACE_FILE: json.dumps({"placement_group": group.id.hex()}).encode()})
     # Ray gives a worker one CPU by name; the node's CPUs that no other worker uses would idle.
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = max(1, cpus // max(context.local_workers, config.get("workers_per_node", 1)))
+    share = max(1, cpu_count() // max(context.local_workers, config.get("workers_per_node", 1)))
     loaders = 1
     if context.device.type == "cuda":
         loaders = max(1, min(8, share - 1))

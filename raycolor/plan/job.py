@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from raycolor.config import PlanConfig
 from raycolor.errors import ConfigError, ImageError, StorageError
+from raycolor.machine import cpu_count
 from raycolor.options import ColorizerOptions
 from raycolor.plan.classes import StorageClasses
 from raycolor.plan.counts import Counts
@@ -20,8 +20,8 @@ from raycolor.plan.report import Looked, make_report
 from raycolor.plan.sample import Drawn, Sample
 from raycolor.plan.show import show
 from raycolor.progress import Progress
-from raycolor.sources import Input, Location, Reader, SkippedInputError, Source, open_source
-from raycolor.storage import Located, ObjectStore, open_store
+from raycolor.sources import Reader, SkippedInputError, Source, open_source, place_of
+from raycolor.storage import ObjectStore, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +47,16 @@ def run(config: PlanConfig) -> int:
     sample = Sample(config.sample, config.seed)
     if config.sample == 0:
         counts = _list(config, source, classes, sample)
-        report = make_report(config, source, counts, [], [], None, cpus=_cpus(config))
+        report = make_report(config, source, counts, [], [], None, cpus=config.cpus or cpu_count())
     else:
         # Loading comes first: a wrong checkpoint must not be found out after an hour of listing.
         with Prober(_options(config), timeout_s=config.image_timeout_s) as prober:
             counts = _list(config, source, classes, sample)
             population, drawn = sample.draw()
             looked = _look(config, Reader(source.root, config.source_options()), classes, prober, drawn)
-            report = make_report(config, source, counts, population, looked, prober.checkpoint, cpus=_cpus(config))
+            report = make_report(
+                config, source, counts, population, looked, prober.checkpoint, cpus=config.cpus or cpu_count()
+            )
     show(report)
     if target is not None:
         store, name = target
@@ -70,7 +72,7 @@ def _list(config: PlanConfig, source: Source, classes: StorageClasses, sample: S
     counts = Counts()
     with Progress("list", None, "photographs") as progress:
         for info in source.inputs(_NOWHERE, config.include, config.exclude):
-            counts.add(info.key, info.size, classes.listed(lister, _place(info).object or info.key))
+            counts.add(info.key, info.size, classes.listed(lister, place_of(info).object or info.key))
             sample.add(info)
             if counts.total.inputs % _STEP == 0:
                 progress.update(_STEP)
@@ -88,7 +90,7 @@ def _look(
     failed = 0
     with Progress("sample", len(drawn), "photographs") as progress:
         for stratum, info in drawn:
-            place = _place(info)
+            place = place_of(info)
             classes.watch(reader.store(place.uri))
             classes.read = None
             begun = time.perf_counter()
@@ -106,10 +108,6 @@ def _look(
     return looked
 
 
-def _place(info: Input) -> Location:
-    return Location.from_text(info.location) if isinstance(info, Located) else Location()
-
-
 def _options(config: PlanConfig) -> ColorizerOptions:
     """Return what decides how long a photograph takes."""
     return ColorizerOptions(
@@ -120,13 +118,6 @@ def _options(config: PlanConfig) -> ColorizerOptions:
         jpeg_luma=config.jpeg_luma,
         max_pixels=config.max_pixels,
     )
-
-
-def _cpus(config: PlanConfig) -> int:
-    if config.cpus is not None:
-        return config.cpus
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _target(uri: str, options: Mapping[str, Any]) -> tuple[ObjectStore, str]:

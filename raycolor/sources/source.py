@@ -66,7 +66,7 @@ class Source:
                     continue
                 for found in self._expanded(info, book):
                     # A broken archive is told whatever the patterns take: its members may be lost.
-                    broken = found.key == info.key and _place(found).reason is not None
+                    broken = found.key == info.key and place_of(found).reason is not None
                     if include and not broken and not any(fnmatchcase(found.key, pattern) for pattern in include):
                         continue
                     if not any(fnmatchcase(found.key, pattern) for pattern in exclude):
@@ -77,7 +77,7 @@ class Source:
         return self.reader.store().list()
 
     def _left_out(self, info: Input, dest: str) -> bool:
-        place = _place(info)
+        place = place_of(info)
         where = f"{(place.uri or self.root).rstrip('/')}/{place.object or info.key}"
         if key_inside(dest, where) is not None:
             self.notes["inside DEST"] += 1
@@ -89,7 +89,7 @@ class Source:
 
     def _expanded(self, info: Input, book: KeyBook) -> Iterator[Input]:
         """Yield the members of an archive, or the input itself; keys that are taken get a number."""
-        place = _place(info)
+        place = place_of(info)
         opens = self.archives and is_archive(info.key) and place.kind is None and place.reason is None
         if not opens:
             # Keys of one listing differ; only the members of an archive may meet an object below its name.
@@ -106,7 +106,7 @@ class Source:
 
         An archive that cannot be read to its end comes last, as an input whose outcome is fixed.
         """
-        place = _place(info)
+        place = place_of(info)
         store, key = self.reader.store(place.uri), place.object or info.key
         size, etag = info.size, info.etag
         if not size:
@@ -138,11 +138,12 @@ def _renamed(info: Input, key: str) -> Input:
     """Return an object under another key than its own, which then is where its bytes are."""
     if key == info.key:
         return info
-    place = _place(info)
+    place = place_of(info)
     return Located(key, info.size, info.etag, replace(place, object=place.object or info.key).to_text())
 
 
-def _place(info: Input) -> Location:
+def place_of(info: Input) -> Location:
+    """Return where an input's bytes are; an empty location where its key says it all."""
     return Location.from_text(info.location) if isinstance(info, Located) else Location()
 
 
