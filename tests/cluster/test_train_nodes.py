@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 # In a process of its own: a cluster of three nodes cannot live beside the embedded Ray of other tests.
 SCRIPT = """
 import json, sys, threading
+from concurrent.futures import ThreadPoolExecutor
 from raycolor.cluster import session
 from raycolor.cluster.train import train
 from ray.cluster_utils import Cluster
@@ -21,21 +22,18 @@ from ray.cluster_utils import Cluster
 plain, again = json.loads(sys.argv[1])
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
 nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-lost = []
-
-def lose(row):
-    if not lost:
-        lost.append(nodes[1])
-        def swap():
-            cluster.remove_node(nodes[1], allow_graceful=False)
-            cluster.add_node(num_cpus=1)
-        threading.Thread(target=swap).start()
+an_epoch = threading.Event()
 
 try:
-    with session.connect(cluster.address):
+    with session.connect(cluster.address), ThreadPoolExecutor(1) as pool:
         whole = train("gan", **plain)
-        broken = train("gan", **again, on_epoch=lose)
-    print(json.dumps([bool(lost), whole.curve == broken.curve]))
+        # Ray starts nodes in the main thread only: they register signal handlers.
+        running = pool.submit(train, "gan", **again, on_epoch=lambda row: an_epoch.set())
+        lost = an_epoch.wait(200) and not running.done()
+        cluster.remove_node(nodes[1], allow_graceful=False)
+        cluster.add_node(num_cpus=1)
+        broken = running.result()
+    print(json.dumps([lost, whole.curve == broken.curve]))
 finally:
     cluster.shutdown()
 """
