@@ -82,6 +82,7 @@ def _init(target: str | None, verbose: bool) -> None:
     for attempt in range(_START_TRIES):
         try:
             ray.init(
+                address="local",  # without it Ray joins whatever cluster was started on this machine
                 num_cpus=cpu_count() + SPARE_CPUS,
                 include_dashboard=False,
                 dashboard_host="127.0.0.1",
