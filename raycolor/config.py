@@ -178,6 +178,22 @@ class LossConfig(Frozen):
     )
     lambda_pixel: float = Field(100.0, ge=0, description="weight of the pixel loss beside the adversarial one (GAN)")
     adversarial: Literal["lsgan", "minimax"] = Field("lsgan", description="adversarial form (GAN)")
+    discriminator: bool = Field(
+        False, description="unet: train against a discriminator, as the GAN does; briefly, and after init_from"
+    )
+    classes: float = Field(0.1, ge=0, description="weight of the cross-entropy of the U-Net's bins head")
+    balance: float = Field(0.0, ge=0, le=1, description="how far rare colors weigh more in it: 0 not, 1 by frequency")
+    colorfulness: float = Field(0.0, ge=0, description="weight of the gap in colorfulness to the truth")
+    perceptual: float = Field(0.0, ge=0, description="weight of the distance in features of a pretrained network")
+    chroma_gain: float = Field(1.0, ge=0.5, le=2, description="factor on the true color that is learned from")
+
+
+class AugmentConfig(Frozen):
+    """How training photographs are varied beyond crops and flips."""
+
+    zoom: float = Field(1.0, gt=0.1, le=1, description="smallest crop as a share of crop_px; the largest is the whole")
+    film: float = Field(0.0, ge=0, le=1, description="probability of lightness by another film: a mix of channels")
+    aging: float = Field(0.0, ge=0, le=1, description="probability of fading, grain, blur, JPEG, as archives have them")
 
 
 class TrainConfig(ClusterConfig):
@@ -196,7 +212,9 @@ class TrainConfig(ClusterConfig):
     compile: bool = Field(False, description="torch.compile the network")
     use_gpu: bool | None = Field(None, description="default: GPUs if the cluster has any")
     encoder_weights: str | None = Field(None, description="file of ResNet-18 weights for the regression encoder")
+    init_from: str | None = Field(None, description="checkpoint whose weights training starts with, as far as they fit")
     network: dict[str, Any] = Field(default_factory=dict, description="network options (--set network.KEY=VALUE)")
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
     optim: OptimConfig = Field(default_factory=OptimConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
 

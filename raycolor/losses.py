@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,6 +39,58 @@ def pixel_loss(kind: PixelLoss, predicted: Tensor, truth: Tensor) -> Tensor:
     if kind == "huber":
         return F.smooth_l1_loss(predicted, truth, beta=HUBER_BETA)
     raise ConfigError(f"pixel loss {kind!r}: unknown: choose mse, l1 or huber")
+
+
+class Shares(Protocol):
+    """Colors as shares of the bins around them; see `raycolor.models.BinTargets`."""
+
+    @property
+    def node(self) -> Tensor: ...
+    @property
+    def share(self) -> Tensor: ...
+
+
+def bins_cross_entropy(logits: Tensor, targets: Shares, rarity: Tensor | None = None) -> Tensor:
+    """Average the cross-entropy of predicted distributions over pixels.
+
+    Args:
+        logits: (B, K, H, W).
+        targets: node (n, B, H, W) of bins and share (n, B, H, W) of each, of the true color.
+        rarity: (K,) weight of each bin, None for 1; a pixel weighs as its bins do (Zhang et al. 2016,
+            arXiv:1603.08511, equation 2).
+
+    Returns:
+        Scalar, float32.
+    """
+    log_p = logits.float().log_softmax(dim=1)
+    found = log_p.gather(1, targets.node.transpose(0, 1)).transpose(0, 1)
+    loss = -(targets.share * found).sum(dim=0)
+    if rarity is not None:
+        loss = loss * (targets.share * rarity[targets.node]).sum(dim=0)
+    return loss.mean()
+
+
+def colorfulness_gap(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Average the difference of colorfulness over photographs.
+
+    Colorfulness here is the spread of ab plus 0.37 of the distance of its mean from gray (Hasler and Suesstrunk 2003,
+    their measure in CIELAB), in network units: it has a gradient everywhere.
+
+    Args:
+        predicted: (B, 2, H, W), network units.
+        truth: (B, 2, H, W), network units.
+
+    Returns:
+        Scalar, float32.
+    """
+    return (_colorfulness(predicted.float()) - _colorfulness(truth.float())).abs().mean()
+
+
+def _colorfulness(ab_net: Tensor) -> Tensor:
+    small = 1e-6  # the root has no slope at 0
+    spread = (ab_net.var(dim=(2, 3), unbiased=False).sum(dim=1) + small).sqrt()
+    center = (ab_net.mean(dim=(2, 3)).square().sum(dim=1) + small).sqrt()
+    return spread + 0.37 * center
 
 
 def discriminator_loss(kind: AdversarialLoss, real_logits: Tensor, fake_logits: Tensor) -> Tensor:

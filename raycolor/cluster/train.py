@@ -8,22 +8,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
 import ray.train
-import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raycolor import __version__, checkpoints
 from raycolor.cluster.train_worker import PLACE_FILE, PROGRESS_FILE, train_on_worker
-from raycolor.dataset import DatasetInfo, read_dataset
+from raycolor.dataset import read_dataset
+from raycolor.dataset.augment import Augment
 from raycolor.errors import ConfigError, RaycolorError, StorageError, TrainingError
-from raycolor.models import MODEL_NAMES, build_discriminator, build_model
 from raycolor.storage import ObjectStore, open_store
-from raycolor.training.encoder import read_encoder_weights
+from raycolor.training.encoder import read_weights
 from raycolor.training.loop import parse_curve
+from raycolor.training.settings import check_sizes, known, resolve
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ def train(
     network: Mapping[str, Any] | None = None,
     optim: Mapping[str, Any] | None = None,
     loss: Mapping[str, Any] | None = None,
+    augment: Mapping[str, Any] | None = None,
     epochs: int = 10,
     batch_size: int = 16,
     crop_px: int = 224,
@@ -73,6 +74,7 @@ def train(
     workers: int | None = None,
     use_gpu: bool | None = None,
     encoder_weights: str | None = None,
+    init_from: str | None = None,
     checkpoint_every: int = 0,
     max_failures: int = 3,
     cache_dir: str | None = None,
@@ -92,9 +94,10 @@ def train(
         method: `regression`, `autoencoder`, `gan` or `unet`.
         data: dataset made by `prepare`: folder or s3://bucket/prefix that every worker reaches.
         out: run folder or s3://bucket/prefix that every worker reaches.
-        network: configuration of the network; for `gan` the key `discriminator` configures the discriminator.
+        network: configuration of the network; its key `discriminator` configures the discriminator where there is one.
         optim: lr, discriminator_lr, beta1, weight_decay, schedule, clip_norm, ema; missing ones take their defaults.
-        loss: pixel, lambda_pixel, adversarial; missing ones take the report's.
+        loss: as `raycolor.config.LossConfig`; missing ones take the report's.
+        augment: zoom, film, aging; default: only crops and flips.
         epochs: passes over the training photographs.
         batch_size: photographs per update and worker.
         crop_px: side of the random crops; center crops of it validate.
@@ -105,6 +108,7 @@ def train(
         workers: default: one per GPU, or one per node without GPUs.
         use_gpu: default: whether the cluster has GPUs.
         encoder_weights: file of ResNet-18 weights, or `torchvision`; regression only.
+        init_from: checkpoint of the same method to start from; weights that do not fit are drawn anew.
         checkpoint_every: updates between checkpoints within an epoch; 0 for the end of an epoch only.
         max_failures: how often dead workers are replaced before giving up.
         cache_dir: where workers keep decoded shards; default as `LabSplit`.
@@ -123,6 +127,7 @@ def train(
     """
     started = time.monotonic()
     settings, initial = resolve(method, network, optim, loss, encoder_weights)
+    first_weights, origin = read_weights(init_from, method) if init_from else (None, {})
     dataset = read_dataset(open_store(data, must_exist=True))
     gpu, count = _placement(workers, use_gpu)
     check_sizes(dataset, batch_size, count, crop_px, settings)
@@ -137,12 +142,15 @@ def train(
         "compile": compile,
         "checkpoint_every": checkpoint_every,
         "dataset": dataset.fingerprint,
+        "augment": known("augment", asdict(Augment()), augment),
+        **origin,
     }
     store = open_store(out)
     _claim(store, settings)
 
     bundle = dict(resources or _resources(gpu))
     loop_config = {"settings": settings, "data": data, "out": out, "initial": initial, "cache_dir": cache_dir}
+    loop_config["init_from"] = first_weights
     trainer = TorchTrainer(
         train_on_worker,  # type: ignore[arg-type]  # Ray passes on what it returns, its types do not say so
         train_loop_config={**loop_config, "workers_per_node": workers_per_node},
@@ -173,66 +181,6 @@ def train(
     )
 
 
-def resolve(
-    method: str,
-    network: Mapping[str, Any] | None,
-    optim: Mapping[str, Any] | None,
-    loss: Mapping[str, Any] | None,
-    encoder_weights: str | None,
-) -> tuple[dict[str, Any], bytes | None]:
-    """Complete and check what describes network and updates; return it with the encoder's first weights.
-
-    Raises:
-        ConfigError: settings that cannot be used.
-    """
-    if method not in MODEL_NAMES:
-        raise ConfigError(f"method {method!r}: unknown: choose one of {', '.join(MODEL_NAMES)}")
-    options = dict(network or {})
-    judge = options.pop("discriminator", None)
-    if judge is not None and method != "gan":
-        raise ConfigError(f"network.discriminator: {method} has none: leave it out")
-    chosen_optim = _known("optim", {**OPTIM_DEFAULTS, **({"beta1": 0.5} if method == "gan" else {})}, optim)
-    chosen_loss = _known("loss", LOSS_DEFAULTS, loss)
-    if chosen_loss["pixel"] is None:
-        chosen_loss["pixel"] = {"gan": "l1", "unet": "huber"}.get(method, "mse")
-    settings: dict[str, Any] = {
-        "method": method,
-        "network": build_model(method, options).config(),
-        "optim": chosen_optim,
-        "loss": chosen_loss,
-    }
-    if method == "gan":
-        settings["discriminator"] = build_discriminator(judge).config()
-    initial = None
-    if encoder_weights is not None:
-        if method != "regression":
-            raise ConfigError(f"encoder_weights: only regression has a ResNet-18 encoder, not {method}: leave it out")
-        initial, settings["encoder_weights"] = read_encoder_weights(encoder_weights)
-    return settings, initial
-
-
-OPTIM_DEFAULTS: dict[str, Any] = {
-    "lr": 1e-3,
-    "discriminator_lr": 2e-4,
-    "beta1": 0.9,
-    "weight_decay": 0.0,
-    "schedule": "onecycle",
-    "clip_norm": 1.0,
-    "ema": 0.0,
-}
-LOSS_DEFAULTS: dict[str, Any] = {"pixel": None, "lambda_pixel": 100.0, "adversarial": "lsgan"}
-
-
-def _known(group: str, defaults: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Merge a group of settings over its defaults; refuse unknown keys."""
-    for key in given or {}:
-        if key not in defaults:
-            raise ConfigError(f"{group}: unknown key {key!r}: known keys are {', '.join(sorted(defaults))}")
-    # None means "not said": the method's own default stays, but for clip_norm, where it means no clipping.
-    said = {key: value for key, value in (given or {}).items() if value is not None or key == "clip_norm"}
-    return {**defaults, **said}
-
-
 def _resources(gpu: bool) -> dict[str, float]:
     return {"CPU": 1, "GPU": 1} if gpu else {"CPU": 1}
 
@@ -253,29 +201,6 @@ def _placement(workers: int | None, use_gpu: bool | None) -> tuple[bool, int]:
     if count > most:
         raise ConfigError(f"workers = {count}: the cluster has {most} {kind}: ask for at most {most}")
     return gpu, count
-
-
-def check_sizes(dataset: DatasetInfo, batch_size: int, workers: int, crop_px: int, settings: Mapping[str, Any]) -> None:
-    """Refuse before anything starts what every worker would refuse.
-
-    Raises:
-        ConfigError: too few photographs for a batch, or a crop that the dataset or the network cannot give.
-    """
-    images = int(dataset.counts.get("train", 0))
-    if images < batch_size * workers:
-        raise ConfigError(
-            f"batch_size = {batch_size} on {workers} workers: the dataset has {images} training photographs: "
-            "lower one of them"
-        )
-    if crop_px > dataset.image_size:
-        raise ConfigError(f"crop_px = {crop_px}: the dataset stores squares of {dataset.image_size} px: lower crop_px")
-    method = settings["method"]
-    with torch.device("meta"):  # shapes alone
-        model = build_model(method, settings["network"], pretrained=False)
-    if model.fixed_size_px not in (None, crop_px):
-        raise ConfigError(f"crop_px = {crop_px}: {method} takes {model.fixed_size_px} only: use that")
-    if crop_px % model.stride:
-        raise ConfigError(f"crop_px = {crop_px}: {method} takes multiples of {model.stride}: choose one")
 
 
 def _claim(store: ObjectStore, settings: Mapping[str, Any]) -> None:

@@ -23,10 +23,11 @@ def train_options(config: TrainConfig) -> dict[str, Any]:
         "network": config.network,
         "optim": config.optim.model_dump(),
         "loss": config.loss.model_dump(),
+        "augment": config.augment.model_dump(),
         **config.model_dump(
             include={
                 "epochs", "batch_size", "crop_px", "seed", "patience", "precision", "compile", "workers", "use_gpu",
-                "encoder_weights", "checkpoint_every",
+                "encoder_weights", "checkpoint_every", "init_from",
             }
         ),
     }  # fmt: skip

@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from raycolor.dataset import read_dataset
+from raycolor.dataset.augment import Augment
 from raycolor.errors import ConfigError, DatasetError, RaycolorError, TrainingError
 from raycolor.machine import cpu_count
 from raycolor.models import build_discriminator, build_model
 from raycolor.precision import choose_precision
 from raycolor.storage import ObjectStore, open_store
 from raycolor.training.data import LabData
-from raycolor.training.encoder import apply_encoder_weights
+from raycolor.training.encoder import apply_encoder_weights, apply_weights
 from raycolor.training.loop import About, LoopSettings, Progress, fit
 from raycolor.training.step import GanStep, PixelStep, StepSettings, UpdateStep
 
@@ -109,8 +110,8 @@ def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
     to run into them again.
 
     Args:
-        config: `settings` (as in run.json), `data`, `out`, `initial` (encoder weights), `cache_dir`,
-            `workers_per_node` (those of other trainings included).
+        config: `settings` (as in run.json), `data`, `out`, `initial` (encoder weights), `init_from` (weights of the
+            whole network), `cache_dir`, `workers_per_node` (those of other trainings included).
 
     Returns:
         `error` and `kind` where training stopped for good; else `epochs` that are in the curve.
@@ -146,13 +147,14 @@ def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
                 world_size=context.world_size,
                 threads=loaders,
                 cache_dir=config["cache_dir"],
+                augment=Augment(**settings["augment"]),
             )
         except (ConfigError, DatasetError) as exc:
             problem = exc
         problem = context.first_error(problem)
         if problem is not None or data is None:
             return _stopped(problem or TrainingError("no data"))
-        step = build_step(settings, context, data.steps_per_epoch, config["initial"])
+        step = build_step(settings, context, data.steps_per_epoch, config["initial"], config["init_from"])
         about = About(
             method=settings["method"],
             training={**settings, "precision_used": step.settings.precision, "device": context.device.type},
@@ -206,7 +208,11 @@ def _stopped(error: RaycolorError) -> dict[str, Any]:
 
 
 def build_step(
-    settings: Mapping[str, Any], context: RayContext, steps_per_epoch: int, initial: bytes | None
+    settings: Mapping[str, Any],
+    context: RayContext,
+    steps_per_epoch: int,
+    initial: bytes | None,
+    init_from: bytes | None = None,
 ) -> UpdateStep:
     """Build the networks of a method with seeded weights, ready for updates.
 
@@ -224,6 +230,11 @@ def build_step(
         clip_norm=optim["clip_norm"],
         ema=optim["ema"],
         pixel=loss["pixel"],
+        classes=loss["classes"],
+        balance=loss["balance"],
+        colorfulness=loss["colorfulness"],
+        perceptual=loss["perceptual"],
+        chroma_gain=loss["chroma_gain"],
         lambda_pixel=loss["lambda_pixel"],
         adversarial=loss["adversarial"],
         precision=choose_precision(settings["precision"], context.device),
@@ -233,7 +244,9 @@ def build_step(
     network = build_model(settings["method"], settings["network"])
     if initial is not None:
         apply_encoder_weights(network, initial)
-    if settings["method"] != "gan":
+    if init_from is not None:
+        apply_weights(network, init_from)
+    if "discriminator" not in settings:
         return PixelStep(network, chosen, context.device, context.wrap)
     judge = build_discriminator(settings["discriminator"])
     return GanStep(network, judge, chosen, context.device, context.wrap)

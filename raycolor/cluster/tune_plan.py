@@ -11,12 +11,12 @@ from typing import Any, Final
 import torch
 
 from raycolor.cluster.places import absolute
-from raycolor.cluster.train import check_sizes, resolve
 from raycolor.config import TrainConfig, TuneConfig, validate
 from raycolor.dataset import DatasetInfo, read_dataset
 from raycolor.errors import ConfigError
 from raycolor.storage import open_store
 from raycolor.training.loop import VALIDATED
+from raycolor.training.settings import check_sizes, resolve
 from raycolor.tuning.records import Trial, trial_folder
 from raycolor.tuning.space import Dimension, corners, count_points, draw, parse_space, put_dotted
 from raycolor.tuning.tpe import TpeSampler

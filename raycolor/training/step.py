@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from raycolor.errors import ConfigError, TrainingError
-from raycolor.losses import AdversarialLoss, PixelLoss, discriminator_loss, generator_loss, pixel_loss
+from raycolor.losses import AdversarialLoss, PixelLoss, discriminator_loss, generator_loss
 from raycolor.models import ColorNet, PatchDiscriminator, to_channels_last
 from raycolor.precision import Precision
+from raycolor.training.objective import Objective, ObjectiveSettings
 
 Schedule = Literal["constant", "cosine", "onecycle"]
 Wrap = Callable[[nn.Module], nn.Module]
@@ -36,6 +37,7 @@ class StepSettings:
         clip_norm: largest gradient norm; None for no clipping.
         ema: decay of the moving average of the weights; 0 for none.
         pixel: pixel loss.
+        classes, balance, colorfulness, perceptual, chroma_gain: see `ObjectiveSettings`; not beside a discriminator.
         lambda_pixel: weight of the pixel loss beside the adversarial one.
         adversarial: form of the adversarial loss.
         precision: `bf16` computes convolutions in bfloat16; weights and losses stay float32.
@@ -51,10 +53,21 @@ class StepSettings:
     clip_norm: float | None = 1.0
     ema: float = 0.0
     pixel: PixelLoss = "mse"
+    classes: float = 0.1
+    balance: float = 0.0
+    colorfulness: float = 0.0
+    perceptual: float = 0.0
+    chroma_gain: float = 1.0
     lambda_pixel: float = 100.0
     adversarial: AdversarialLoss = "lsgan"
     precision: Precision = "fp32"
     compile: bool = False
+
+    def objective(self) -> ObjectiveSettings:
+        """Return the part that says what is minimized without a discriminator."""
+        return ObjectiveSettings(
+            self.pixel, self.classes, self.balance, self.colorfulness, self.perceptual, self.chroma_gain
+        )
 
 
 def learning_rate_factor(step: int, settings: StepSettings) -> float:
@@ -186,7 +199,7 @@ def _identity(module: nn.Module) -> nn.Module:
 
 
 class PixelStep:
-    """Minimize a pixel loss: regression and autoencoder."""
+    """Minimize a pixel loss and what is put beside it: every method but the GAN."""
 
     def __init__(self, network: ColorNet, settings: StepSettings, device: torch.device, wrap: Wrap = _identity) -> None:
         """Prepare training.
@@ -196,20 +209,26 @@ class PixelStep:
             settings: how weights are updated.
             device: where batches will be.
             wrap: for example into DistributedDataParallel.
+
+        Raises:
+            ConfigError: terms of the loss that the network does not have.
         """
         self.network, self.settings, self.device = network, settings, device
+        self._objective = Objective(network, settings.objective(), device)
         self._trained = _Trained(network, settings.lr, settings, device, wrap)
         self._average = MovingAverage(network, settings.ema) if settings.ema > 0 else None
 
     def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float]:
         """See `UpdateStep.update`."""
         self.network.train()
+        L_net = L_net.contiguous(memory_format=torch.channels_last)
         with _autocast(self.device, self.settings.precision):
-            predicted = self._trained.forward(L_net.contiguous(memory_format=torch.channels_last))
-        value = self._trained.apply(pixel_loss(self.settings.pixel, predicted, ab_net), ids, step)
+            output = self._objective.predict(self._trained.forward, L_net, step)
+            losses = self._objective.loss(output, L_net, ab_net, step)
+        value = self._trained.apply(losses.pop("loss"), ids, step)
         if self._average is not None:
             self._average.update(self.network, step)
-        return {"loss": value}
+        return {"loss": value, **{name: float(term.detach()) for name, term in losses.items()}}
 
     def predictor(self) -> ColorNet:
         """See `UpdateStep.predictor`."""
@@ -228,7 +247,7 @@ class PixelStep:
 
 
 class GanStep:
-    """Train a generator against its discriminator, one update of each per batch."""
+    """Train a generator (or another network, briefly) against a discriminator, one update of each per batch."""
 
     def __init__(
         self,

@@ -1,0 +1,104 @@
+"""Photographs to train on, varied as cameras, films and years vary them; color stays what it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from raycolor.color.arrays import DELTA, RGB_FROM_WHITE
+from raycolor.color.scale import AB_SPAN, L_HALF
+
+Plane = NDArray[np.float32]
+
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear sRGB, what L is made of
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How training photographs are varied beyond crops and flips.
+
+    Attributes:
+        zoom: smallest side of the crops as a share of `crop_px`; the largest is the whole photograph. 1 for crops of
+            `crop_px` pixels as they are.
+        film: probability of another film: lightness from another mix of red, green and blue, as plates that saw only
+            blue (before 1880), orthochromatic ones and filters made it.
+        aging: probability of age and poor copies: fading, another gradation, grain, blur, JPEG.
+    """
+
+    zoom: float = 1.0
+    film: float = 0.0
+    aging: float = 0.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is varied."""
+        return self.zoom < 1 or self.film > 0 or self.aging > 0
+
+
+def crop_window(augment: Augment, rng: np.random.Generator, size_px: int, crop_px: int) -> tuple[int, int, int]:
+    """Draw (top, left, side) of a crop out of a photograph of size_px x size_px."""
+    low = max(8, round(crop_px * augment.zoom)) if augment.zoom < 1 else crop_px
+    high = size_px if augment.zoom < 1 else crop_px
+    side = int(rng.integers(low, high + 1))
+    top, left = (int(start) for start in rng.integers(0, size_px - side + 1, 2))
+    return top, left, side
+
+
+def vary(augment: Augment, rng: np.random.Generator, L_net: Plane, ab_net: Plane) -> None:
+    """Change lightness in place as another film and the years would have.
+
+    Args:
+        augment: what may happen.
+        rng: decides what does.
+        L_net: (H, W), network units; changed.
+        ab_net: (2, H, W), network units.
+    """
+    if rng.random() < augment.film:
+        _film(rng, L_net, ab_net)
+    if rng.random() < augment.aging:
+        _age(rng, L_net)
+
+
+def _film(rng: np.random.Generator, L_net: Plane, ab_net: Plane) -> None:
+    """Make lightness from another mix of the primaries; whites stay white."""
+    mix = rng.dirichlet((2.0, 3.0, 1.5))
+    share = rng.uniform(0.3, 1.0)
+    weights = share * mix + (1 - share) * _LUMINANCE
+    fy = (L_net * L_HALF + (L_HALF + 16)) / 116
+    f = np.stack([fy + ab_net[0] * (AB_SPAN / 500), fy, fy - ab_net[1] * (AB_SPAN / 200)], axis=-1)
+    xyz = np.where(f > DELTA, f**3, 3 * DELTA**2 * (f - 4 / 29))
+    linear = xyz @ np.asarray(RGB_FROM_WHITE, dtype=np.float32).T
+    Y = np.clip(linear, 0, 1) @ weights.astype(np.float32)
+    root = np.where(Y > DELTA**3, np.cbrt(Y), Y / (3 * DELTA**2) + 4 / 29)
+    np.clip((116 * root - 16) / L_HALF - 1, -1, 1, out=L_net)
+
+
+def _age(rng: np.random.Generator, L_net: Plane) -> None:
+    """Fade, bend, blur, add grain and compress, each now and then."""
+    if rng.random() < 0.5:  # gradation: paper and development
+        np.copyto(L_net, ((L_net + 1) / 2) ** np.float32(np.exp(rng.normal(0, 0.25))) * 2 - 1)
+    if rng.random() < 0.5:  # faded blacks, yellowed whites
+        low, high = rng.uniform(-1, -0.6), rng.uniform(0.65, 1)
+        np.copyto(L_net, np.float32(low) + (L_net + 1) * np.float32((high - low) / 2))
+    if rng.random() < 0.3:
+        np.copyto(L_net, cv2.GaussianBlur(L_net, (0, 0), rng.uniform(0.4, 1.2)))
+    if rng.random() < 0.5:
+        grain = rng.standard_normal(L_net.shape, dtype=np.float32)
+        if rng.random() < 0.5:  # coarser than a pixel
+            grain = 2 * np.asarray(cv2.GaussianBlur(grain, (0, 0), 0.7), dtype=np.float32)
+        L_net += grain * np.float32(rng.uniform(0.01, 0.08))
+    np.clip(L_net, -1, 1, out=L_net)
+    if rng.random() < 0.3:
+        codes = np.rint((L_net + 1) * 127.5).astype(np.uint8)
+        done, packed = cv2.imencode(".jpg", codes, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 92))])
+        if done:
+            np.copyto(L_net, _byte_table()[np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE))])
+
+
+@lru_cache(maxsize=1)
+def _byte_table() -> Plane:
+    return np.linspace(-1, 1, 256, dtype=np.float32)

@@ -1,0 +1,144 @@
+"""Color as a distribution over a grid of ab, and the head that predicts it."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from raycolor.color import scale
+from raycolor.color.arrays import rgb_to_lab
+
+_SAMPLES: Final = 64  # per channel of sRGB, to find the cells of the grid that colors lie in
+_ROUNDING: Final = 0.5  # stored ab is rounded to whole Lab units
+PRIOR_MIX: Final = 0.5  # Zhang et al. 2016, arXiv:1603.08511, equation 4: share of the uniform distribution
+_PRIOR_PACE: Final = 0.01  # of the moving average of bin frequencies
+
+
+class AbGrid(NamedTuple):
+    """Nodes of a square grid around every color of sRGB."""
+
+    centers: np.ndarray[tuple[int, int], np.dtype[np.float32]]
+    """(K, 2) float32, network units."""
+    numbers: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+    """Node numbers by (a, b) step; -1 where no color of sRGB lies next to the node."""
+    origin: tuple[int, int]
+    """Steps of numbers[0, 0]."""
+
+
+@lru_cache
+def ab_grid(spacing: float) -> AbGrid:
+    """Return the nodes at multiples of `spacing` Lab units that are a corner of a cell with a color of sRGB in it."""
+    levels = np.linspace(0.0, 1.0, _SAMPLES)
+    rgb = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    ab = rgb_to_lab(rgb)[:, 1:]
+    shifts = np.array([[i, j] for i in (-_ROUNDING, _ROUNDING) for j in (-_ROUNDING, _ROUNDING)])
+    cells = np.unique(np.floor((ab[:, None] + shifts) / spacing).astype(np.int64).reshape(-1, 2), axis=0)
+    nodes = np.unique((cells[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(-1, 2), axis=0)
+    low = nodes.min(axis=0)
+    numbers = np.full(tuple(nodes.max(axis=0) - low + 1), -1, dtype=np.int64)
+    numbers[tuple((nodes - low).T)] = np.arange(len(nodes))
+    centers = np.asarray(scale.ab_to_net(nodes * spacing), dtype=np.float32)
+    return AbGrid(centers, numbers, (int(low[0]), int(low[1])))
+
+
+class BinTargets(NamedTuple):
+    """Colors as shares of the four nodes around them."""
+
+    node: Tensor
+    """(4, B, H, W) int64, node numbers; 0 where the share is 0."""
+    share: Tensor
+    """(4, B, H, W) float32, sums to 1 over the nodes; all 0 for a color beyond the grid."""
+
+
+class BinsHead(nn.Module):
+    """Predicts a distribution over the nodes of a grid of ab for each pixel; color is its mean.
+
+    A color between nodes is written as the four nodes around it, weighted as in bilinear interpolation: the mean of
+    that distribution is the color again, so that the grid costs no precision.
+
+    Args:
+        inputs: channels of the features.
+        spacing: of the grid, Lab units.
+        temperature: below 1 the distribution is sharpened before its mean is taken (Zhang et al. 2016, equation 5):
+            more vivid where several colors are possible, and further from the truth on average.
+        rebalance: 0 takes the distribution as it is; 1 divides it by the frequency of each color in training
+            photographs, mixed half and half with equal frequencies: rare, saturated colors come forward.
+    """
+
+    prior: Tensor
+    centers: Tensor
+    _table: Tensor
+
+    def __init__(self, inputs: int, spacing: float, temperature: float, rebalance: float) -> None:
+        super().__init__()
+        grid = ab_grid(spacing)
+        self.spacing, self.temperature, self.rebalance = spacing, temperature, rebalance
+        self.count = len(grid.centers)
+        self.conv = nn.Conv2d(inputs, self.count, 1)
+        nn.init.normal_(self.conv.weight, std=1e-3)
+        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+        self.register_buffer("prior", torch.full((self.count,), 1 / self.count))
+        self.register_buffer("centers", torch.from_numpy(grid.centers), persistent=False)
+        self.register_buffer("_table", torch.from_numpy(grid.numbers), persistent=False)
+        self._origin = grid.origin
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (B, K, H, W) for features (B, C, H, W)."""
+        return self.conv(features)  # type: ignore[no-any-return]
+
+    def targets(self, ab_net: Tensor) -> BinTargets:
+        """Write colors (B, 2, H, W), network units, as shares of the nodes around them."""
+        steps = scale.net_to_ab(ab_net.float()) / self.spacing
+        base = steps.floor()
+        part = steps - base
+        a, b = ((base[:, axis].long() - self._origin[axis]) for axis in (0, 1))
+        rows, columns = self._table.shape
+        index, share = [], []
+        for i in (0, 1):
+            for j in (0, 1):
+                inside = (a + i >= 0) & (a + i < rows) & (b + j >= 0) & (b + j < columns)
+                node = self._table[(a + i).clamp(0, rows - 1), (b + j).clamp(0, columns - 1)]
+                there = inside & (node >= 0)
+                weight = (part[:, 0] if i else 1 - part[:, 0]) * (part[:, 1] if j else 1 - part[:, 1])
+                index.append(torch.where(there, node, 0))
+                share.append(torch.where(there, weight, 0.0))
+        shares = torch.stack(share)
+        return BinTargets(torch.stack(index), shares / shares.sum(dim=0, keepdim=True).clamp(min=1e-6))
+
+    @torch.no_grad()
+    def observe(self, targets: BinTargets) -> None:
+        """Move the frequencies of the nodes towards those of a batch of training photographs."""
+        seen = torch.bincount(targets.node.flatten(), targets.share.flatten(), minlength=self.count)
+        self.prior.lerp_((seen / seen.sum().clamp(min=1e-6)).to(self.prior.dtype), _PRIOR_PACE)
+
+    def rarity(self) -> Tensor:
+        """Return (K,) weights that rise with rarity; 1 on average over the pixels of training photographs."""
+        weight = 1 / ((1 - PRIOR_MIX) * self.prior + PRIOR_MIX / self.count)
+        return weight / (self.prior * weight).sum()
+
+    def mean(self, logits: Tensor, *, plain: bool = False) -> Tensor:
+        """Return color (B, 2, H, W), network units, float32: the mean of the distribution.
+
+        Args:
+            logits: (B, K, H, W).
+            plain: leave out `temperature` and `rebalance`.
+        """
+        logits = logits.float()
+        if not plain and self.rebalance:
+            logits = logits + (self.rebalance * self.rarity().log())[:, None, None]
+        if not plain and self.temperature != 1:
+            logits = logits / self.temperature
+        # In bf16 the sum would be off by a Lab unit.
+        with torch.autocast(logits.device.type, enabled=False):
+            return torch.einsum("bkhw,kc->bchw", logits.softmax(dim=1), self.centers)
+
+    def confidence(self, logits: Tensor) -> Tensor:
+        """Return (B,) in 0..1: one less the mean entropy of the pixels' distributions, as a share of the largest."""
+        log_p = logits.float().log_softmax(dim=1)
+        entropy = -(log_p.exp() * log_p).sum(dim=1)
+        return 1 - entropy.mean(dim=(1, 2)) / math.log(self.count)

@@ -1,0 +1,99 @@
+"""What a network trained without a discriminator minimizes: a pixel loss, and what is put beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from raycolor.errors import ConfigError
+from raycolor.losses import PixelLoss, bins_cross_entropy, colorfulness_gap, pixel_loss
+from raycolor.models import THIN, BinsHead, ColorNet, PerceptualLoss, Thinned, UNet
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """Terms of the loss and their weights; the pixel loss weighs 1.
+
+    Attributes:
+        pixel: pixel loss.
+        classes: weight of the cross-entropy of the bins head; without that head it does nothing.
+        balance: how far rare colors weigh more in the cross-entropy: 0 all alike, 1 as Zhang et al. 2016, equation 4.
+        colorfulness: weight of the gap between the colorfulness of prediction and truth.
+        perceptual: weight of the distance of the features that a pretrained network sees.
+        chroma_gain: factor on the true color: above 1 it answers the dullness of averages.
+    """
+
+    pixel: PixelLoss = "mse"
+    classes: float = 0.1
+    balance: float = 0.0
+    colorfulness: float = 0.0
+    perceptual: float = 0.0
+    chroma_gain: float = 1.0
+
+
+class Objective:
+    """Runs the network on a batch and takes the loss."""
+
+    def __init__(self, network: ColorNet, settings: ObjectiveSettings, device: torch.device) -> None:
+        """Prepare.
+
+        Raises:
+            ConfigError: weights of terms that the network does not have.
+        """
+        self.settings = settings
+        self._head = network.head if isinstance(network, UNet) and isinstance(network.head, BinsHead) else None
+        if settings.balance and self._head is None:
+            raise ConfigError("loss.balance: only unet with network.head=bins takes it: leave it out")
+        self._perceptual = PerceptualLoss().to(device) if settings.perceptual else None
+        self._whole = bool(settings.colorfulness or settings.perceptual)
+
+    def predict(self, forward: Callable[..., Any] | nn.Module, L_net: Tensor, step: int) -> Tensor | Thinned:
+        """Run the network on (B, 1, H, W); update `step` decides which pixels the bins head is asked for."""
+        if self._head is None:
+            return forward(L_net)  # type: ignore[no-any-return]
+        return forward(L_net, thin=_start(step), whole=self._whole)  # type: ignore[no-any-return]
+
+    def loss(self, output: Tensor | Thinned, L_net: Tensor, ab_net: Tensor, step: int) -> dict[str, Tensor]:
+        """Compare with the truth (B, 2, H, W), network units.
+
+        Args:
+            output: of `predict` for the same `L_net` and `step`.
+            L_net: (B, 1, H, W).
+            ab_net: (B, 2, H, W).
+            step: the update.
+
+        Returns:
+            `loss`, the sum, and its terms before weighting if there is more than one; scalars, float32.
+        """
+        chosen = self.settings
+        truth = ab_net if chosen.chroma_gain == 1 else ab_net * chosen.chroma_gain
+        terms: dict[str, tuple[float, Tensor]] = {}
+        if isinstance(output, Thinned) and self._head is not None:
+            row, column = _start(step)
+            thin = nn.functional.avg_pool2d(truth, 2)[:, :, row::THIN, column::THIN]
+            terms["pixel"] = (1.0, pixel_loss(chosen.pixel, self._head.mean(output.logits, plain=True), thin))
+            targets = self._head.targets(thin)
+            self._head.observe(targets)
+            rarity = self._head.rarity() ** chosen.balance if chosen.balance else None
+            terms["classes"] = (chosen.classes, bins_cross_entropy(output.logits, targets, rarity))
+            whole = output.ab_net
+        else:
+            whole = output if isinstance(output, Tensor) else output.ab_net
+            if whole is not None:
+                terms["pixel"] = (1.0, pixel_loss(chosen.pixel, whole, truth))
+        if whole is not None and chosen.colorfulness:
+            terms["colorfulness"] = (chosen.colorfulness, colorfulness_gap(whole, truth))
+        if whole is not None and self._perceptual is not None:
+            terms["perceptual"] = (chosen.perceptual, self._perceptual(L_net, whole, truth))
+        total = torch.stack([weight * term for weight, term in terms.values()]).sum()
+        parts = {name: term for name, (_, term) in terms.items()} if len(terms) > 1 else {}
+        return {"loss": total, **parts}
+
+
+def _start(step: int) -> tuple[int, int]:
+    """Return the first row and column that update `step` asks the bins head for: each in its turn."""
+    return step // THIN % THIN, step % THIN
