@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from raycolor import __version__, codecs
 from raycolor.checkpoints import Checkpoint, load
 from raycolor.color import kernels, scale
+from raycolor.color.gamut import in_gamut
 from raycolor.color.joined import JoinedPage, lightness
 from raycolor.color.resize import resize_area
 from raycolor.color.sense import sense
@@ -24,6 +25,9 @@ from raycolor.precision import choose_precision
 
 # Beyond 4:1 the short side of the network's picture would be too few pixels to recognize anything in.
 _LARGEST_ASPECT = 4.0
+_DULL_CHROMA = 4.0  # mean, Lab units: below it a viewer sees a gray or evenly tinted photograph
+_OVERFLOW_SHARE = 0.1  # of pixels whose color sRGB cannot hold at their lightness
+_OVERFLOW_TOL = 0.02  # linear RGB beyond [0, 1]
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,18 @@ class Colorized:
     extension: str | None = None
     """Set where the output's format had to differ from the input's, for example `.png`."""
     note: str | None = None
+    confidence: float | None = None
+    """How sure the network was, in 0..1, to compare photographs of one job by; None from a network that cannot tell."""
+    flags: tuple[str, ...] = ()
+    """`dull`: hardly any color was added; `overflow`: much of the predicted color lies beyond sRGB."""
+
+
+class Predicted(NamedTuple):
+    """What the network says of one page."""
+
+    ab: NDArray[np.float32]
+    """(h, w, 2), Lab units."""
+    confidence: float | None
 
 
 @dataclass
@@ -112,7 +128,7 @@ class Colorizer:
         small = [self._small_lightness(page, photo.orientation(i)) for i, page in enumerate(photo.pages)]
         return Prepared(data, photo, kind, exact, small)
 
-    def predict(self, L_small: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    def predict(self, L_small: Sequence[NDArray[np.float32]]) -> list[Predicted]:
         """Predict color for small lightness planes.
 
         Planes go through the network one by one on a CPU: a batch of differing sizes gains nothing there, and the
@@ -122,23 +138,23 @@ class Colorizer:
             L_small: planes (h, w) float32 in 0..100.
 
         Returns:
-            ab per plane, (h', w', 2) float32 in Lab units.
+            Color per plane, and how sure the network is of it.
         """
         if self.device.type == "cpu":
             return [self._forward(plane[None])[0] for plane in L_small]
-        results: dict[int, NDArray[np.float32]] = {}
+        results: dict[int, Predicted] = {}
         for shape in {plane.shape for plane in L_small}:
             members = [i for i, plane in enumerate(L_small) if plane.shape == shape]
             batch = self._forward(np.stack([L_small[i] for i in members]))
             results.update(zip(members, batch, strict=True))
         return [results[i] for i in range(len(L_small))]
 
-    def finish(self, prepared: Prepared, ab_small: Sequence[NDArray[np.float32]]) -> Colorized:
+    def finish(self, prepared: Prepared, predicted: Sequence[Predicted]) -> Colorized:
         """Join predicted color with the photograph's own lightness and encode it.
 
         Args:
             prepared: what `prepare` gave.
-            ab_small: what `predict` gave for its planes.
+            predicted: what `predict` gave for its planes.
 
         Raises:
             ImageError: the result cannot be encoded.
@@ -146,9 +162,13 @@ class Colorizer:
         photo, header = prepared.photo, prepared.photo.header
         note = "; ".join(photo.notes) or None
         planes = [
-            self._color(ab, L, photo.orientation(i))
-            for i, (ab, L) in enumerate(zip(ab_small, prepared.L_small, strict=True))
+            self._color(page.ab, L, photo.orientation(i))
+            for i, (page, L) in enumerate(zip(predicted, prepared.L_small, strict=True))
         ]
+        # The page that looks worst speaks for the file.
+        sure = min((page.confidence for page in predicted if page.confidence is not None), default=None)
+        flags = flags_of([page.ab * self.options.saturation for page in predicted], prepared.L_small)
+        size = header.width, header.height
         if prepared.exact:
             page = photo.pages[0]
             luma = codecs.half_size_luma(page if page.ndim == 2 else prepared.data)
@@ -156,12 +176,12 @@ class Colorizer:
             data = codecs.jpeg_exact(
                 prepared.data, cb, cr, provenance=self.provenance, quality=self.options.jpeg_quality
             )
-            return Colorized(data, prepared.kind, header.width, header.height, note=note)
+            return Colorized(data, prepared.kind, *size, note=note, confidence=sure, flags=flags)
         written = codecs.output_format(header)
         extension = None if written == header.format else f".{written}"
         pages = [JoinedPage(page, ab) for page, ab in zip(photo.pages, planes, strict=True)]
         data = codecs.encode(photo, pages, provenance=self.provenance, quality=self.options.jpeg_quality)
-        return Colorized(data, prepared.kind, header.width, header.height, extension, note)
+        return Colorized(data, prepared.kind, *size, extension, note, sure, flags)
 
     def _small_lightness(self, page: NDArray[Any], orientation: int) -> NDArray[np.float32]:
         upright = codecs.upright(page, orientation)
@@ -177,12 +197,39 @@ class Colorizer:
             return stored
         return kernels.with_guide(stored, np.ascontiguousarray(codecs.as_stored(L, orientation)))
 
-    def _forward(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _forward(self, L: NDArray[np.float32]) -> list[Predicted]:
+        """Run the network on planes (n, h, w) of one size."""
         batch = torch.from_numpy(scale.L_to_net(L)[:, None]).to(self.device, memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            ab_net = self.net(batch)
-        ab = scale.net_to_ab(ab_net.float()).permute(0, 2, 3, 1)
-        return np.ascontiguousarray(ab.cpu().numpy())
+            ab_net, sure = self.net.color(batch)
+            if self.options.tta == "flip":
+                mirrored, sure_mirrored = self.net.color(batch.flip(3))
+                ab_net = (ab_net.float() + mirrored.float().flip(3)) / 2
+                sure = None if sure is None or sure_mirrored is None else (sure + sure_mirrored) / 2
+        ab = scale.net_to_ab(ab_net.float()).permute(0, 2, 3, 1).cpu().numpy()
+        confidences = [None] * len(ab) if sure is None else sure.float().cpu().tolist()
+        return [Predicted(np.ascontiguousarray(one), c) for one, c in zip(ab, confidences, strict=True)]
+
+
+def flags_of(planes: Sequence[NDArray[np.float32]], L_small: Sequence[NDArray[np.float32]]) -> tuple[str, ...]:
+    """Name what a viewer would notice at once, on any page.
+
+    Args:
+        planes: predicted ab per page, (h, w, 2), Lab units.
+        L_small: lightness per page, (h, w), 0..100.
+
+    Returns:
+        Of `dull` and `overflow` those that hold.
+    """
+    found = set()
+    for ab, L in zip(planes, L_small, strict=True):
+        thin = ab[::4, ::4]  # enough for a share, and a sixteenth of the time
+        if float(np.hypot(thin[..., 0], thin[..., 1]).mean()) < _DULL_CHROMA:
+            found.add("dull")
+        lab = np.concatenate([L[::4, ::4, None], thin], axis=-1)
+        if float(np.mean(~in_gamut(lab, _OVERFLOW_TOL))) > _OVERFLOW_SHARE:
+            found.add("overflow")
+    return tuple(sorted(found))
 
 
 def network_shape(height: int, width: int, size: int, stride: int, fixed: int | None) -> tuple[int, int]:

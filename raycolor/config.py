@@ -110,6 +110,9 @@ class ColorizeConfig(ClusterConfig, ColoringConfig):
         description="side in pixels of what the network sees; default: the size of the photographs it was trained on",
     )
     saturation: float = Field(1.0, ge=0, le=3, description="factor on the predicted chroma")
+    tta: Literal["none", "flip"] = Field(
+        "none", description="flip: average with the color of the mirrored photograph; the network runs twice"
+    )
     sse_kms_key_id: str | None = Field(None, description="encrypt outputs in S3 with this KMS key (SSE-KMS)")
     images_per_shard: int = Field(64, ge=1, le=10_000, description="images in one unit of work, retry and resume")
     image_timeout_s: float = Field(600.0, gt=0, description="seconds after which one image is given up")

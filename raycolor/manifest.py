@@ -55,6 +55,8 @@ class Outcome:
     output_bytes: int | None = None
     output_sha256: str | None = None
     seconds: float = 0.0
+    confidence: float | None = None
+    flags: str | None = None
 
 
 _ARROW_TYPES = {"int": pa.int64(), "float": pa.float64()}

@@ -13,6 +13,7 @@ class ColorizerOptions:
     checkpoint: str = "default"
     network_size: int | None = None
     saturation: float = 1.0
+    tta: Literal["none", "flip"] = "none"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     on_color: Literal["skip", "recolor", "copy"] = "skip"
     jpeg_luma: Literal["exact", "reencode"] = "exact"

@@ -200,4 +200,4 @@ def test_batches_and_single_photographs_agree(colorizer):
     planes = [lightness(photographs.gray_pixels(64, 64, seed)) for seed in range(3)]
     together = colorizer.predict(planes)
     for plane, ab in zip(planes, together, strict=True):
-        assert np.array_equal(colorizer.predict([plane])[0], ab)
+        assert np.array_equal(colorizer.predict([plane])[0].ab, ab.ab)

@@ -104,6 +104,8 @@ class ShardWorker:
             output_bytes=len(result.data),
             output_sha256=hashlib.sha256(result.data).hexdigest(),
             seconds=time.monotonic() - begun,
+            confidence=result.confidence,
+            flags=",".join(result.flags) or None,
         )
 
     def _check_dest_works(self, size: int) -> None:

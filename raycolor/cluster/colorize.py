@@ -188,6 +188,7 @@ def colorizer_options(config: ColorizeConfig) -> ColorizerOptions:
         checkpoint=config.checkpoint,
         network_size=config.network_size,
         saturation=config.saturation,
+        tta=config.tta,
         precision=config.precision,
         on_color=config.on_color,
         jpeg_luma=config.jpeg_luma,
