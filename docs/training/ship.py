@@ -1,9 +1,10 @@
-"""Put a trained checkpoint among those that come with raycolor: python docs/training/ship.py RUN NAME [BOTTLENECK]
+"""Put a trained checkpoint among those that come with raycolor: python docs/training/ship.py RUN NAME [KEY=VALUE ...]
 
-Weights are stored as float16 (bfloat16 where that is too narrow) and computed with as float32. BOTTLENECK narrows the
-autoencoder: its two dense layers have nothing between them, so that their product is cut to that rank by a singular
-value decomposition, which is the nearest autoencoder of that bottleneck. The script prints by how much the colors of a
-made picture change, in Lab units; `raycolor evaluate RUN NAME` prints what it does to the metrics.
+Weights are stored as float16 (bfloat16 where that is too narrow) and computed with as float32. `bottleneck=N` narrows
+the autoencoder: its two dense layers have nothing between them, so that their product is cut to that rank by a singular
+value decomposition, which is the nearest autoencoder of that bottleneck. `temperature=T` and `rebalance=R` change how
+the U-Net's bins head turns its distribution into color; see `vividness.py`. The script prints by how much the colors of
+a made picture change, in Lab units; `raycolor evaluate RUN NAME` prints what it does to the metrics.
 """
 
 import sys
@@ -34,11 +35,23 @@ def narrow(network: ColorNet, bottleneck: int) -> ColorNet:
     return narrowed.eval()
 
 
-def main(run: str, name: str, bottleneck: str = "") -> None:
+def with_settings(network: ColorNet, settings: dict[str, float]) -> ColorNet:
+    """Return the network with other values of settings that change no weight."""
+    changed = build_model(network.name, {**network.config(), **settings}, pretrained=False)
+    changed.load_state_dict(network.state_dict())
+    return changed.eval()
+
+
+def main(run: str, name: str, *changes: str) -> None:
     """Store, load again, compare."""
     trained = checkpoints.load(run)
     folder = checkpoints.SHIPPED / name
-    network = narrow(trained.model(), int(bottleneck)) if bottleneck else trained.model()
+    network = trained.model()
+    settings = {key: float(value) for key, _, value in (change.partition("=") for change in changes)}
+    if "bottleneck" in settings:
+        network = narrow(network, int(settings.pop("bottleneck")))
+    if settings:
+        network = with_settings(network, settings)
     # Running variances of a batch normalization may lie beyond float16.
     wide = any(float(value.abs().max()) > 6e4 for value in network.state_dict().values() if value.is_floating_point())
     checkpoints.save(
@@ -47,8 +60,7 @@ def main(run: str, name: str, bottleneck: str = "") -> None:
         method=trained.method,
         training=trained.training,
         dataset=trained.dataset,
-        # The metrics are those of the network as it was trained.
-        metrics={"before_narrowing": trained.metrics} if bottleneck else trained.metrics,
+        metrics={"as_trained": trained.metrics, "changed": list(changes)} if changes else trained.metrics,
         dtype="bfloat16" if wide else "float16",
     )
     L_net = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (1, 1, 28, 28)).astype(np.float32))

@@ -29,6 +29,7 @@ from raycolor.evaluation import (
     batch_size,
     choose,
     input_sizes,
+    rank_correlation,
     short_names,
     subject,
 )
@@ -346,6 +347,7 @@ def _rows(
                 images_per_second=_rate(batches, at),
                 device=", ".join(sorted({batch.device for batch in batches})),
                 precision=merged.precision,
+                confidence_rank=rank_correlation(sums, seed) if "confidence" in sums.values else None,
             )
         rows.append(row)
     return rows

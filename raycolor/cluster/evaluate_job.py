@@ -101,6 +101,12 @@ def notes_of(result: Comparison) -> list[str]:
             f"{label}: {plan.images:,} photographs of split {plan.split}, measured on their central "
             f"{plan.measured_px} px (stored: {info.image_size}); their own colorfulness is {own:.1f}."
         )
+    for row in result.rows:
+        if row.confidence_rank is not None:
+            notes.append(
+                f"{row.method} on {row.dataset}: its confidence and its mse have a rank correlation of "
+                f"{interval_text(row.confidence_rank)} over photographs (-1: it ranks them perfectly)."
+            )
     timed = next(row for row in result.rows if row.checkpoint)
     notes.append(
         f"images/s: the network alone, in one worker: {timed.device}, {timed.precision}, batches as in this evaluation."

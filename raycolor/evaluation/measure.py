@@ -91,15 +91,19 @@ class Evaluator:
         batch = self._batch(plan, step)
         L, truth = (_center(plane, plan.measured_px) for plane in (batch.L_net, batch.ab_net))
         predicted = [constant_color(truth), constant_color(truth, plan.mean_ab_net)]
+        confidence: list[list[float] | None] = [None, None]
         seconds = []
         for number, size_px in enumerate(plan.sizes_px):
-            ab, took = self._predict(number, _center(batch.L_net, size_px), batch.ids)
+            ab, sure, took = self._predict(number, _center(batch.L_net, size_px), batch.ids)
             predicted.append(_center(ab, plan.measured_px))
+            confidence.append(sure)
             seconds.append(took)
         sums, st_lpips = [], []
-        for ab in predicted:
+        for ab, sure in zip(predicted, confidence, strict=True):
             one = MetricSums()
             one.add(L, ab, truth, batch.ids)
+            if sure is not None:
+                one.values["confidence"] = sure
             sums.append(one)
             if self._st_lpips is not None:
                 st_lpips.append(self._measure_st_lpips(self._st_lpips, L, ab, truth))
@@ -115,7 +119,7 @@ class Evaluator:
         L, truth = (_center(plane, plan.measured_px)[row] for plane in (batch.L_net, batch.ab_net))
         planes = [constant_color(truth)]
         for number, size_px in enumerate(plan.sizes_px):
-            ab, _ = self._predict(number, _center(batch.L_net, size_px), batch.ids)
+            ab, _, _ = self._predict(number, _center(batch.L_net, size_px), batch.ids)
             planes.append(_center(ab, plan.measured_px)[row])
         return [_pixels(L, ab) for ab in (*planes, truth)]
 
@@ -135,8 +139,8 @@ class Evaluator:
         count = min(size, plan.images - step * size)
         return Batch(found.L_net[:count].to(self.device), found.ab_net[:count].to(self.device), found.ids[:count])
 
-    def _predict(self, number: int, L_net: Tensor, ids: Sequence[str]) -> tuple[Tensor, float]:
-        """Return ab (B, 2, H, W), network units, and the seconds that the network took."""
+    def _predict(self, number: int, L_net: Tensor, ids: Sequence[str]) -> tuple[Tensor, list[float] | None, float]:
+        """Return ab (B, 2, H, W), network units, how sure the network is, and the seconds that it took."""
         network = self._networks[number]
         L_net = L_net.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -145,7 +149,7 @@ class Evaluator:
                 self._warm.add((number, L_net.shape))
             self._wait()
             started = time.perf_counter()
-            ab_net = network(L_net)
+            ab_net, sure = network.color(L_net)
             self._wait()
             took = time.perf_counter() - started
         ab_net = ab_net.float()
@@ -156,7 +160,7 @@ class Evaluator:
                 f"{self.checkpoints[number].source}: predicts what is no number (photograph {first}): "
                 "try --precision fp32, or train it again"
             )
-        return ab_net, took
+        return ab_net, None if sure is None else sure.float().cpu().tolist(), took
 
     def _wait(self) -> None:
         if self.device.type == "cuda":

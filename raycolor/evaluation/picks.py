@@ -70,3 +70,23 @@ def choose(measured: Measured) -> list[Pick]:
 
 def _values_of(each: Sequence[Mapping[str, NDArray[np.float64]]], index: int) -> dict[str, list[float]]:
     return {name: [float(values[name][index]) for values in each] for name in each[0]}
+
+
+def rank_correlation(sums: MetricSums, seed: int) -> dict[str, float]:
+    """Correlate the ranks of confidence and mse over photographs (Spearman); below 0 the confidence tells something.
+
+    Args:
+        sums: with `confidence` among its values.
+        seed: of the bootstrap.
+
+    Returns:
+        {"value", "low", "high"}; low and high end the 95% bootstrap interval.
+    """
+    from scipy.stats import spearmanr  # half a second to import
+
+    sure, error = np.asarray(sums.values["confidence"]), np.asarray(sums.values["mse"])
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(0, len(sure), (200, len(sure)))
+    draws = [float(spearmanr(sure[pick], error[pick]).statistic) for pick in picks]
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    return {"value": float(spearmanr(sure, error).statistic), "low": float(low), "high": float(high)}

@@ -96,6 +96,8 @@ class Row:
     images_per_second: float | None = None
     device: str = ""
     precision: str = ""
+    confidence_rank: Mapping[str, float] | None = None
+    """Rank correlation of the network's confidence with the mse, over photographs: {"value", "low", "high"}."""
 
 
 def used_columns(rows: Sequence[Row]) -> list[Column]:
@@ -137,7 +139,7 @@ def table_csv(rows: Sequence[Row]) -> bytes:
         ["dataset", "method", "n"]
         + [name for metric in metrics for name in (metric, f"{metric}_low", f"{metric}_high")]
         + ["colorfulness_truth", "parameters", "images_per_second", "device", "precision"]
-        + ["input_px", "measured_px", "checkpoint", "weights_sha256"]
+        + ["input_px", "measured_px", "checkpoint", "weights_sha256", "confidence_rank"]
     )
     for row in rows:
         cells: list[object] = [row.dataset, row.method, row.n]
@@ -145,6 +147,7 @@ def table_csv(rows: Sequence[Row]) -> bytes:
         rate = "" if row.images_per_second is None else f"{row.images_per_second:.4g}"
         cells += [f"{row.colorfulness_truth:.6g}", row.parameters, rate, row.device, row.precision]
         cells += [row.input_px, row.measured_px, row.checkpoint, row.weights_sha256]
+        cells += ["" if row.confidence_rank is None else f"{row.confidence_rank['value']:.6g}"]
         writer.writerow(cells)
     return sink.getvalue().encode()
 

@@ -1,0 +1,129 @@
+"""Laws of the grid of ab and of the head that predicts a distribution over it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from raycolor.color.arrays import rgb_to_lab
+from raycolor.color.scale import ab_to_net, net_to_ab
+from raycolor.errors import ConfigError
+from raycolor.models import THIN, BinsHead, Thinned, build_model
+
+
+def head(**settings) -> BinsHead:
+    torch.manual_seed(0)
+    return BinsHead(8, **{"spacing": 10.0, "temperature": 1.0, "rebalance": 0.0, **settings})
+
+
+def some_colors(count: int = 4096) -> torch.Tensor:
+    """Random colors of sRGB and all its corners, rounded as datasets store them: (1, 2, 1, n), network units."""
+    rgb = np.random.default_rng(0).random((count, 3))
+    corners = np.array([[r, g, b] for r in (0.0, 1.0) for g in (0.0, 1.0) for b in (0.0, 1.0)])
+    ab = np.rint(rgb_to_lab(np.concatenate([rgb, corners]))[:, 1:])
+    return torch.from_numpy(ab_to_net(ab.T[None, :, None]).astype(np.float32))
+
+
+@pytest.mark.parametrize("spacing", [6.0, 10.0, 17.0])
+def test_every_color_has_its_place(spacing):
+    """Shares of the nodes around any color of sRGB add up to 1, and their mean is that color again."""
+    bins = head(spacing=spacing)
+    ab_net = some_colors()
+    targets = bins.targets(ab_net)
+    assert torch.allclose(targets.share.sum(0), torch.ones(1, *ab_net.shape[2:]), atol=1e-5)
+    again = (targets.share[..., None] * bins.centers[targets.node]).sum(0).permute(0, 3, 1, 2)
+    assert (net_to_ab(again) - net_to_ab(ab_net)).abs().max() < 1e-3
+
+
+def test_a_color_beyond_the_grid_has_no_share():
+    """What no sRGB color can be is left out of the loss instead of being taken for another color."""
+    targets = head().targets(torch.full((1, 2, 1, 1), -1.5))
+    assert float(targets.share.sum()) == 0.0
+
+
+def test_the_mean_of_a_certain_distribution_is_its_node():
+    """All weight on one node gives that node's color, whatever the temperature."""
+    for temperature in (1.0, 0.4):
+        bins = head(temperature=temperature)
+        logits = torch.full((1, bins.count, 1, 1), -100.0)
+        logits[0, 7] = 100.0
+        assert torch.allclose(bins.mean(logits)[0, :, 0, 0], bins.centers[7], atol=1e-6)
+
+
+def test_a_low_temperature_leans_to_the_likeliest():
+    """Between two colors the sharpened mean lies nearer to the likelier one; `plain` takes no notice of it."""
+    logits = torch.full((1, head().count, 1, 1), -100.0)
+    logits[0, 0], logits[0, 50] = 1.0, 0.0
+    plain, sharp = head(), head(temperature=0.38)
+    far = (plain.mean(logits)[0, :, 0, 0] - plain.centers[0]).norm()
+    near = (sharp.mean(logits)[0, :, 0, 0] - sharp.centers[0]).norm()
+    assert near < 0.5 * far
+    assert torch.equal(sharp.mean(logits, plain=True), plain.mean(logits))
+
+
+def test_rebalancing_brings_rare_colors_forward():
+    """Of two equally likely colors the one that training photographs rarely had weighs more."""
+    bins = head(rebalance=1.0)
+    bins.prior[:] = 0.0
+    bins.prior[0], bins.prior[50] = 0.95, 0.05
+    logits = torch.full((1, bins.count, 1, 1), -100.0)
+    logits[0, 0] = logits[0, 50] = 0.0
+    mean = bins.mean(logits)[0, :, 0, 0]
+    assert (mean - bins.centers[50]).norm() < 0.5 * (mean - bins.centers[0]).norm()
+    assert float((bins.prior * bins.rarity()).sum()) == pytest.approx(1.0)
+
+
+def test_frequencies_follow_what_is_seen():
+    """Seen often enough, one color alone has all the frequency; frequencies stay a distribution."""
+    bins = head()
+    targets = bins.targets(bins.centers[7].reshape(1, 2, 1, 1).expand(1, 2, 4, 4))
+    for _ in range(900):
+        bins.observe(targets)
+    assert bins.prior[7] > 0.99
+    assert float(bins.prior.sum()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_confidence_runs_from_no_idea_to_certain():
+    """Equal chances give 0, one certain color 1, and a photograph's is the mean over its pixels."""
+    bins = head()
+    logits = torch.zeros(1, bins.count, 2, 1)
+    assert float(bins.confidence(logits)) == pytest.approx(0.0, abs=1e-5)
+    logits[0, 3, 0] = 1e4
+    assert float(bins.confidence(logits)) == pytest.approx(0.5, abs=1e-5)
+    logits[0, 3, 1] = 1e4
+    assert float(bins.confidence(logits)) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_unet_with_bins_trains_on_a_part_of_what_it_predicts():
+    """Thinned logits are those of the whole plane at every third pixel; color is the mean, enlarged."""
+    torch.manual_seed(0)
+    net = build_model("unet", {"head": "bins", "pretrained": False}).eval()
+    L_net = torch.rand(1, 1, 64, 64) * 2 - 1
+    with torch.inference_mode():
+        features = net._features(L_net)
+        whole = net.head(features)
+        thinned = net(L_net, thin=(1, 2))
+        ab, sure = net.color(L_net)
+    assert isinstance(thinned, Thinned)
+    assert torch.allclose(thinned.logits, whole[:, :, 1::THIN, 2::THIN], atol=1e-5)
+    assert torch.allclose(thinned.ab_net, ab, atol=1e-5)
+    assert torch.equal(net(L_net), ab)
+    assert ab.shape == (1, 2, 64, 64)
+    assert 0 <= float(sure) <= 1
+
+
+def test_networks_without_bins_do_not_claim_to_know():
+    """Confidence is None, and color what the network returns."""
+    net = build_model("unet", {"pretrained": False}).eval()
+    L_net = torch.zeros(1, 1, 32, 32)
+    with torch.inference_mode():
+        ab, sure = net.color(L_net)
+        assert sure is None
+        assert torch.equal(ab, net(L_net))
+
+
+def test_settings_out_of_bounds_are_named():
+    """A temperature of 0 would divide by 0."""
+    with pytest.raises(ConfigError, match="temperature"):
+        build_model("unet", {"temperature": 0.0})
