@@ -83,7 +83,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(network):
     net = build_model("unet", network)
     chosen = ObjectiveSettings(pixel="huber", classes=0.3, colorfulness=0.5)
     objective = Objective(net, chosen, CPU)
-    losses = objective.loss(objective.predict(net, L_net, 4), L_net, ab_net, 4)
+    losses = {k: v.detach() for k, v in objective.loss(objective.predict(net, L_net, 4), L_net, ab_net, 4).items()}
     total = losses["pixel"] + 0.5 * losses["colorfulness"] + 0.3 * losses.get("classes", 0.0)
     assert float(losses["loss"]) == pytest.approx(float(total), rel=1e-5)
     assert ("classes" in losses) == (network["head"] == "bins")
