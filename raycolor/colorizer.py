@@ -25,7 +25,7 @@ from raycolor.precision import choose_precision
 
 # Beyond 4:1 the short side of the network's picture would be too few pixels to recognize anything in.
 _LARGEST_ASPECT = 4.0
-_DULL_CHROMA = 4.0  # mean, Lab units: below it a viewer sees a gray or evenly tinted photograph
+_DULL_CHROMA = 4.0  # mean, Lab units: below it a viewer sees a gray photograph
 _OVERFLOW_SHARE = 0.1  # of pixels whose color sRGB cannot hold at their lightness
 _OVERFLOW_TOL = 0.02  # linear RGB beyond [0, 1]
 

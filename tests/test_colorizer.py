@@ -12,7 +12,7 @@ from PIL import Image
 
 from raycolor import checkpoints, codecs
 from raycolor.color.resize import resize_area
-from raycolor.colorizer import Colorized, Colorizer, lightness, network_shape
+from raycolor.colorizer import Colorized, Colorizer, flags_of, lightness, network_shape
 from raycolor.errors import ImageError
 from raycolor.models import build_model
 from raycolor.options import ColorizerOptions
@@ -201,3 +201,37 @@ def test_batches_and_single_photographs_agree(colorizer):
     together = colorizer.predict(planes)
     for plane, ab in zip(planes, together, strict=True):
         assert np.array_equal(colorizer.predict([plane])[0].ab, ab.ab)
+
+
+def test_mirrored_twice_is_the_mean_of_both(colorizer, checkpoint):
+    """--tta flip: the mirrored photograph gets the mirrored color, which without it it does not."""
+    L = lightness(photographs.gray_pixels(64, 64, 1))
+    mirrored = np.ascontiguousarray(L[:, ::-1])
+    both = Colorizer(ColorizerOptions(checkpoint=checkpoint, tta="flip", precision="fp32"))
+    once = Colorizer(ColorizerOptions(checkpoint=checkpoint, precision="fp32"))
+    assert np.abs(both.predict([L])[0].ab - both.predict([mirrored])[0].ab[:, ::-1]).max() < 1e-3
+    mean = (once.predict([L])[0].ab + once.predict([mirrored])[0].ab[:, ::-1]) / 2
+    assert np.abs(once.predict([L])[0].ab - mean).max() > 0.01
+    assert np.abs(both.predict([L])[0].ab - mean).max() < 1e-3
+
+
+def test_flags_name_what_a_viewer_would_notice():
+    """No color is `dull`, color that sRGB cannot hold at that lightness is `overflow`, one such page is enough."""
+    L = np.full((64, 64), 60.0, dtype=np.float32)
+    gray = np.zeros((64, 64, 2), dtype=np.float32)
+    fine, beyond = gray + np.float32(20), gray + np.array([0.0, -100.0], dtype=np.float32)
+    assert flags_of([fine], [L]) == ()
+    assert flags_of([gray], [L]) == ("dull",)
+    assert flags_of([beyond], [L]) == ("overflow",)
+    assert flags_of([fine, gray, beyond], [L] * 3) == ("dull", "overflow")
+
+
+def test_confidence_is_told_by_those_who_know(checkpoint, colorizer, tmp_path):
+    """A network with a distribution over color says how sure it is; the regression does not guess a number."""
+    data = photographs.encoded(photographs.gray_pixels(64, 64, 1))
+    assert colorizer.colorize(data).confidence is None
+    torch.manual_seed(0)
+    network = build_model("unet", {"head": "bins", "pretrained": False, "widths": [8, 8, 8, 8], "convs": 1})
+    checkpoints.save(tmp_path / "bins", network, method="unet", training={}, dataset={"image_size": 64}, metrics={})
+    result = Colorizer(ColorizerOptions(checkpoint=str(tmp_path / "bins"))).colorize(data)
+    assert result.confidence == pytest.approx(0.0, abs=0.05)
