@@ -19,6 +19,7 @@ from raycolor.storage import Located, ObjectInfo, ObjectStore
 
 FOLDER: Final = "_raycolor/"
 JOB_KEY: Final = FOLDER + "job.json"
+ATTEMPTS: Final = FOLDER + "attempts/"
 FORMAT_VERSION: Final = 1
 
 Status = Literal["colorized", "skipped", "failed"]

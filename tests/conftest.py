@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--corpus", metavar="DIR", help="a folder of any files for tests/bulk/test_corpus.py")
+    parser.addoption("--chaos-seed", metavar="N", type=int, help="seed of the moments at which tests kill")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,6 +50,7 @@ def ray_local(request: pytest.FixtureRequest) -> Iterator[None]:
     import ray
 
     ray.init(
+        address="local",
         num_cpus=3,
         include_dashboard=False,
         _node_ip_address="127.0.0.1",

@@ -16,7 +16,7 @@ from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
 from raycolor.bulk.spec import ShardReport, ShardSpec
 from raycolor.colorizer import Colorized, Colorizer
 from raycolor.errors import ImageError, Reason, StorageError
-from raycolor.manifest import FOLDER, Manifest, Outcome, Tally, write_outcomes
+from raycolor.manifest import ATTEMPTS, Manifest, Outcome, Tally, write_outcomes
 from raycolor.sources import Input, Reader, SkippedInputError
 from raycolor.storage import open_store
 
@@ -47,7 +47,7 @@ class ShardWorker:
         Raises:
             StorageError: the destination cannot be written: then nothing else can be done either.
         """
-        marker = f"{FOLDER}attempts/shard-{shard:06d}"
+        marker = f"{ATTEMPTS}shard-{shard:06d}"
         began_before = self.dest.stat(marker) is not None
         self.dest.put(marker, b"")
         started = time.time()
@@ -115,7 +115,7 @@ class ShardWorker:
             StorageError: an object of the same size under a plain name cannot be written either: then the job has to
                 stop, for a recorded failure would not be tried again.
         """
-        probe = f"{FOLDER}attempts/probe-{os.getpid()}"
+        probe = f"{ATTEMPTS}probe-{os.getpid()}"
         self.dest.put(probe, bytes(size))
         self.dest.delete(probe)
 

@@ -77,6 +77,8 @@ def run(config: ColorizeConfig) -> int:
                 with contextlib.suppress(RaycolorError):
                     summarize(config, record, dest, timing)
                 raise
+            # Workers are gone now: what one that was killed left half-written is nobody's.
+            dest.sweep(older_than_s=0)
         return finish(config, record, dest, source, timing, limit)
 
 

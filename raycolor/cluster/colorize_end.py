@@ -11,7 +11,7 @@ from raycolor import __version__
 from raycolor.bulk import ShardReport
 from raycolor.config import ColorizeConfig
 from raycolor.errors import ConfigError, RaycolorError, StorageError
-from raycolor.manifest import FOLDER, JobRecord, Manifest, Tally, failed_csv, read_outcomes
+from raycolor.manifest import ATTEMPTS, FOLDER, JobRecord, Manifest, Tally, failed_csv, read_outcomes
 from raycolor.sources import Reader, Source
 from raycolor.storage import ObjectStore
 
@@ -67,6 +67,9 @@ def finish(
         raise RaycolorError(
             f"{dest.uri}: {summary['images']} outcomes for {record.manifest.images} inputs: run the same command again"
         )
+    # Every shard is done: marks that still stand are of workers that died.
+    for info in list(dest.list(ATTEMPTS)):
+        dest.delete(info.key)
     # The page asks for originals by key alone.
     from raycolor.pages.colorize import write_report  # codecs and compiled kernels: a second that no start has to wait
 

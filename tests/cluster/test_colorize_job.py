@@ -1,10 +1,13 @@
 """`raycolor colorize` as a user runs it: a process, exit codes, files, and a second run over the same folder."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import photographs
 import pytest
@@ -54,8 +57,11 @@ def test_a_job_leaves_one_outcome_per_input_and_its_summary(mixed):
 
 
 def test_the_same_command_again_changes_nothing(mixed):
-    """A finished job run again does no work and leaves every output as it is."""
+    """A finished job run again does no work and leaves every output as it is; what dead workers left goes."""
     folder, _ = mixed
+    (folder / "out" / ".raycolor-dead").write_bytes(b"half")
+    photographs.write_all(folder / "out", {"_raycolor/attempts/probe-1": b""})
+    assert colorize(folder / "in", folder / "out", "--max-failed", "50%").returncode == 0
     before = photographs.tree(folder / "out")
     assert colorize(folder / "in", folder / "out", "--max-failed", "50%").returncode == 0
     after = photographs.tree(folder / "out")
@@ -115,6 +121,17 @@ def test_an_address_without_a_cluster_is_one_line(tmp_path):
     process = colorize(tmp_path / "in", tmp_path / "out", "--address", "127.0.0.1:1")
     assert process.returncode == 2
     assert "127.0.0.1:1: no Ray cluster answers" in process.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_ray_that_runs_here_already_is_left_alone(tmp_path):
+    """Without an address a job starts its own Ray, though another was started here (`ray start` leaves its address)."""
+    photographs.archive(tmp_path / "in", count=1)
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # sockets take short paths only
+        (Path(folder) / "ray").mkdir()
+        (Path(folder) / "ray" / "ray_current_cluster").write_text("127.0.0.1:6379")
+        process = colorize(tmp_path / "in", tmp_path / "out", env={**os.environ, "RAY_TMPDIR": folder})
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.slow
