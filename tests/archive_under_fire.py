@@ -114,7 +114,9 @@ def main():
                 places = ["--endpoint-url", proxy.endpoint, "--address", cluster.address]
                 started, codes, kills = time.monotonic(), [], []
                 while not codes or (codes[-1] != 0 and len(codes) < 5):
-                    code, at = run_with_kills(chaos.job(SOURCE, DEST, *places, *flags), cluster, draw, given.kills - len(kills))
+                    code, at = run_with_kills(
+                        chaos.job(SOURCE, DEST, *places, *flags), cluster, draw, given.kills - len(kills)
+                    )
                     codes.append(code)
                     kills += at
                 seconds = time.monotonic() - started
