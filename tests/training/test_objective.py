@@ -10,11 +10,11 @@ import torch
 from raycolor import checkpoints
 from raycolor.errors import ConfigError
 from raycolor.losses import bins_cross_entropy, colorfulness_gap
-from raycolor.models import BinsHead, PerceptualLoss, build_model
+from raycolor.models import BinsHead, PerceptualLoss, build_discriminator, build_model
 from raycolor.training.encoder import apply_weights, read_weights
 from raycolor.training.objective import Objective, ObjectiveSettings
 from raycolor.training.settings import resolve
-from raycolor.training.step import PixelStep, StepSettings
+from raycolor.training.step import GanStep, PixelStep, StepSettings
 
 CPU = torch.device("cpu")
 BINS = {"head": "bins", "pretrained": False, "widths": [16, 16, 8, 8], "convs": 1}
@@ -130,6 +130,20 @@ def test_a_discriminator_is_for_the_unet_too():
         resolve("regression", None, None, {"discriminator": True}, None)
     with pytest.raises(ConfigError, match=r"loss\.colorfulness"):
         resolve("unet", {"pretrained": False}, None, {"discriminator": True, "colorfulness": 1.0}, None)
+
+
+def test_the_unet_trains_against_a_discriminator():
+    """The short adversarial stage: both networks move, and the pixel loss of a started U-Net stays in sight."""
+    L_net, ab_net = planes()
+    torch.manual_seed(0)
+    net, judge = build_model("unet", BINS), build_discriminator({"base": 8, "layers": 2})
+    before = [parameter.clone() for parameter in (net.head.conv.weight, next(judge.parameters()))]
+    step = GanStep(net, judge, StepSettings(total_steps=4, lr=1e-3, pixel="huber"), CPU)
+    for k in range(2):
+        losses = step.update(L_net, ab_net, ["a"] * 2, k)
+    assert losses["pixel"] < 1
+    after = net.head.conv.weight, next(judge.parameters())
+    assert all(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 
 def test_training_starts_from_a_checkpoint(tmp_path):
