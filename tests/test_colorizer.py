@@ -234,4 +234,4 @@ def test_confidence_is_told_by_those_who_know(checkpoint, colorizer, tmp_path):
     network = build_model("unet", {"head": "bins", "pretrained": False, "widths": [8, 8, 8, 8], "convs": 1})
     checkpoints.save(tmp_path / "bins", network, method="unet", training={}, dataset={"image_size": 64}, metrics={})
     result = Colorizer(ColorizerOptions(checkpoint=str(tmp_path / "bins"))).colorize(data)
-    assert result.confidence == pytest.approx(0.0, abs=0.05)
+    assert 0 < result.confidence < 0.5

@@ -16,6 +16,7 @@ from raycolor.color.arrays import rgb_to_lab
 _SAMPLES: Final = 64  # per channel of sRGB, to find the cells of the grid that colors lie in
 _ROUNDING: Final = 0.5  # stored ab is rounded to whole Lab units
 PRIOR_MIX: Final = 0.5  # Zhang et al. 2016, arXiv:1603.08511, equation 4: share of the uniform distribution
+_USUAL_CHROMA: Final = 9.0  # Lab units in which the first guess of a color's frequency falls to 1/e
 _PRIOR_PACE: Final = 0.01  # of the moving average of bin frequencies
 
 
@@ -81,9 +82,12 @@ class BinsHead(nn.Module):
         self.count = len(grid.centers)
         self.conv = nn.Conv2d(inputs, self.count, 1)
         nn.init.normal_(self.conv.weight, std=1e-3)
-        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
-        self.register_buffer("prior", torch.full((self.count,), 1 / self.count))
         self.register_buffer("centers", torch.from_numpy(grid.centers), persistent=False)
+        # From equal chances Adam would need a thousand updates to learn no more than that grays are common.
+        guess = -scale.net_to_ab(self.centers).norm(dim=1) / _USUAL_CHROMA
+        with torch.no_grad():
+            self.conv.bias.copy_(guess)  # type: ignore[union-attr]
+        self.register_buffer("prior", guess.softmax(dim=0))
         self.register_buffer("_table", torch.from_numpy(grid.numbers), persistent=False)
         self._origin = grid.origin
 

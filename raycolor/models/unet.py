@@ -50,6 +50,7 @@ _STAGES = (
 )
 _SKIPS = (0, 2, 4, 10)  # last blocks at 1/2, 1/4, 1/8 and 1/16 of the input
 _SKIP_CHANNELS = (16, 24, 40, 112)
+_BINS_LR = 5.0  # the bins head's share of the learning rate
 _EPSILON = 1e-3  # of the published batch normalization
 
 
@@ -199,9 +200,13 @@ class UNet(ColorNet):
             module.requires_grad_(False)
 
     def parameter_groups(self) -> list[tuple[Iterable[nn.Parameter], float]]:
-        """See `ColorNet.parameter_groups`; what is pretrained moves slowly."""
-        rest = [*self.levels.parameters(), *self.head.parameters()]
-        return [(self.encoder.parameters(), self._options.encoder_lr), (rest, 1.0)]
+        """See `ColorNet.parameter_groups`; what is pretrained moves slowly, logits have a long way to go."""
+        head_lr = _BINS_LR if isinstance(self.head, BinsHead) else 1.0
+        return [
+            (self.encoder.parameters(), self._options.encoder_lr),
+            (self.levels.parameters(), 1.0),
+            (self.head.parameters(), head_lr),
+        ]
 
     def train(self, mode: bool = True) -> UNet:
         """See `nn.Module.train`; frozen blocks keep their running statistics."""
