@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from raycolor.storage import ObjectStore
 
 _GALLERY = 24
 _FIRST = 6
+_UNSURE = 6
 _EXAMPLES = 5
 _ROWS = {"colorized": 150, "skipped": 100, "failed": 250}
 _SIDE_PX = 420
@@ -40,7 +42,7 @@ def write_report(summary: dict[str, Any], *, dest: ObjectStore, source: Original
         source: the source; its photographs are the "before".
 
     Returns:
-        HTML that needs nothing else: pictures are embedded as small JPEGs, at most 24 pairs; the list of outcomes holds
+        HTML that needs nothing else: pictures are embedded as small JPEGs, at most 24 pairs, those that the network was least sure of in front; the list of outcomes holds
         at most 500, of each status a random sample.
     """
     chosen = _choose(dest)
@@ -54,6 +56,8 @@ def write_report(summary: dict[str, Any], *, dest: ObjectStore, source: Original
         failures=chosen.failures,
         rows=rows,
         listed=sum(sample.seen for sample in chosen.rows.values()),
+        unsure=chosen.unsure,
+        flags=sorted({flag for row in rows if row.flags for flag in row.flags.split(",")}),
         kinds=sorted({row.source_kind for row in rows if row.source_kind}),
         reasons=sorted({row.reason for row in rows if row.reason}),
         throughput=_throughput(summary.get("timeline") or []),
@@ -91,6 +95,7 @@ class _Chosen:
     """What the page shows of the outcomes."""
 
     gallery: list[Outcome]
+    unsure: int
     failures: dict[str, list[Outcome]]
     rows: dict[str, _Sample]
 
@@ -99,6 +104,7 @@ def _choose(dest: ObjectStore) -> _Chosen:
     """Pick photographs, examples of each kind of failure, and rows of the list, in one pass over the outcomes."""
     generator = random.Random(0)
     first: list[Outcome] = []
+    unsure: list[Outcome] = []
     others = _Sample(_GALLERY - _FIRST, generator)
     failures: dict[str, list[Outcome]] = defaultdict(list)
     rows = {status: _Sample(size, generator) for status, size in _ROWS.items()}
@@ -109,12 +115,21 @@ def _choose(dest: ObjectStore) -> _Chosen:
             if len(examples) < _EXAMPLES:
                 examples.append(outcome)
         elif outcome.status == "colorized":
+            if outcome.confidence is not None:
+                unsure.append(outcome)
+                unsure = heapq.nsmallest(_UNSURE, unsure, key=_sureness)
             if len(first) < _FIRST:
                 first.append(outcome)
             else:
                 others.add(outcome)
-    gallery = first + sorted(others.taken, key=lambda outcome: outcome.key)
-    return _Chosen(gallery, dict(sorted(failures.items())), rows)
+    shown = {outcome.key for outcome in unsure}
+    rest = first + sorted(others.taken, key=lambda outcome: outcome.key)
+    gallery = (unsure + [outcome for outcome in rest if outcome.key not in shown])[:_GALLERY]
+    return _Chosen(gallery, len(unsure), dict(sorted(failures.items())), rows)
+
+
+def _sureness(outcome: Outcome) -> tuple[float, str]:
+    return outcome.confidence or 0.0, outcome.key
 
 
 def _pair(outcome: Outcome, source: Originals, dest: ObjectStore) -> dict[str, Any] | None:

@@ -93,3 +93,23 @@ def test_a_photograph_that_has_gone_is_left_out(job):
     source, dest = job
     source.delete("photo-0.jpg")
     assert page((source, dest)).count('class="compare"') == 23
+
+
+def test_the_least_confident_come_first(job):
+    """The gallery begins with those the network was least sure of, worst first, each shown once; flags can be chosen."""
+    source, dest = job
+    outcomes = [
+        Outcome(
+            f"photo-{i}.jpg", "colorized", None, None, "gray", 64, 48, 9, "e", f"photo-{i}.jpg", 9, "ff", 0.1,
+            confidence=(i * 7 % 40) / 40, flags="dull" if i == 3 else None,
+        )
+        for i in range(40)
+    ]  # fmt: skip
+    write_outcomes(dest, 0, outcomes)
+    html = page(job)
+    shown = re.findall(r"figcaption><a[^>]*>([^<]+)</a>", html)
+    expected = sorted(outcomes, key=lambda outcome: outcome.confidence)[:6]
+    assert shown[:6] == [outcome.key for outcome in expected]
+    assert len(shown) == len(set(shown)) == 24
+    assert "<option>dull</option>" in html
+    assert "confidence 0.00" in html
