@@ -27,10 +27,26 @@ def start_cluster(nodes=2, cpus=2):
     del session
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    head = {"num_cpus": 0, "include_dashboard": False}
+    cluster = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
     for _ in range(nodes):
-        cluster.add_node(num_cpus=cpus)
+        add_node(cluster, cpus)
     return cluster
+
+
+def add_node(cluster, cpus=2):
+    """Let a node join."""
+    _patiently(lambda: cluster.add_node(num_cpus=cpus))
+
+
+def _patiently(act):
+    """Try again: Ray gives its processes some seconds to start, which a machine that is busy may take longer for."""
+    for _ in range(3):
+        try:
+            return act()
+        except Exception as exc:  # noqa: BLE001  Ray raises a bare one
+            print(f"again: {exc}")
+    return act()
 
 
 def job(source, dest, *flags):
@@ -140,5 +156,5 @@ def kill_node(cluster, draw, cpus=2):
     """SIGKILL a node, and let another join; returns how many died."""
     node = draw.choice(sorted(cluster.worker_nodes, key=lambda node: node.node_id))
     cluster.remove_node(node, allow_graceful=False)
-    cluster.add_node(num_cpus=cpus)
+    add_node(cluster, cpus)
     return 1
