@@ -42,8 +42,8 @@ def write_report(summary: dict[str, Any], *, dest: ObjectStore, source: Original
         source: the source; its photographs are the "before".
 
     Returns:
-        HTML that needs nothing else: pictures are embedded as small JPEGs, at most 24 pairs, those that the network was least sure of in front; the list of outcomes holds
-        at most 500, of each status a random sample.
+        HTML that needs nothing else: pictures are embedded as small JPEGs, at most 24 pairs, those that the network was
+        least sure of in front; the list of outcomes holds at most 500, of each status a random sample.
     """
     chosen = _choose(dest)
     pairs = [pair for outcome in chosen.gallery if (pair := _pair(outcome, source, dest)) is not None]

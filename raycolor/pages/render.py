@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from raycolor import __version__, codecs
 
+_MOST_BYTES_PER_PIXEL = 0.4
+
 _ENVIRONMENT = Environment(
     loader=PackageLoader("raycolor.pages"),
     autoescape=select_autoescape(default=True, default_for_string=True),
@@ -47,7 +49,13 @@ def thumbnail(pixels: NDArray[Any], side_px: int) -> bytes:
     if small.dtype == np.uint16:
         small = (small // 257).astype(np.uint8)
     rgb = np.ascontiguousarray(np.broadcast_to(small[..., None], (*small.shape, 3)) if small.ndim == 2 else small)
-    return bytes(simplejpeg.encode_jpeg(rgb, quality=78, colorspace="RGB", colorsubsampling="420"))
+    jpeg = b""
+    # Only what is little else than noise needs the lower qualities: they bound the size of a page.
+    for quality in (78, 50, 25):
+        jpeg = bytes(simplejpeg.encode_jpeg(rgb, quality=quality, colorspace="RGB", colorsubsampling="420"))
+        if len(jpeg) <= _MOST_BYTES_PER_PIXEL * rgb.shape[0] * rgb.shape[1]:
+            break
+    return jpeg
 
 
 def photo_thumbnail(data: bytes, side_px: int, *, max_pixels: int = 250_000_000) -> bytes:

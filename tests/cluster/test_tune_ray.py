@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import chaos
 import labset
 import pytest
 import torch
@@ -32,11 +33,11 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-def command(file: Path, data: Path, out: Path, *more: str) -> list[str]:
+def command(file: Path, data: Path | str, out: Path | str, *more: str) -> list[str]:
     return [sys.executable, "-m", "raycolor", "tune", str(file), "--data", str(data), "--out", str(out), *more]
 
 
-def trials_of(out: Path):
+def trials_of(out: Path | str):
     return {trial.number: trial for trial in SweepRecords(open_store(out)).trials()}
 
 
@@ -71,6 +72,10 @@ def test_a_killed_sweep_is_continued_by_the_same_command(tmp_path, data):
             begun = {n for n, trial in trials.items() if trial.status == "unfinished" and 2 <= len(trial.curve) < 6}
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
+    # Workers end when they notice that their Ray has gone; until then one may still write a checkpoint.
+    while chaos.group(first.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not chaos.group(first.pid)
     assert ended
     assert begun
     assert "Train it again" in (out / "report" / "index.html").read_text()
@@ -134,6 +139,26 @@ def test_stopped_and_failed_trials_do_not_end_a_sweep(tmp_path, data):
     rows = rows_of(out)
     assert [row["best"] for row in rows] == ["true", "false", "false", "false"]
     assert "lower optim.lr" in (out / "report" / "index.html").read_text()
+
+
+@pytest.mark.timeout(900)
+def test_a_sweep_lives_on_s3(tmp_path, data, s3):
+    """Dataset read from S3, trials, records and report written there; the best is loaded from where the table says."""
+    there = open_store(s3.uri())
+    for path in data.rglob("*"):
+        if path.is_file():
+            there.put(f"data/{path.relative_to(data).as_posix()}", path.read_bytes())
+    uri, out = there.uri, f"{there.uri}/sweep"
+    more = ["--trials", "2", "--epochs", "1", "--max-concurrent", "1"]
+    subprocess.run(command(SMOKE, f"{uri}/data", out, *more), check=True, timeout=PATIENCE_S, cwd=tmp_path)
+    assert [trial.status for trial in trials_of(out).values()] == ["finished"] * 2
+    rows = list(csv.DictReader(io.StringIO(there.get("sweep/report/trials.csv").decode())))
+    best = next(row for row in rows if row["best"] == "true")
+    assert best["checkpoint"].startswith(f"{out}/trials/")
+    assert checkpoints.load(best["checkpoint"]).metrics["mse"] == pytest.approx(float(best["mse"]))
+    assert there.get("sweep/report/index.html").count(b"<img") == 5 * (1 + 2 + 1)
+    assert not list(there.list("sweep/tune/"))
+    assert [path for path in tmp_path.iterdir() if path != data] == []
 
 
 @pytest.mark.parametrize(

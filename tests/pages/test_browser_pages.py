@@ -1,25 +1,19 @@
-"""The pages in a real browser (headless Chromium): they open without an error or a request, and their controls work.
+"""The pages in a real browser (headless Chromium): they open without an error or a request, and their controls work."""
 
-A script is put at the end of a copy of the page; what it finds comes back in an attribute of the dumped document.
-"""
 # ruff: noqa: E501 - scripts read better unbroken
-
-import html
-import json
-import re
-import shutil
-import subprocess
 
 import numpy as np
 import photographs
 import pytest
+from browser import CHROMIUM, Browser
+from madesweep import EVIL, write_sweep
 
+from raycolor.cluster.tune_report import Reporter
 from raycolor.manifest import Outcome, write_outcomes
 from raycolor.pages.colorize import write_report
 from raycolor.pages.evaluate import Photograph, TableCell, TableHead, evaluation_page
 from raycolor.storage import open_store
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: on Debian `apt install chromium`")
 
 # Relative luminance and contrast: WCAG 2.2, success criterion 1.4.3.
@@ -38,32 +32,31 @@ for (const element of document.body.querySelectorAll("*")) {
   const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
   if (ratio < 4.5) low.push([element.tagName, element.textContent.trim().slice(0, 30), ratio]);
 }
-return { low, dark: matchMedia("(prefers-color-scheme: dark)").matches, width: innerWidth, needed: document.documentElement.scrollWidth,
+return { low, dark: matchMedia("(prefers-color-scheme: dark)").matches, needed: document.documentElement.scrollWidth,
   unnamed: [...document.images].filter(image => !image.alt).length };
 """
 
 
-def browse(page, script, tmp_path, *, width=1200, dark=False):
-    """Open a page, run a script in it and return what it returns; a message on the console fails."""
-    run = f"""<script>addEventListener("load", () => {{
-      const answer = (() => {{ {script} }})();
-      document.documentElement.dataset.requests = JSON.stringify(performance.getEntriesByType("resource").map(entry => entry.name).filter(name => !name.startsWith("data:")));
-      document.documentElement.dataset.answer = JSON.stringify(answer); }});</script></body>"""
-    path = tmp_path / "page.html"
-    path.write_text(page.replace("</body>", run), encoding="utf-8")
-    command = [
-        CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr",
-        "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900",
-        f"--blink-settings=preferredColorScheme={0 if dark else 1}", "--virtual-time-budget=3000", "--dump-dom", path.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "CONSOLE" not in done.stderr, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    found = {
-        name: json.loads(html.unescape(re.search(f'data-{name}="([^"]*)"', done.stdout)[1]))
-        for name in ("answer", "requests")
-    }
-    assert found["requests"] == []
-    return found["answer"]
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """One browser for all pages."""
+    with Browser(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browse(browser, tmp_path):
+    """Open a page, run a script in it and return what it returns; a message on the console or a request fails."""
+
+    def run(page, script, *, width=1200, dark=False):
+        path = tmp_path / "page.html"
+        path.write_text(page, encoding="utf-8")
+        seen = browser.look(path, script, width=width, dark=dark)
+        assert seen.console == []
+        assert seen.requests == []
+        return seen.answer
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +111,18 @@ def compare_page():
     )
 
 
-def test_the_slider_shows_more_or_less_of_the_original(colorize_page, tmp_path):
+@pytest.fixture(scope="module")
+def sweep_page(tmp_path_factory):
+    """The report of a sweep in the middle; values, reasons and keys of photographs hold a script."""
+    folder = tmp_path_factory.mktemp("sweep")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        records, facts = write_sweep(folder)
+        Reporter(records, facts).write(frozenset({5}))
+    return records.store.get("report/index.html").decode()
+
+
+def test_the_slider_shows_more_or_less_of_the_original(colorize_page, browse):
     """Moving the range input moves the edge between before and after, and nothing runs from a hostile name."""
     answer = browse(
         colorize_page,
@@ -127,14 +131,13 @@ def test_the_slider_shows_more_or_less_of_the_original(colorize_page, tmp_path):
            const first = edge(); input.value = 80; input.dispatchEvent(new Event("input")); const second = edge();
            input.focus();
            return { first, second, at: box.style.getPropertyValue("--at"), keyboard: document.activeElement === input, title: document.title };""",
-        tmp_path,
     )
     assert answer["at"] == "80%"
     assert answer["first"] != answer["second"]
     assert answer["keyboard"]
 
 
-def test_filters_choose_inputs(colorize_page, tmp_path):
+def test_filters_choose_inputs(colorize_page, browse):
     """Each filter alone and two together leave the rows that fit, and say how many."""
     answer = browse(
         colorize_page,
@@ -144,14 +147,13 @@ def test_filters_choose_inputs(colorize_page, tmp_path):
            return { all: set({}), failed: set({ status: "failed" }), empty: set({ reason: "empty" }), toned: set({ kind: "toned" }),
              both: set({ status: "colorized", key: "PHOTO-3" }), none: set({ status: "skipped", kind: "gray" }),
              text: (set({ status: "failed" }), document.getElementById("shown").textContent) };""",
-        tmp_path,
     )
     assert answer == {
         "all": 13, "failed": 4, "empty": 3, "toned": 4, "both": 1, "none": 0, "text": "4 shown.",
     }  # fmt: skip
 
 
-def test_the_table_sorts_by_numbers_both_ways(compare_page, tmp_path):
+def test_the_table_sorts_by_numbers_both_ways(compare_page, browse):
     """A click on a head sorts by that column, a second one turns it round; the state is told to screen readers."""
     answer = browse(
         compare_page,
@@ -159,7 +161,6 @@ def test_the_table_sorts_by_numbers_both_ways(compare_page, tmp_path):
            const names = () => [...document.querySelectorAll("#table tbody th")].map(cell => cell.textContent.trim());
            const out = []; for (let i = 0; i < 2; i++) { button.click(); out.push([button.parentElement.getAttribute("aria-sort"), names()]); }
            return out;""",
-        tmp_path,
     )
     assert answer == [
         ["ascending", ["default", "regression", "gray"]],
@@ -167,7 +168,7 @@ def test_the_table_sorts_by_numbers_both_ways(compare_page, tmp_path):
     ]
 
 
-def test_the_grid_shows_the_chosen_metric(compare_page, tmp_path):
+def test_the_grid_shows_the_chosen_metric(compare_page, browse):
     """The select leaves the photographs that are best, median or worst by it."""
     answer = browse(
         compare_page,
@@ -175,18 +176,41 @@ def test_the_grid_shows_the_chosen_metric(compare_page, tmp_path):
            const shown = value => { select.value = value; select.dispatchEvent(new Event("change"));
              return [...document.querySelectorAll(".photo")].filter(photo => photo.checkVisibility()).length; };
            return [shown("mse"), shown("colorfulness"), shown("")];""",
-        tmp_path,
     )
     assert answer == [3, 1, 4]
 
 
+def test_the_trials_sort_and_hostile_names_are_text(sweep_page, browse):
+    """Trials sort by a metric with those that have none last, both ways; a name that is a script is words to read."""
+    answer = browse(
+        sweep_page,
+        """const heads = [...document.querySelectorAll("#trials thead button")], text = cell => cell.textContent.trim();
+           const at = heads.findIndex(head => text(head).startsWith("mse")), column = n => [...document.querySelectorAll(`#trials tbody tr > :nth-child(${n})`)].map(text);
+           const out = []; for (let i = 0; i < 2; i++) { heads[at].click(); out.push([heads[at].parentElement.getAttribute("aria-sort"), column(1), column(at + 1)]); }
+           const evil = column(4).filter(word => word.includes("script"));
+           return { out, evil: [...new Set(evil)], alts: [...document.images].filter(image => image.alt.includes("<script>")).length,
+             scripts: document.scripts.length };""",
+    )
+    (up, first, rising), (down, second, falling) = answer["out"]
+    assert (up, down) == ("ascending", "descending")
+    numbers = [text for text in rising if text]
+    assert len(numbers) > 3
+    assert numbers == sorted(numbers, key=float)
+    assert [text for text in falling if text] == numbers[::-1]
+    assert rising[len(numbers) :] == falling[len(numbers) :] == [""] * (7 - len(numbers))
+    assert sorted(first) == sorted(second)
+    assert answer["evil"] == [EVIL]
+    assert answer["alts"] == 5
+    assert answer["scripts"] == 1
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1200, 500], ids=["desk", "phone"])
-@pytest.mark.parametrize("name", ["colorize_page", "compare_page"])
-def test_readable_everywhere(request, name, width, dark, tmp_path):
+@pytest.mark.parametrize("width", [1200, 360], ids=["desk", "phone"])
+@pytest.mark.parametrize("name", ["colorize_page", "compare_page", "sweep_page"])
+def test_readable_everywhere(request, browse, name, width, dark):
     """Contrast AA in both color schemes, no sideways scrolling at either width, a text for every picture."""
-    answer = browse(request.getfixturevalue(name), CONTRAST, tmp_path, width=width, dark=dark)
+    answer = browse(request.getfixturevalue(name), CONTRAST, width=width, dark=dark)
     assert answer["dark"] == dark
     assert answer["low"] == []
-    assert answer["needed"] <= answer["width"]
+    assert answer["needed"] <= width
     assert answer["unnamed"] == 0

@@ -75,7 +75,7 @@ def test_lambda_is_swept_as_promised(places):
         (["space={}"], "space is empty"),
         (
             ["space={loss.lamda: {uniform: [1, 2]}}"],
-            r"space: unknown key loss\.lamda: known are adversarial, lambda_pi",
+            r"space: unknown key loss\.lamda: known are adversarial, .*lambda_pixel",
         ),
         (["space={lambda: {uniform: [1, 2]}}"], r"space: unknown key lambda: known are "),
         (["space={network.bas: {choice: [8]}}"], r"space \(network\.bas = 8\): network gan: unknown key 'bas'"),
