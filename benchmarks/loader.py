@@ -56,19 +56,24 @@ def dataset(folder: Path, photographs: list[bytes], size_px: int) -> None:
     write_dataset(store, DatasetInfo("made for a benchmark", 0, "none", size_px, 0.0, counts, (shard,)))
 
 
+def naive_batch(photographs: list[bytes], crop_px: int, seed: int = 0) -> torch.Tensor:
+    """Decode, convert, crop, flip and stack by Pillow and scikit-image; (B, 3, crop, crop) Lab."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for data in photographs:
+        lab = rgb2lab(np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))).astype(np.float32)
+        top, left = rng.integers(0, lab.shape[0] - crop_px + 1, 2)
+        lab = lab[top : top + crop_px, left : left + crop_px]
+        if rng.random() < 0.5:
+            lab = lab[:, ::-1]
+        rows.append(torch.from_numpy(np.ascontiguousarray(lab.transpose(2, 0, 1))))
+    return torch.stack(rows)
+
+
 def naive(photographs: list[bytes], crop_px: int, batch_size: int) -> None:
-    """Decode, convert, crop, flip and stack by Pillow and scikit-image."""
-    rng = np.random.default_rng(0)
+    """Make batches as a script does."""
     for start in range(0, len(photographs) - batch_size + 1, batch_size):
-        rows = []
-        for data in photographs[start : start + batch_size]:
-            lab = rgb2lab(np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))).astype(np.float32)
-            top, left = rng.integers(0, lab.shape[0] - crop_px + 1, 2)
-            lab = lab[top : top + crop_px, left : left + crop_px]
-            if rng.random() < 0.5:
-                lab = lab[:, ::-1]
-            rows.append(torch.from_numpy(np.ascontiguousarray(lab.transpose(2, 0, 1))))
-        torch.stack(rows)
+        naive_batch(photographs[start : start + batch_size], crop_px, start)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Run every benchmark that needs no photographs of yours, one after the other: `make bench`.
 
 Each writes its numbers to benchmarks/results/NAME.json and prints its table; one at a time is `python
-benchmarks/NAME.py`. `sense.py` is not among them: it asks for folders of color and of archival photographs.
+benchmarks/NAME.py`. `sense.py` and `bleeding.py` are not among them: they ask for folders of photographs in color.
 """
 
 import subprocess
@@ -11,8 +11,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 RUNS = {
     "color": ["--json"],
+    "end_to_end": ["--json"],
+    "bulk": ["--json"],
+    "training": ["--json"],
     "loader": ["--json"],
     "prepare": ["--out"],
+    "listing": ["--out"],
+    "startup": ["--json"],
 }
 
 

@@ -20,6 +20,7 @@ from raycolor.color.resize import resize_area
 from raycolor.color.sense import sense
 from raycolor.errors import ImageError
 from raycolor.models import ColorNet
+from raycolor.models.fused import fuse
 from raycolor.options import ColorizerOptions
 from raycolor.precision import choose_precision
 
@@ -82,7 +83,8 @@ class Colorizer:
         self.checkpoint: Checkpoint = load(options.checkpoint)
         self.device = torch.device(options.device)
         self.bf16 = choose_precision(options.precision, self.device) == "bf16"
-        self.net: ColorNet = self.checkpoint.model().to(self.device).to(memory_format=torch.channels_last)
+        trained = self.checkpoint.model().to(self.device)
+        self.net: ColorNet = fuse(trained, torch.bfloat16 if self.bf16 else torch.float32)
         # Training crops are cut from photographs of this size: at it things appear as large as the network knows them.
         self.network_size = options.network_size or int(self.checkpoint.dataset.get("image_size", 256))
         self.provenance = codecs.Provenance(
@@ -216,13 +218,15 @@ def flags_of(planes: Sequence[NDArray[np.float32]], L_small: Sequence[NDArray[np
 
     Args:
         planes: predicted ab per page, (h, w, 2), Lab units.
-        L_small: lightness per page, (h, w), 0..100.
+        L_small: lightness per page, (h', w'), 0..100.
 
     Returns:
         Of `dull` and `overflow` those that hold.
     """
     found = set()
     for ab, L in zip(planes, L_small, strict=True):
+        if L.shape != ab.shape[:2]:
+            L = resize_area(L, *ab.shape[:2])
         thin = ab[::4, ::4]  # enough for a share, and a sixteenth of the time
         if float(np.hypot(thin[..., 0], thin[..., 1]).mean()) < _DULL_CHROMA:
             found.add("dull")

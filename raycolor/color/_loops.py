@@ -39,6 +39,9 @@ RX, RY, RZ = (f32(v) for v in RGB_FROM_WHITE[0])
 GX, GY, GZ = (f32(v) for v in RGB_FROM_WHITE[1])
 BX, BY, BZ = (f32(v) for v in RGB_FROM_WHITE[2])
 ONE, ZERO = f32(1), f32(0)
+E0, E1, E2, E3, E4, E5 = (
+    f32(v) for v in (-15.678250, 41.691349, 318.693787, -144.683868, 71.647621, -16.672062)
+)  # see `_encode255`
 WILDEST = f32(1e4)  # Lab units; a network that gives more has failed
 REACH = f32(110)  # Lab units; past every in-gamut a and b
 
@@ -136,6 +139,47 @@ def _fitting_scale(fy: Any, da: Any, db: Any, tolerance: Any) -> Any:
 
 
 @compiled
+def average_areas(pixels: Any, channels: Any, out: Any) -> None:
+    """Average (H, W * C) codes over equal areas into (h, w * C) codes; no side grows.
+
+    Rows are added up first: that loop is as fast as memory, and what it leaves for the columns is little.
+    """
+    height, width = out.shape[0], out.shape[1] // channels
+    down, across = pixels.shape[0] / height, pixels.shape[1] // channels / width
+    sums = np.empty(pixels.shape[1], np.float32)
+    share = f32(1 / (down * across))
+    for i in range(height):
+        start, stop = i * down, min((i + 1) * down, float(pixels.shape[0]))
+        sums[:] = ZERO
+        for y in range(int(start), int(np.ceil(stop))):
+            weight = f32(min(y + 1.0, stop) - max(float(y), start))
+            for x in range(sums.size):
+                sums[x] += weight * f32(pixels[y, x])
+        for j in range(width):
+            begin, end = j * across, min((j + 1) * across, float(sums.size // channels))
+            first, last = int(begin), int(np.ceil(end)) - 1
+            front, back = f32(first + 1 - begin), f32(last + 1 - end)
+            for c in range(channels):
+                total = sums[first * channels + c] * front - sums[last * channels + c] * back
+                for x in range(first + 1, last + 1):
+                    total += sums[x * channels + c]
+                out[i, j * channels + c] = np.rint(total * share)
+
+
+@compiled
+def scale_ab(ab: Any, out: Any) -> None:
+    """Bring a and b of (h, w, C) to a / 500 and b / 200; what is no number, or far from any color, becomes gray."""
+    for y in range(ab.shape[0]):
+        for x in range(ab.shape[1]):
+            a, b = ab[y, x, 0], ab[y, x, 1]
+            sane = abs(a) < WILDEST and abs(b) < WILDEST
+            out[y, x, 0] = a * f32(1 / 500) if sane else ZERO
+            out[y, x, 1] = b * f32(1 / 200) if sane else ZERO
+            for c in range(2, ab.shape[2]):
+                out[y, x, c] = ab[y, x, c]
+
+
+@compiled
 def _widen(row: Any, left: Any, right: Any, across: Any, out: Any) -> None:
     """Interpolate one input row (w, C) across, to (C, W)."""
     for c in range(row.shape[1]):
@@ -224,6 +268,18 @@ def _compile_fill_fy(source: Any, fy_of: Any, fy: Any) -> Any:
     return from_L if isinstance(source.dtype, numba.types.Float) else from_codes
 
 
+@compiled
+def _encode255(linear: Any) -> Any:
+    """Encode linear RGB in [0, 1] to 0..255, not rounded, within 0.0021.
+
+    The power is a polynomial of the fourth root, fitted by Chebyshev's points over its part of sRGB's curve: four
+    times as fast as a table, which keeps the loop from vectorizing.
+    """
+    u = np.sqrt(np.sqrt(linear))
+    power = ((((E5 * u + E4) * u + E3) * u + E2) * u + E1) * u + E0
+    return power if linear > f32(0.0031308) else f32(255 * 12.92) * linear
+
+
 def _encode(table: Any, linear: Any) -> Any:
     """Encode linear RGB in [0, 1] as a code; compiled by the type of `table`."""
     raise NotImplementedError
@@ -310,60 +366,73 @@ def fill_shift_table(lumas: Any, nodes: Any, fy_of_gray: Any, encode: Any, out: 
 
 
 @compiled
-def _fit_at_luma(luma: Any, gray: Any, da: Any, db: Any, encode: Any, tolerance: Any) -> Any:
-    """Lower chroma to the gamut along constant luma, by the Illinois rule; give encoded red and blue."""
+def _shifted(luma: Any, da: Any, db: Any, shifts: Any, fy_of_gray: Any) -> Any:
+    """Read f(Y) of a color of this luma from the table of shifts, between its four nearest nodes."""
+    side = f32((shifts.shape[1] - 2) // 2)
+    u, v = side + da * (side * f32(500 / REACH)), side + db * (side * f32(200 / REACH))
+    m, n, one = np.uint32(u), np.uint32(v), np.uint32(1)
+    wu, wv = u - f32(m), v - f32(n)
+    s0 = shifts[luma, m, n] + (shifts[luma, m, n + one] - shifts[luma, m, n]) * wv
+    m += one
+    s1 = shifts[luma, m, n] + (shifts[luma, m, n + one] - shifts[luma, m, n]) * wv
+    return fy_of_gray[luma] + s0 + (s1 - s0) * wu
+
+
+@compiled
+def _fit_at_luma(luma: Any, da: Any, db: Any, shifts: Any, fy_of_gray: Any, encode: Any, tolerance: Any) -> Any:
+    """Lower chroma to the gamut along constant luma, by the Illinois rule; give encoded red and blue.
+
+    f(Y) comes from the table at every step, which costs an eighth of solving for it. What the table is off by may
+    leave the color a little outside, so that the last bit shrinks as encoded, where the gamut is a box.
+    """
     low, high, side = ZERO, ONE, 0
-    fy = _fy_of_luma(luma, da, db, gray, encode)
-    _, red, blue, at_high = _luma(fy, da, db, encode)
-    if at_high <= tolerance:
-        return red, blue
-    at_low = _luma(gray, ZERO, ZERO, encode)[3]
-    red = blue = luma
+    gray, code = fy_of_gray[luma], f32(luma)
+    fy = _shifted(luma, da, db, shifts, fy_of_gray)
+    at_low, at_high = _excess(gray, ZERO, ZERO, ONE), _excess(fy, da, db, ONE)
     fy = gray
     for _ in range(24):
-        if at_low >= ZERO or high - low < f32(1e-4):
+        if at_low >= ZERO or high - low < f32(1e-3):
             break
         middle = (low * at_high - high * at_low) / (at_high - at_low)
-        fy = _fy_of_luma(luma, middle * da, middle * db, fy, encode)
-        _, r, b, value = _luma(fy, middle * da, middle * db, encode)
+        here = _shifted(luma, middle * da, middle * db, shifts, fy_of_gray)
+        value = _excess(here, middle * da, middle * db, ONE)
         if value > ZERO:
             high, at_high = middle, value
             at_low *= f32(0.5) if side == 1 else ONE
             side = 1
         else:
-            low, at_low, red, blue = middle, value, r, b
+            low, at_low, fy = middle, value, here
             if value > -tolerance:
                 break
             at_high *= f32(0.5) if side == -1 else ONE
             side = -1
-    return red, blue
+    if low == ZERO:
+        return code, code
+    found, red, blue, _ = _luma(fy, low * da, low * db, encode)
+    red, blue = red + code - found, blue + code - found
+    green = code - (f32(0.299) * (red - code) + f32(0.114) * (blue - code)) * f32(1 / 0.587)
+    most, least = max(red, green, blue), min(red, green, blue)
+    shrink = ONE
+    if most > f32(255):
+        shrink = (f32(255) - code) / (most - code)
+    if least < ZERO:
+        shrink = min(shrink, code / (code - least))
+    return code + shrink * (red - code), code + shrink * (blue - code)
 
 
 @compiled
-def _shifted_row(luma: Any, da: Any, db: Any, shifts: Any, levels: Any, fy_of_gray: Any, fy: Any) -> None:
-    """Read f(Y) of one row from the table of shifts, between its eight nearest nodes."""
-    side = f32((shifts.shape[1] - 2) // 2)
-    across_a, across_b, along = side * f32(500 / REACH), side * f32(200 / REACH), f32(levels) * f32(1 / 255)
-    one = np.uint32(1)
+def _shifted_row(luma: Any, da: Any, db: Any, shifts: Any, fy_of_gray: Any, fy: Any) -> None:
+    """Read f(Y) of one row from the table of shifts."""
     for i in range(fy.size):
-        p, u, v = f32(luma[i]) * along, side + da[i] * across_a, side + db[i] * across_b
-        k, m, n = np.uint32(p), np.uint32(u), np.uint32(v)
-        wp, wu, wv = p - f32(k), u - f32(m), v - f32(n)
-        s00 = shifts[k, m, n] + (shifts[k, m, n + one] - shifts[k, m, n]) * wv
-        s01 = shifts[k, m + one, n] + (shifts[k, m + one, n + one] - shifts[k, m + one, n]) * wv
-        k += one
-        s10 = shifts[k, m, n] + (shifts[k, m, n + one] - shifts[k, m, n]) * wv
-        s11 = shifts[k, m + one, n] + (shifts[k, m + one, n + one] - shifts[k, m + one, n]) * wv
-        s0, s1 = s00 + (s01 - s00) * wu, s10 + (s11 - s10) * wu
-        fy[i] = fy_of_gray[luma[i]] + s0 + (s1 - s0) * wp
+        fy[i] = _shifted(luma[i], da[i], db[i], shifts, fy_of_gray)
 
 
 @compiled
 def chroma_planes(
-    luma: Any, ab: Any, down: Any, across: Any, table: Any, fy_of_gray: Any, encode: Any, tolerance: Any, out: Any
+    luma: Any, ab: Any, down: Any, across: Any, shifts: Any, fy_of_gray: Any, encode: Any, tolerance: Any, out: Any
 ) -> None:
     """Upsample ab, read L from the table of shifts, and give Cb and Cr; what is out of gamut is solved in full."""
-    (rows, row_weights), (columns, column_weights), (shifts, levels), (cb, cr) = down, across, table, out
+    (rows, row_weights), (columns, column_weights), (cb, cr) = down, across, out
     height, width = luma.shape
     held, wide = np.full(2, -1), np.empty((2, ab.shape[2], width), np.float32)
     buffers = np.empty((6, width), np.float32)
@@ -379,21 +448,18 @@ def chroma_planes(
             shrink = REACH / max(REACH, max(abs(da[i]) * f32(500), abs(db[i]) * f32(200)))
             da[i] *= shrink
             db[i] *= shrink
-        _shifted_row(luma[y], da, db, shifts, levels, fy_of_gray, fy)
+        _shifted_row(luma[y], da, db, shifts, fy_of_gray, fy)
         outside = _linear_row(fy, da, db, red, green, blue, tolerance)
         for i in range(width):
-            r = _between(encode, _clip(red[i]) * f32(encode.size - 2)) * f32(255 / 65535)
-            g = _between(encode, _clip(green[i]) * f32(encode.size - 2)) * f32(255 / 65535)
-            b = _between(encode, _clip(blue[i]) * f32(encode.size - 2)) * f32(255 / 65535)
+            r, g, b = _clip(red[i]), _clip(green[i]), _clip(blue[i])
+            r, g, b = _encode255(r), _encode255(g), _encode255(b)
             # What luma is off by (the table is coarse) goes to all three channels: left alone, green would bear it.
             rest = f32(luma[y, i]) - (f32(0.299) * r + f32(0.587) * g + f32(0.114) * b)
             red[i], blue[i] = r + rest, b + rest
         if outside:
             for i in range(width):
                 if _excess(fy[i], da[i], db[i], ONE) > tolerance:
-                    red[i], blue[i] = _fit_at_luma(
-                        f32(luma[y, i]), fy_of_gray[luma[y, i]], da[i], db[i], encode, tolerance
-                    )
+                    red[i], blue[i] = _fit_at_luma(luma[y, i], da[i], db[i], shifts, fy_of_gray, encode, tolerance)
         for i in range(width):
             code = f32(luma[y, i])
             cb[y, i] = np.uint8(min(max((blue[i] - code) * f32(1 / 1.772) + f32(128.5), ZERO), f32(255)))

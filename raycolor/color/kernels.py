@@ -26,11 +26,9 @@ _ENCODE8_ENTRIES: Final = 32769
 _ENCODE16_ENTRIES: Final = 65537
 _TOLERANCE8: Final = np.float32(2e-5)  # linear RGB; under a tenth of a code at black
 _TOLERANCE16: Final = np.float32(1e-6)
-_LUMA_LEVELS: Final = 51  # of 5 luma codes each
 _SIDE: Final = 22  # nodes of a and b on each side of 0
 _GUIDE_EPSILON: Final = np.float32(4.0)  # L squared: what differs less in lightness tells nothing of color
 _GUIDE_REACH: Final = np.float32(2.0)  # local standard deviations of L that detail may count for
-_UNITS: Final = np.array([1 / 500, 1 / 200], np.float32)
 _BINOMIAL: Final = np.array([0.25, 0.5, 0.25], np.float32)
 
 
@@ -153,7 +151,7 @@ def chroma_planes(luma: NDArray[np.uint8], ab: Plane) -> tuple[NDArray[np.uint8]
         _planes(ab),
         _taps(ab.shape[0], luma.shape[0]),
         _taps(ab.shape[1], luma.shape[1]),
-        (_shift_table(), _LUMA_LEVELS),
+        _shift_table(),
         _fy_table(1),
         _encode16_table(),
         _TOLERANCE8,
@@ -241,9 +239,8 @@ def _check_ab(ab: Any) -> None:
 
 def _planes(ab: Plane) -> Plane:
     """Return ab in the loops' units, a / 500 and b / 200; what is no number, or far from any color, becomes gray."""
-    sane = (np.abs(ab[..., :2]) < _loops.WILDEST).all(axis=-1, keepdims=True)
-    planes = np.array(ab, order="C")
-    planes[..., :2] = np.where(sane, ab[..., :2] * _UNITS, np.float32(0))
+    planes: Plane = np.empty(ab.shape, np.float32)
+    _loops.scale_ab(np.ascontiguousarray(ab), planes)
     return planes
 
 
@@ -339,11 +336,11 @@ def _encode16_table() -> Plane:
 
 @lru_cache
 def _shift_table() -> Plane:
-    """f(Y) less that of gray, by luma, a and b; one more of each, so that the ends need no test."""
-    lumas = np.linspace(0, 255, _LUMA_LEVELS + 1)
+    """f(Y) less that of gray, by luma, a and b; one more of a and b, so that the ends need no test."""
+    lumas = np.arange(256.0)
     nodes = np.linspace(-_loops.REACH, _loops.REACH, 2 * _SIDE + 1).astype(np.float32)
     table = np.zeros((len(lumas), len(nodes), len(nodes)), np.float32)
     fy = _root(srgb_decode(lumas / 255)).astype(np.float32)
     _loops.fill_shift_table(lumas.astype(np.float32), nodes, fy, _encode16_table(), table)
     table[:, _SIDE, _SIDE] = 0
-    return np.pad(table, ((0, 1), (0, 1), (0, 1)), mode="edge")
+    return np.pad(table, ((0, 0), (0, 1), (0, 1)), mode="edge")

@@ -59,13 +59,12 @@ class SameConv2d(nn.Conv2d):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride, kernel // 2 if stride == 1 else 0, groups=groups, bias=False)
-        self._odd = kernel - stride if stride > 1 else 0
+        odd = kernel - stride if stride > 1 else 0
+        front, back = odd // 2, odd - odd // 2
+        self.around = (front, back, front, back) if odd else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self._odd:
-            front, back = self._odd // 2, self._odd - self._odd // 2
-            x = nn.functional.pad(x, (front, back, front, back))
-        return super().forward(x)
+        return super().forward(x if self.around is None else nn.functional.pad(x, self.around))
 
 
 class InvertedResidual(nn.Module):
@@ -194,6 +193,7 @@ class UNet(ColorNet):
             nn.init.normal_(self.head.weight, std=1e-3)
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
         self.resize = Upsample("bilinear")
+        self.last_doubling = "resize"
         if settings.pretrained and load:
             self.encoder.load_imagenet()
         for module in self.encoder.first(settings.frozen_blocks):
