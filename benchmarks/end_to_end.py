@@ -70,9 +70,9 @@ def measure(way: str, sizes: list[str], given: argparse.Namespace) -> dict[str, 
     found = {}
     for size in sizes:
         large, script = SIZES[size][0] * SIZES[size][1] > 10_000_000, name == "naive"
-        count = (1 if script else 2) if large else 4
-        rounds = (2 if large else 6) if script else (7 if large else 15)
-        rounds = 2 if given.quick else rounds
+        count = 1 if large and script else 2
+        rounds = (1 if large else 5) if script else (5 if large else 11)
+        rounds = 1 if given.quick else rounds
         data = files(size, count, given.folder)
         if name == "naive":
             network = load(how).model()
@@ -82,9 +82,32 @@ def measure(way: str, sizes: list[str], given: argparse.Namespace) -> dict[str, 
         else:
             colorizer = Colorizer(ColorizerOptions(checkpoint=name, jpeg_luma=how, precision=given.precision))
             tasks = [partial(colorizer.colorize, one) for one in data]
-        times = common.times_ms(lambda tasks=tasks: [task() for task in tasks], rounds, 1)
+        times = common.times_ms(lambda tasks=tasks: [task() for task in tasks], rounds, 0 if large and script else 1)
         found[size] = [value / count for value in times]
     return found
+
+
+def show(
+    runs: dict[str, dict[str, list[float]]], sizes: list[str], about: dict[str, object]
+) -> dict[str, dict[str, float]]:
+    """Print the table and return the medians."""
+    medians = {way: {size: common.spread(times)["median"] for size, times in row.items()} for way, row in runs.items()}
+    print(
+        f"CPU milliseconds a photograph on one thread (times faster than naive; times the floor); {common.told(about)}"
+    )
+    print(f"{'':22s}" + "".join(f"{size:>26s}" for size in sizes))
+    for way, row in medians.items():
+        cells = []
+        for size in sizes:
+            if size not in row:
+                cells.append("-")
+                continue
+            script = medians.get(f"naive {way.split()[0]}", {}).get(size)
+            beside = [f"{script / row[size]:.1f}x"] if script else []
+            beside += [f"{row[size] / medians['floor'][size]:.2f}"] if way != "floor" else []
+            cells.append(f"{row[size]:.1f}" + (f" ({'; '.join(beside)})" if beside else ""))
+        print(f"{way:22s}" + "".join(f"{cell:>26s}" for cell in cells))
+    return medians
 
 
 def main() -> None:
@@ -94,7 +117,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", nargs="+", default=["regression", "default"], metavar="NAME")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES, metavar="SIZE")
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"])
-    parser.add_argument("--quick", action="store_true", help="two rounds of each, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="one round of each, to see that it runs")
     parser.add_argument("--only", metavar="WAY", help="measure one way in this process and print its JSON")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     given = parser.parse_args()
@@ -114,22 +137,7 @@ def main() -> None:
         environment = {**os.environ, **(common.REUSE if way.startswith("naive") else {})}
         answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment, text=True).stdout
         runs[way] = json.loads(answer.splitlines()[-1])
-    medians = {way: {size: common.spread(times)["median"] for size, times in row.items()} for way, row in runs.items()}
-    print(
-        f"CPU milliseconds a photograph on one thread (times faster than naive; times the floor); {common.told(about)}"
-    )
-    print(f"{'':22s}" + "".join(f"{size:>26s}" for size in given.sizes))
-    for way, row in medians.items():
-        cells = []
-        for size in given.sizes:
-            if size not in row:
-                cells.append("-")
-                continue
-            script = medians.get(f"naive {way.split()[0]}", {}).get(size)
-            beside = [f"{script / row[size]:.1f}x"] if script else []
-            beside += [f"{row[size] / medians['floor'][size]:.2f}"] if way != "floor" else []
-            cells.append(f"{row[size]:.1f}" + (f" ({'; '.join(beside)})" if beside else ""))
-        print(f"{way:22s}" + "".join(f"{cell:>26s}" for cell in cells))
+    medians = show(runs, given.sizes, about)
     common.write(
         given.json,
         "end_to_end",

@@ -12,6 +12,7 @@ HERE = Path(__file__).resolve().parent
 RUNS = {
     "color": ["--json"],
     "end_to_end": ["--json"],
+    "stages": ["--json"],
     "bulk": ["--json"],
     "training": ["--json"],
     "loader": ["--json"],
