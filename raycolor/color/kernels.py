@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from raycolor.color import _loops
+from raycolor.color import _input_loops, _loops
 from raycolor.color.arrays import DELTA, srgb_decode, srgb_encode
 from raycolor.color.resize import resize_area
 from raycolor.errors import ShapeError
@@ -265,7 +265,7 @@ def _to_lab(rgb: Any, code: Any) -> tuple[Plane, Plane, Plane]:
     _check_rgb(rgb, code)
     planes = np.empty((3, rgb.shape[0] * rgb.shape[1]), np.float32)
     pixels = np.ascontiguousarray(rgb).reshape(-1, 3)
-    _loops.codes_to_lab(pixels, _linear_table(rgb.itemsize), _root_table(), planes[0], planes[1], planes[2])
+    _input_loops.codes_to_lab(pixels, _linear_table(rgb.itemsize), _root_table(), planes[0], planes[1], planes[2])
     L, a, b = planes.reshape(3, *rgb.shape[:2])
     return L, a, b
 
@@ -274,7 +274,7 @@ def _to_L(rgb: Any, code: Any) -> Plane:
     _check_rgb(rgb, code)
     L = np.empty(rgb.shape[:2], np.float32)
     pixels = np.ascontiguousarray(rgb).reshape(-1, 3)
-    _loops.codes_to_L(pixels, _linear_table(rgb.itemsize), _root_table(), L.reshape(-1))
+    _input_loops.codes_to_L(pixels, _linear_table(rgb.itemsize), _root_table(), L.reshape(-1))
     return L
 
 

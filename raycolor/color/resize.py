@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from raycolor.color import _loops
+from raycolor.color import _input_loops
 
 
 def resize_area(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
@@ -26,6 +26,6 @@ def resize_area(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
         flat = np.ascontiguousarray(pixels).reshape(pixels.shape[0], -1)
         channels = flat.shape[1] // pixels.shape[1]
         out = np.empty((height, width * channels), pixels.dtype)
-        _loops.average_areas(flat, channels, out)
+        _input_loops.average_areas(flat, channels, out)
         return out.reshape(height, width, *pixels.shape[2:])
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
