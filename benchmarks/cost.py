@@ -16,6 +16,8 @@ HERE = Path(__file__).resolve().parent
 SIZES_MP = {"256x256": 0.065536, "1 MP": 1.0, "12 MP": 12.0, "24 MP": 24.0}
 # Linux, on demand, us-east-1, US dollars an hour: assumptions, as prices change. Spot costs some third of it.
 PRICES = {"m7i.4xlarge": (16, 0.8064), "g5.2xlarge": (8, 1.212), "g6.2xlarge": (8, 0.9776)}
+# Where bulk.json is missing: what the job is meant to keep of its processes' rate, and to start in.
+SHARE, STARTUP_S = 0.9, 30.0
 # Requests a second that S3 takes for one prefix, as its manual says.
 S3_PUTS = 3500
 
@@ -43,13 +45,15 @@ def main() -> None:
         vcpus, _, dollars = rest.partition(":")
         prices[name] = (int(vcpus), float(dollars))
     measured = json.loads((given.results / "end_to_end.json").read_text())
-    rows = json.loads((given.results / "bulk.json").read_text())["rows"]
+    bulk = given.results / "bulk.json"
+    rows = json.loads(bulk.read_text())["rows"] if bulk.exists() else {}
     fixed, per_mp = line(measured["median_ms"][f"{given.network} exact"])
-    share = min(sum(row["share"]) / len(row["share"]) for row in rows.values())
-    startup = max(value for row in rows.values() for value in row["startup_s"])
+    share = min((sum(row["share"]) / len(row["share"]) for row in rows.values()), default=SHARE)
+    startup = max((value for row in rows.values() for value in row["startup_s"]), default=STARTUP_S)
     cpu = measured["machine"]["cpu"]
     print(f"measured: {1000 * fixed:.1f} ms + {1000 * per_mp:.2f} ms per megapixel on a core of {cpu}")
-    print(f"measured: the job keeps {share:.2f} of that rate (its worst size); start-up {startup:.0f} s at most")
+    how = "measured" if rows else "assumed"
+    print(f"{how}: the job keeps {share:.2f} of that rate (its worst size); start-up {startup:.0f} s at most")
     print(f"{'megapixels':>12s}{'instance':>14s}{'images/hour':>14s}{'$ per million':>15s}{'hours, 10 of them':>19s}")
     table = []
     for megapixels in given.megapixels:

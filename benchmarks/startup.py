@@ -68,7 +68,7 @@ def main() -> None:
         cv2.imwrite(str(photograph), common.gray_photographs(1000, 1000, 1)[0])
         for repeat in range(min(3, given.repeats)):
             script, dest = Path(work) / f"script{repeat}.jpg", Path(work) / f"out{repeat}"
-            command = [sys.executable, "-c", NAIVE, str(photograph), str(script), str(Path(__file__).parent)]
+            command = [sys.executable, "-c", NAIVE, str(photograph), str(script), str(Path(__file__).resolve().parent)]
             found.setdefault("first photograph, naive script", []).append(until(command, script)[0])
             first, whole = until([*raycolor, "colorize", str(source), str(dest)], dest / "one.jpg")
             found.setdefault("first photograph, raycolor", []).append(first)
