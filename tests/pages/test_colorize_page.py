@@ -84,13 +84,13 @@ def test_the_list_of_inputs_is_bounded_and_holds_every_status(job):
 def test_a_page_of_2920_photographs_stays_under_6_mb(tmp_path):
     """Also where every photograph is noise, which no JPEG makes small, every name is long, and a tenth failed."""
     dest = open_store(tmp_path)
-    noise = np.random.default_rng(0).integers(0, 256, (500, 500, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (420, 420, 3), dtype=np.uint8)
     dest.put("noise.jpg", photographs.encoded(noise, quality=95))
     outcomes = []
     for i in range(2920):
         key = f"{'a long folder/' * 12}{i}.jpg"
         if i % 10:
-            outcomes.append(Outcome(key, "colorized", None, None, "gray", 500, 500, 9, "e", "noise.jpg", 9, "ff", 0.1))
+            outcomes.append(Outcome(key, "colorized", None, None, "gray", 420, 420, 9, "e", "noise.jpg", 9, "ff", 0.1))
         else:
             outcomes.append(Outcome(key, "failed", "decode_error", "it does not say what it is " * 8))
     write_outcomes(dest, 0, outcomes)
