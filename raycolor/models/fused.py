@@ -58,7 +58,7 @@ class FusedConv(nn.Module):
 
     def _convolve_in_one(self, x: Tensor) -> Tensor:
         # What Inductor's compiled code calls. The weights are left in torch's order: packed without the photograph's
-        # size, those of 1 x 1 convolutions are 60 times slower on small maps, and with it gain a twentieth.
+        # size, those of 1 x 1 convolutions are far slower on small maps, and with it hardly faster.
         how = (self._padding, self._stride, self._dilation, self._groups)
         name, limits = _ONEDNN[self._activation]
         fused = torch.ops.mkldnn._convolution_pointwise
