@@ -135,7 +135,7 @@ def bucket(s3):
     """Photographs in color to learn from, and gray ones to colorize, one of them cut off."""
     uri = s3.uri("submit")
     store = open_store(uri)
-    for seed in range(48):
+    for seed in range(96):
         store.put(f"colors/{seed:03}.jpg", photographs.encoded(photographs.color_pixels(72, 80, seed)))
     for seed in range(9):
         store.put(f"scans/box/{seed}.jpg", photographs.encoded(photographs.gray_pixels(72, 96, seed)))
