@@ -1,4 +1,4 @@
-"""Put photographs before and after side by side: what made the pictures of the README and of the model card.
+"""Put photographs before and after side by side: what made the picture of the model card.
 
 python docs/pictures/contact_sheet.py SOURCE DEST OUT.jpg [KEY ...] [--columns 4] [--width 260]
 """
