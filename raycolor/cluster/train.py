@@ -16,7 +16,7 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raycolor import __version__, checkpoints
-from raycolor.cluster.train_worker import PLACE_FILE, PROGRESS_FILE, train_on_worker
+from raycolor.cluster.train_worker import PROGRESS_FILE, train_on_worker
 from raycolor.dataset import read_dataset
 from raycolor.dataset.augment import Augment
 from raycolor.errors import ConfigError, RaycolorError, StorageError, TrainingError
@@ -246,8 +246,6 @@ def _run(trainer: TorchTrainer, out: str) -> dict[str, Any]:
     except ray.train.ControllerError as exc:
         detail = str(exc.controller_failure).strip().splitlines()[-1][:300]
         raise TrainingError(f"{out}: Ray Train failed ({detail}): run the same command to go on") from exc
-    finally:
-        open_store(out).delete(PLACE_FILE)
     return dict(result.return_value or {})
 
 

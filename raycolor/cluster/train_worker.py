@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 PROGRESS_FILE: Final = "progress.json"
 HEARTBEAT_S: Final = 10.0
-PLACE_FILE: Final = "place.json"  # while workers run: the placement group that holds their resources
 
 
 class RayContext:
@@ -119,11 +118,6 @@ def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
     settings = config["settings"]
     store = open_store(config["out"])
     context = RayContext(store)
-    group = ray.util.get_current_placement_group()
-    if context.rank == 0 and group is not None:
-        # Who kills this training from outside, as Tune does, has to give its place back: Ray's own cleaner needs a
-        # dashboard, and gives up where a machine runs more than one Ray.
-        context.publish({PLACE_FILE: json.dumps({"placement_group": group.id.hex()}).encode()})
     # Ray gives a worker one CPU by name; the node's CPUs that no other worker uses would idle.
     share = max(1, cpu_count() // max(context.local_workers, config.get("workers_per_node", 1)))
     loaders = 1

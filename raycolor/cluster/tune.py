@@ -5,9 +5,9 @@ Ray Tune's own state is not what a sweep is continued from: it is written now an
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -21,23 +21,26 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints a box eve
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the command as it ends every other
 
 import ray
-from ray import PlacementGroupID, tune
+from ray import ActorID, PlacementGroupID, tune
+from ray._private import state as global_state
+from ray.core.generated import gcs_pb2
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from raycolor.cluster.train_worker import PLACE_FILE
 from raycolor.cluster.tune_plan import Plan
 from raycolor.cluster.tune_trial import run_trial
 from raycolor.errors import ConfigError, TrainingError
-from raycolor.storage import ObjectStore, open_store
+from raycolor.storage import open_store
 from raycolor.tuning.placement import TRIAL_CPUS, Placement
-from raycolor.tuning.records import ENDED, SweepRecords, Trial, trial_folder
+from raycolor.tuning.records import ENDED, SweepRecords, Trial
 
 logger = logging.getLogger(__name__)
 
 TUNE_FOLDER: Final = "tune"  # Ray Tune's own files; of no use once the sweep has ended
 TRIAL_RESTARTS: Final = 2  # of the process that watches over a trial, for example when its node is lost
+
+ORPHANS_EVERY_S: Final = 2.0
 
 Told = Callable[[set[int], int, Mapping[str, Any]], None]
 
@@ -220,6 +223,7 @@ class _Watcher(tune.Callback):
     def __init__(self, plan: Plan, records: SweepRecords, scheduler: FIFOScheduler, told: Told) -> None:
         self._plan, self._records, self._scheduler, self._told = plan, records, scheduler, told
         self._running: set[int] = set()
+        self._freed = time.monotonic()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Count the trial as running."""
@@ -247,9 +251,11 @@ class _Watcher(tune.Callback):
             )
         self._ended(number)
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Give back what a trial held that died and will be started again."""
-        _give_back(self._records.store, trial.config["number"])
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Free what trials held that were stopped, or died."""
+        if time.monotonic() - self._freed >= ORPHANS_EVERY_S:
+            free_orphans()
+            self._freed = time.monotonic()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record a trial whose process died, or that met what it does not expect, too often."""
@@ -261,15 +267,25 @@ class _Watcher(tune.Callback):
         self._ended(number)
 
     def _ended(self, number: int) -> None:
-        _give_back(self._records.store, number)
         self._running.discard(number)
         self._told(set(self._running), number, {})
 
 
-def _give_back(store: ObjectStore, number: int) -> None:
-    """Free the workers of a trial: Ray keeps their places when the process that made them is killed."""
-    key = f"{trial_folder(number)}/{PLACE_FILE}"
-    if store.stat(key) is not None:
-        place = json.loads(store.get(key))["placement_group"]
-        remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(place)))
-        store.delete(key)
+def free_orphans() -> int:
+    """Remove the placement groups of this job whose creator, an actor, is dead; returns how many.
+
+    Ray keeps them until the job ends, and with them the CPUs of a trial that was stopped. Ray Train's own cleaner needs
+    a dashboard, and gives up where a machine runs more than one Ray. To free the group when the trial is stopped would
+    be too early: the training, which dies a little later, would take the loss of its workers for a failure and make
+    a new group. That a creator is dead is told by no public function.
+    """
+    own, freed = ray.get_runtime_context().get_job_id(), 0
+    table: Any = vars(gcs_pb2)["PlacementGroupTableData"]  # made when it is imported: no type checker sees it
+    for record in global_state.state._connect_and_get_accessor().get_placement_group_table():
+        group = table.FromString(record)
+        by_actor = not ActorID(group.creator_actor_id).is_nil()
+        ours = group.creator_job_id.hex() == own and group.state != table.REMOVED
+        if ours and by_actor and group.creator_actor_dead:
+            remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
+            freed += 1
+    return freed

@@ -24,6 +24,7 @@ from raycolor.tuning.records import ENDED, SweepRecords
 logger = logging.getLogger(__name__)
 
 _REPORT_SHARE: Final = 20  # a report that took a second is not written again for so many
+_LONGEST_REST_S: Final = 300.0
 
 
 def run(config: TuneConfig) -> int:
@@ -116,10 +117,12 @@ def _sweep(plan: Plan, records: SweepRecords, placement: Placement, started: flo
             ended = sum(trial.status in ENDED for trial in trials)
             reason = f" ({trial.reason})" if trial.reason else ""
             logger.info("tune: trial %d %s%s | trials %d/%d", number, trial.status, reason, ended, plan.trials)
-        now = time.monotonic()
-        if now >= not_before:
+        if time.monotonic() >= not_before:
+            # The clock would count what else the machine does: a busy one would have no report for an hour.
+            before = time.process_time()
             reporter.write(frozenset(running))
-            not_before = time.monotonic() + _REPORT_SHARE * (time.monotonic() - now)
+            rest_s = _REPORT_SHARE * (time.process_time() - before)
+            not_before = time.monotonic() + min(rest_s, _LONGEST_REST_S)
 
     reporter.write()
     try:

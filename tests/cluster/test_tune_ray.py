@@ -59,7 +59,7 @@ def mark(out: Path, number: int) -> None:
 def test_a_killed_sweep_is_continued_by_the_same_command(tmp_path, data):
     """SIGKILL of the driver in the middle: ended trials stay as they are, begun ones go on from their checkpoints."""
     out = tmp_path / "sweep"
-    start = command(SMOKE, data, out, "--epochs", "8")
+    start = command(SMOKE, data, out, "--epochs", "5", "--trials", "3", "--max-concurrent", "1")
     first = subprocess.Popen(start, start_new_session=True)
     deadline = time.monotonic() + PATIENCE_S
     ended, begun = set(), set()
@@ -69,7 +69,7 @@ def test_a_killed_sweep_is_continued_by_the_same_command(tmp_path, data):
         if (out / "sweep.json").exists():
             trials = trials_of(out)
             ended = {number for number, trial in trials.items() if trial.status == "finished"}
-            begun = {n for n, trial in trials.items() if trial.status == "unfinished" and 2 <= len(trial.curve) < 6}
+            begun = {n for n, trial in trials.items() if trial.status == "unfinished" and 2 <= len(trial.curve) < 4}
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     # Workers end when they notice that their Ray has gone; until then one may still write a checkpoint.
@@ -89,13 +89,13 @@ def test_a_killed_sweep_is_continued_by_the_same_command(tmp_path, data):
     subprocess.run(start, check=True, timeout=PATIENCE_S)
 
     trials = trials_of(out)
-    assert {number: trial.status for number, trial in trials.items()} == dict.fromkeys(range(4), "finished")
-    assert all(len(trial.curve) == 8 for trial in trials.values())
+    assert {number: trial.status for number, trial in trials.items()} == dict.fromkeys(range(3), "finished")
+    assert all(len(trial.curve) == 5 for trial in trials.values())
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in kept} == kept
     marked = {number for number, trial in trials.items() if trial.curve[0]["train_loss"] == 12345.0}
     assert marked == set(going)
     rows = rows_of(out)
-    assert [row["status"] for row in rows] == ["finished"] * 4
+    assert [row["status"] for row in rows] == ["finished"] * 3
     best = next(row for row in rows if row["best"] == "true")
     assert checkpoints.load(best["checkpoint"]).metrics["mse"] == pytest.approx(float(best["mse"]))
     assert not (out / "tune").exists() or not list((out / "tune").rglob("*.json"))
@@ -114,14 +114,14 @@ def files_of(out: Path, number: int) -> list[Path]:
 
 @pytest.mark.timeout(1500)
 def test_stopped_and_failed_trials_do_not_end_a_sweep(tmp_path, data):
-    """ASHA stops what lags, a loss that is no number is recorded with its reason; both give back what they held.
+    """ASHA stops what lags and gives back what it held; a loss that is no number is recorded with its reason.
 
-    Each trial takes two of the three CPUs: had one of them kept its place, the next could not start.
+    Each trial takes two of the three CPUs: had the stopped one kept its place, the next could not start.
     """
     sweep = yaml.safe_load(SMOKE.read_text())
-    sweep["base"] |= {"epochs": 4, "optim": {"clip_norm": None, "schedule": "constant"}}
+    sweep["base"] |= {"epochs": 2, "optim": {"clip_norm": None, "schedule": "constant"}}
     sweep |= {
-        "space": {"optim.lr": {"grid": [3e-3, 1e-9, 1e30, 2e-9]}},
+        "space": {"optim.lr": {"grid": [3e-3, 1e-9, 1e30]}},
         "search": "grid",
         "scheduler": {"name": "asha", "grace_epochs": 1, "reduction_factor": 2},
         "resources": {"CPU": 2},
@@ -129,15 +129,15 @@ def test_stopped_and_failed_trials_do_not_end_a_sweep(tmp_path, data):
     }
     sweep.pop("trials")
     file, out = tmp_path / "sweep.yaml", tmp_path / "sweep"
-    file.write_text(yaml.safe_dump(sweep))
+    file.write_text(yaml.safe_dump(sweep, sort_keys=False))  # the first objective is the one that stops
     subprocess.run(command(file, data, out), check=True, timeout=2 * PATIENCE_S)
     trials = trials_of(out)
-    assert [trials[number].status for number in range(4)] == ["finished", "stopped", "failed", "stopped"]
+    assert [trials[number].status for number in range(3)] == ["finished", "stopped", "failed"]
     assert trials[1].reason.startswith("asha: mse ")
-    assert len(trials[1].curve) < 4
+    assert len(trials[1].curve) == 1
     assert "lower optim.lr" in trials[2].reason
     rows = rows_of(out)
-    assert [row["best"] for row in rows] == ["true", "false", "false", "false"]
+    assert [row["best"] for row in rows] == ["true", "false", "false"]
     assert "lower optim.lr" in (out / "report" / "index.html").read_text()
 
 
