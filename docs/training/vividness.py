@@ -41,9 +41,7 @@ def main(checkpoint: str, dataset: str, count: str = "200") -> None:
         for (head.temperature, head.rebalance), one in sums.items():
             with torch.inference_mode():
                 one.add(batch.L_net, network._enlarged(logits), batch.ab_net, batch.ids)
-    print(
     print("| temperature | rebalance | mse | accuracy 10 | PSNR dB | colorfulness, share of the truth's |")
-    )
     print("|---:|---:|---:|---:|---:|---:|")
     for (temperature, rebalance), one in sums.items():
         result = {name: cell["value"] for name, cell in one.result(rounds=10).items()}
