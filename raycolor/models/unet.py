@@ -239,7 +239,10 @@ class UNet(ColorNet):
     def color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `ColorNet.color`; the bins head knows how sure it is."""
         raw = self.head(self._features(L_net))
-        return self._enlarged(raw), self.head.confidence(raw) if isinstance(self.head, BinsHead) else None
+        if not isinstance(self.head, BinsHead):
+            return self._enlarged(raw), None
+        ab_net, confidence = self.head.read(raw)
+        return self.resize(ab_net), confidence
 
     def _features(self, L_net: Tensor) -> Tensor:
         """Return the last features of the decoder, at half size."""

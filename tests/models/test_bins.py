@@ -87,12 +87,20 @@ def test_frequencies_follow_what_is_seen():
 def test_confidence_runs_from_no_idea_to_certain():
     """Equal chances give 0, one certain color 1, and a photograph's is the mean over its pixels."""
     bins = head()
-    logits = torch.zeros(1, bins.count, 2, 1)
-    assert float(bins.confidence(logits)) == pytest.approx(0.0, abs=1e-5)
-    logits[0, 3, 0] = 1e4
-    assert float(bins.confidence(logits)) == pytest.approx(0.5, abs=1e-5)
-    logits[0, 3, 1] = 1e4
-    assert float(bins.confidence(logits)) == pytest.approx(1.0, abs=1e-5)
+    logits = torch.zeros(1, bins.count, 4, 2)
+    assert float(bins.read(logits)[1]) == pytest.approx(0.0, abs=1e-5)
+    logits[0, 3, :2] = 1e4
+    assert float(bins.read(logits)[1]) == pytest.approx(0.5, abs=1e-5)
+    logits[0, 3] = 1e4
+    assert float(bins.read(logits)[1]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_reading_gives_the_color_of_the_mean():
+    """Color and confidence from one pass are the color that `mean` gives, whatever temperature and rebalancing."""
+    logits = torch.randn(1, head().count, 4, 4, generator=torch.Generator().manual_seed(0))
+    for settings in ({}, {"rebalance": 0.5}, {"temperature": 0.5}, {"temperature": 0.5, "rebalance": 0.5}):
+        bins = head(**settings)
+        assert torch.allclose(bins.read(logits)[0], bins.mean(logits), atol=1e-6)
 
 
 def test_unet_with_bins_trains_on_a_part_of_what_it_predicts():
