@@ -7,6 +7,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from raycolor.storage import ObjectStore, open_store
 from raycolor.training.data import LabData
 from raycolor.training.encoder import apply_encoder_weights, apply_weights
 from raycolor.training.loop import About, LoopSettings, Progress, fit
+from raycolor.training.objective import ObjectiveSettings
 from raycolor.training.step import GanStep, PixelStep, StepSettings, UpdateStep
 
 log = logging.getLogger(__name__)
@@ -223,12 +225,7 @@ def build_step(
         schedule=optim["schedule"],
         clip_norm=optim["clip_norm"],
         ema=optim["ema"],
-        pixel=loss["pixel"],
-        classes=loss["classes"],
-        balance=loss["balance"],
-        colorfulness=loss["colorfulness"],
-        perceptual=loss["perceptual"],
-        chroma_gain=loss["chroma_gain"],
+        **{term.name: loss[term.name] for term in fields(ObjectiveSettings)},
         lambda_pixel=loss["lambda_pixel"],
         adversarial=loss["adversarial"],
         precision=choose_precision(settings["precision"], context.device),

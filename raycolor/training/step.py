@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from raycolor.errors import ConfigError, TrainingError
-from raycolor.losses import AdversarialLoss, PixelLoss, discriminator_loss, generator_loss
+from raycolor.losses import AdversarialLoss, discriminator_loss, generator_loss
 from raycolor.models import ColorNet, PatchDiscriminator, to_channels_last
 from raycolor.precision import Precision
 from raycolor.training.objective import Objective, ObjectiveSettings
@@ -23,9 +23,9 @@ WARM_UP = 0.25  # share of a one-cycle schedule that rises
 FLOOR = 0.01  # last learning rate as a share of the peak
 
 
-@dataclass(frozen=True)
-class StepSettings:
-    """How weights are updated.
+@dataclass(frozen=True, kw_only=True)
+class StepSettings(ObjectiveSettings):
+    """How weights are updated; the terms of the objective, but for `pixel`, are not for training with a discriminator.
 
     Attributes:
         total_steps: updates of the whole training; the schedule ends there.
@@ -36,8 +36,6 @@ class StepSettings:
         schedule: `constant`, `cosine` (falling), `onecycle` (rising over a quarter, then falling).
         clip_norm: largest gradient norm; None for no clipping.
         ema: decay of the moving average of the weights; 0 for none.
-        pixel: pixel loss.
-        classes, balance, colorfulness, perceptual, chroma_gain: see `ObjectiveSettings`; not beside a discriminator.
         lambda_pixel: weight of the pixel loss beside the adversarial one.
         adversarial: form of the adversarial loss.
         precision: `bf16` computes convolutions in bfloat16; weights and losses stay float32.
@@ -52,22 +50,10 @@ class StepSettings:
     schedule: Schedule = "onecycle"
     clip_norm: float | None = 1.0
     ema: float = 0.0
-    pixel: PixelLoss = "mse"
-    classes: float = 0.1
-    balance: float = 0.0
-    colorfulness: float = 0.0
-    perceptual: float = 0.0
-    chroma_gain: float = 1.0
     lambda_pixel: float = 100.0
     adversarial: AdversarialLoss = "lsgan"
     precision: Precision = "fp32"
     compile: bool = False
-
-    def objective(self) -> ObjectiveSettings:
-        """Return the part that says what is minimized without a discriminator."""
-        return ObjectiveSettings(
-            self.pixel, self.classes, self.balance, self.colorfulness, self.perceptual, self.chroma_gain
-        )
 
 
 def learning_rate_factor(step: int, settings: StepSettings) -> float:
@@ -214,7 +200,7 @@ class PixelStep:
             ConfigError: terms of the loss that the network does not have.
         """
         self.network, self.settings, self.device = network, settings, device
-        self._objective = Objective(network, settings.objective(), device)
+        self._objective = Objective(network, settings, device)
         self._trained = _Trained(network, settings.lr, settings, device, wrap)
         self._average = MovingAverage(network, settings.ema) if settings.ema > 0 else None
 
