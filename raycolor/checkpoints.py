@@ -80,12 +80,7 @@ class Checkpoint:
         Raises:
             CheckpointError: weights and network do not match.
         """
-        from raycolor.models import build_model
-
-        try:
-            model = build_model(str(self.network["name"]), self.network["config"], pretrained=False)
-        except ConfigError as exc:
-            raise CheckpointError(f"{self.source}: {exc}: it was saved by raycolor {self.raycolor_version}") from exc
+        model = self._build()
         try:
             model.load_state_dict(self.weights, strict=True)
         except RuntimeError as exc:
@@ -94,6 +89,25 @@ class Checkpoint:
                 f"({_difference(model.state_dict(), self.weights)}): use the {JSON_FILE} they were saved with"
             ) from exc
         return model.eval()
+
+    def skeleton(self) -> ColorNet:
+        """Build the network without weights: what input sizes it takes, at no cost of memory or time.
+
+        Raises:
+            CheckpointError: a network that this raycolor does not know.
+        """
+        import torch
+
+        with torch.device("meta"):
+            return self._build()
+
+    def _build(self) -> ColorNet:
+        from raycolor.models import build_model
+
+        try:
+            return build_model(str(self.network["name"]), self.network["config"], pretrained=False)
+        except ConfigError as exc:
+            raise CheckpointError(f"{self.source}: {exc}: it was saved by raycolor {self.raycolor_version}") from exc
 
 
 def _difference(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

@@ -196,6 +196,8 @@ class JobRecord:
     manifest: ManifestTotals
     created: str
     format_version: int = FORMAT_VERSION
+    device: str | None = None
+    """Where the network runs, `cpu` or `cuda`; None until the first worker starts."""
 
     def write(self, dest: ObjectStore) -> None:
         """Write `job.json`; from then on the destination belongs to this job."""

@@ -21,3 +21,6 @@ class ColorizerOptions:
     upsampling: Literal["guided", "bilinear"] = "guided"
     max_pixels: int = 250_000_000
     device: str = "cpu"
+    """Where the network runs: `cpu` or `cuda`."""
+    gpu_batch: int = 32
+    """Planes in each batch of a GPU."""

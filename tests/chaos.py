@@ -140,9 +140,9 @@ def _pass(process, seconds):
         time.sleep(min(left, 0.05))
 
 
-def kill_actor(draw):
-    """SIGKILL one worker of the job's pool; returns how many died."""
-    actors = sorted(descendants("ray::MapWorker"))
+def kill_actor(draw, name="ray::MapWorker"):
+    """SIGKILL one worker of the job's pool, or an actor of another title; returns how many died."""
+    actors = sorted(descendants(name))
     if not actors:
         return 0
     try:

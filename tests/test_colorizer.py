@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from raycolor import checkpoints, codecs
+from raycolor.color.joined import lightness
 from raycolor.color.resize import resize_area
-from raycolor.colorizer import Colorized, Colorizer, flags_of, lightness, network_shape
+from raycolor.colorizer import Colorized, Colorizer, flags_of, network_shape
 from raycolor.errors import ImageError
 from raycolor.models import build_model
 from raycolor.options import ColorizerOptions

@@ -20,7 +20,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import IO, Any
 
-from raycolor.colorizer import Colorized, Colorizer
+import numpy as np
+from numpy.typing import NDArray
+
+from raycolor.colorizer import Colorized, Colorizer, Predict, Predicted
 from raycolor.errors import ImageError, RaycolorError
 from raycolor.options import ColorizerOptions
 
@@ -41,11 +44,19 @@ class IsolatedColorizer:
     Args:
         options: what the child makes its colorizer from.
         timeout_s: seconds after which an image has hung.
+        predict: the network, where it runs elsewhere: the child asks for color then. By default the child loads it.
         command: the child; by default this module.
     """
 
-    def __init__(self, options: ColorizerOptions, *, timeout_s: float, command: Sequence[str] = ()) -> None:
-        self._options, self._timeout_s = options, timeout_s
+    def __init__(
+        self,
+        options: ColorizerOptions,
+        *,
+        timeout_s: float,
+        predict: Predict | None = None,
+        command: Sequence[str] = (),
+    ) -> None:
+        self._options, self._timeout_s, self._predict = options, timeout_s, predict
         self._command = command or [sys.executable, "-m", "raycolor.bulk.isolated"]
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -79,6 +90,15 @@ class IsolatedColorizer:
 
     def _ask(self, data: bytes) -> tuple[Any, bytes]:
         child = self._start()
+        answer, made = self._exchange(child, None, data)
+        while isinstance(answer, list):
+            # Lightness planes: the child asks for their color.
+            assert self._predict is not None
+            answer, made = self._exchange(child, self._predict(answer))
+        return answer, made
+
+    def _exchange(self, child: subprocess.Popen[bytes], thing: object, file: bytes = b"") -> tuple[Any, bytes]:
+        """Send, and receive what comes back before the image has hung."""
         assert child.stdin is not None
         assert child.stdout is not None
         hung = threading.Event()
@@ -90,7 +110,7 @@ class IsolatedColorizer:
         watch = threading.Timer(self._timeout_s, give_up)
         watch.start()
         try:
-            _send(child.stdin, None, data)
+            _send(child.stdin, thing, file)
             return _receive(child.stdout)
         except (OSError, EOFError) as exc:
             code = child.wait()
@@ -105,7 +125,7 @@ class IsolatedColorizer:
             self._child = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             assert self._child.stdin is not None
             assert self._child.stdout is not None
-            _send(self._child.stdin, self._options)
+            _send(self._child.stdin, (self._options, self._predict is not None))
             # Loading torch and the network takes seconds; that time is not the first image's.
             _receive(self._child.stdout)
         return self._child
@@ -158,7 +178,14 @@ def serve() -> None:
     inbox, outbox = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # Libraries that print must not write into the protocol.
     os.dup2(2, 1)
-    colorizer = Colorizer(_receive(inbox)[0])
+    options, asks = _receive(inbox)[0]
+
+    def ask(L_small: Sequence[NDArray[np.float32]]) -> list[Predicted]:
+        _send(outbox, list(L_small))
+        predicted: list[Predicted] = _receive(inbox)[0]
+        return predicted
+
+    colorizer = Colorizer(options, ask) if asks else Colorizer(options)
     _send(outbox, "ready")
     while True:
         try:

@@ -9,12 +9,14 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
-from raycolor.bulk.spec import ShardReport, ShardSpec
-from raycolor.colorizer import Colorized, Colorizer
+from raycolor.bulk.spec import NetworkGoneError, ShardReport, ShardSpec
+from raycolor.colorizer import Colorized, Colorizer, Predict, Prepared
 from raycolor.errors import ImageError, Reason, StorageError
 from raycolor.manifest import ATTEMPTS, Manifest, Outcome, Tally, write_outcomes
 from raycolor.sources import Input, Reader, SkippedInputError
@@ -23,6 +25,8 @@ from raycolor.storage import open_store
 logger = logging.getLogger(__name__)
 
 _EXIT_HUNG = 70
+_LANES = 4  # photographs on their way: enough to hide 100 ms of a store behind 40 ms of computing
+_LARGE_BYTES = 64_000_000
 _ADDED = re.compile(r"\.raycolor\.[a-z0-9]+\Z")
 
 
@@ -32,44 +36,78 @@ class ShardWorker:
     A marker under `attempts/` says that a shard was begun. Who finds one there knows that an earlier attempt died, be
     it killed or brought down by an image, and works in a child process then: an image on which the child dies or
     hangs is that image's failure, and costs no other.
+
+    A few photographs are on their way at a time: one computes, others are read, written, or wait for a network that
+    runs elsewhere.
+
+    Args:
+        spec: the job.
+        predict: the network, where it runs elsewhere; by default it is loaded here.
     """
 
-    def __init__(self, spec: ShardSpec) -> None:
+    def __init__(self, spec: ShardSpec, predict: Predict | None = None) -> None:
         self.spec = spec
         self.source = Reader(spec.source, spec.source_options)
         self.dest = open_store(spec.dest, **spec.dest_options)
         self.manifest = Manifest(self.dest, spec.totals)
-        self.colorizer = Colorizer(spec.options)
+        self.colorizer = Colorizer(spec.options, predict)
+        self._predict = predict
+        self._cpu = threading.RLock()  # one process, one CPU: who computes holds it
+        self._waited = threading.local()  # `.s`: how long this thread's photograph stood behind others for it
 
     def run(self, shard: int) -> ShardReport:
         """Process one shard and write its completion record, last of all.
 
         Raises:
             StorageError: the destination cannot be written: then nothing else can be done either.
+            NetworkGoneError: the network elsewhere does not answer.
         """
         marker = f"{ATTEMPTS}shard-{shard:06d}"
         began_before = self.dest.stat(marker) is not None
         self.dest.put(marker, b"")
         started = time.time()
+        inputs = list(self.manifest.shard(shard))
         if began_before:
-            with IsolatedColorizer(self.spec.options, timeout_s=self.spec.image_timeout_s) as child:
-                outcomes = [self._image(info, child.colorize) for info in self.manifest.shard(shard)]
+            timeout_s = self.spec.image_timeout_s
+            with IsolatedColorizer(self.spec.options, timeout_s=timeout_s, predict=self._predict) as child:
+                outcomes = [self._image(info, child.colorize) for info in inputs]
         else:
-            outcomes = [self._image(info, self._watched) for info in self.manifest.shard(shard)]
+            outcomes = self._abreast(inputs)
         write_outcomes(self.dest, shard, outcomes)
         self.dest.delete(marker)
         tally = Tally()
         for outcome in outcomes:
             tally.add(outcome)
-        return ShardReport(shard, tally, started, time.time(), sum(outcome.seconds for outcome in outcomes))
+        return ShardReport(shard, tally, started, time.time())
+
+    def _abreast(self, inputs: Sequence[Input]) -> list[Outcome]:
+        """Process inputs in a few threads; outcomes in the order of the inputs."""
+        # Members of a packed archive are unpacked from its front, one after the other.
+        lanes = 1 if any(self.source.in_order(info) for info in inputs) else _LANES
+        with ThreadPoolExecutor(lanes, "photograph") as pool:
+            pending = [pool.submit(self._lane, info) for info in inputs]
+            try:
+                return [outcome.result() for outcome in pending]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _lane(self, info: Input) -> Outcome:
+        # Files are held whole: of large ones only one at a time.
+        with self._cpu if info.size > _LARGE_BYTES else nullcontext():
+            return self._image(info, self._here)
 
     def _image(self, info: Input, colorize: Callable[[bytes], Colorized]) -> Outcome:
         """Process one input; whatever it is, it ends in an outcome."""
         begun = time.monotonic()
+        self._waited.s = 0.0
         bare = Outcome(info.key, "failed", input_bytes=info.size, input_etag=info.etag)
 
+        def seconds() -> float:
+            return time.monotonic() - begun - float(self._waited.s)
+
         def failed(reason: Reason, detail: str) -> Outcome:
-            return replace(bare, reason=reason, detail=detail, seconds=time.monotonic() - begun)
+            return replace(bare, reason=reason, detail=detail, seconds=seconds())
 
         try:
             data = self.source.get(info)
@@ -81,6 +119,8 @@ class ShardWorker:
         except ImageError as exc:
             outcome = failed(exc.reason, exc.detail)
             return replace(outcome, status="skipped", source_kind="color") if exc.reason == "already_color" else outcome
+        except NetworkGoneError:
+            raise
         except ChildDiedError as exc:
             return failed("internal_error", str(exc))
         # The outermost boundary of one image: a defect of ours must cost this image, never the job.
@@ -103,7 +143,7 @@ class ShardWorker:
             output_key=output_key,
             output_bytes=len(result.data),
             output_sha256=hashlib.sha256(result.data).hexdigest(),
-            seconds=time.monotonic() - begun,
+            seconds=seconds(),
             confidence=result.confidence,
             flags=",".join(result.flags) or None,
         )
@@ -115,17 +155,46 @@ class ShardWorker:
             StorageError: an object of the same size under a plain name cannot be written either: then the job has to
                 stop, for a recorded failure would not be tried again.
         """
-        probe = f"{ATTEMPTS}probe-{os.getpid()}"
+        probe = f"{ATTEMPTS}probe-{os.getpid()}-{threading.get_ident()}"
         self.dest.put(probe, bytes(size))
         self.dest.delete(probe)
 
-    def _watched(self, data: bytes) -> Colorized:
-        """Colorize in this process, and end it if that hangs: the next attempt will use a child process."""
+    def _here(self, data: bytes) -> Colorized:
+        """Colorize in this process."""
+        if self._predict is None:
+            with self._turn(), self._watch():
+                return self.colorizer.colorize(data)
+        with self._turn():
+            with self._watch():
+                prepared = self.colorizer.prepare(data)
+            if isinstance(prepared, Colorized):
+                return prepared
+            if sum(page.nbytes for page in prepared.photo.pages) > _LARGE_BYTES:
+                # Pixels are held until color comes: of large ones only one at a time.
+                return self._finish(prepared)
+        return self._finish(prepared)
+
+    def _finish(self, prepared: Prepared) -> Colorized:
+        predicted = self.colorizer.predict(prepared.L_small)
+        with self._turn(), self._watch():
+            return self.colorizer.finish(prepared, predicted)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Hold the CPU; the wait for it is not the photograph's time."""
+        asked = time.monotonic()
+        with self._cpu:
+            self._waited.s += time.monotonic() - asked
+            yield
+
+    @contextmanager
+    def _watch(self) -> Iterator[None]:
+        """End this process if the body hangs: the next attempt will use a child process."""
         watch = threading.Timer(self.spec.image_timeout_s, _give_up, [self.spec.image_timeout_s])
         watch.daemon = True
         watch.start()
         try:
-            return self.colorizer.colorize(data)
+            yield
         finally:
             watch.cancel()
 

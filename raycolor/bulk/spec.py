@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from raycolor.errors import RaycolorError
 from raycolor.manifest import ManifestTotals, Tally
 from raycolor.options import ColorizerOptions
+
+
+class NetworkGoneError(RaycolorError):
+    """The network that runs elsewhere does not answer: no photograph's fault, so that the job stops."""
 
 
 @dataclass(frozen=True)
@@ -35,4 +40,3 @@ class ShardReport:
     """Unix time at which its first image was begun."""
     ended: float
     """Unix time at which its last image was written."""
-    busy_s: float

@@ -8,6 +8,7 @@ import logging
 import math
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 
 import ray
 
@@ -16,6 +17,7 @@ from raycolor.bulk import ShardReport, ShardSpec
 from raycolor.checkpoints import Checkpoint, load
 from raycolor.cluster import session
 from raycolor.cluster.colorize_end import FailureLimit, Timing, finish, summarize
+from raycolor.cluster.colorize_network import Shape, choose_shape, start_networks
 from raycolor.cluster.colorize_worker import ShardActor
 from raycolor.cluster.metrics import ColorizeMetrics
 from raycolor.config import ColorizeConfig
@@ -71,7 +73,8 @@ def run(config: ColorizeConfig) -> int:
             )
             try:
                 with session.connect(config.address, scale_to=config.scale_to):
-                    _process(spec, todo, record, timing, config.workers)
+                    shape = _settle_shape(config, record, dest)
+                    _process(spec, todo, record, timing, config.workers, shape)
             except (KeyboardInterrupt, SystemExit, RaycolorError):
                 # Stopped or given up: what stands so far is told, and the reason goes on its way.
                 with contextlib.suppress(RaycolorError):
@@ -128,15 +131,31 @@ def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore,
     return record
 
 
-def _process(spec: ShardSpec, todo: list[int], record: JobRecord, timing: Timing, workers: int | None) -> None:
+def _settle_shape(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) -> Shape:
+    """Decide where the network runs, once for all runs of a job."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    shape = choose_shape(config.shape, record.device, resources)
+    if record.device is None:
+        replace(record, device=shape.device).write(dest)
+    if shape.networks:
+        logger.info("the network runs in %d actors of its own, on %s", shape.networks, shape.device)
+    return shape
+
+
+def _process(
+    spec: ShardSpec, todo: list[int], record: JobRecord, timing: Timing, workers: int | None, shape: Shape
+) -> None:
     """Run the unfinished shards through a pool of workers and show the progress."""
-    timing.workers = min(session.worker_count(workers), len(todo))
+    timing.device = shape.device
+    timing.networks = shape.networks
+    timing.workers = min(session.worker_count(workers, taken=shape.cpus), len(todo))
     if workers is None:
         timing.workers = min(timing.workers, worthwhile_workers(record.manifest))
+    predict = start_networks(shape, spec.options, spec.image_timeout_s) if shape.networks else None
     shards = ray.data.from_items([{"shard": shard} for shard in todo], override_num_blocks=len(todo))
     reports = shards.map_batches(
         ShardActor,
-        fn_constructor_kwargs={"spec": spec},
+        fn_constructor_kwargs={"spec": spec, "predict": predict},
         batch_size=1,
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(size=timing.workers),
@@ -196,5 +215,6 @@ def colorizer_options(config: ColorizeConfig) -> ColorizerOptions:
         jpeg_luma=config.jpeg_luma,
         jpeg_quality=config.jpeg_quality,
         upsampling=config.upsampling,
+        gpu_batch=config.gpu_batch,
         max_pixels=config.max_pixels,
     )

@@ -28,6 +28,8 @@ class Timing:
     images: int = 0
     pixels: int = 0
     workers: int = 0
+    device: str | None = None
+    networks: int = 0
     timeline: list[tuple[float, int]] = field(default_factory=list)
     """(seconds since the first photograph, photographs done): at most 400 points, whatever the number of shards."""
 
@@ -103,6 +105,8 @@ def summarize(config: ColorizeConfig, record: JobRecord, dest: ObjectStore, timi
         "images_this_run": timing.images,
         "timeline": sorted(timing.timeline),
         "workers": timing.workers,
+        "networks": timing.networks,
+        "device": timing.device,
         "checkpoint": record.checkpoint,
         "source": record.source,
         "dest": dest.uri,

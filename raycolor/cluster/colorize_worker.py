@@ -11,11 +11,13 @@ from raycolor.errors import RaycolorError
 if TYPE_CHECKING:
     import numpy as np
 
+    from raycolor.cluster.colorize_network import RemoteNetwork
+
 
 class ShardActor:
     """Holds one `ShardWorker` and speaks Ray Data's batches."""
 
-    def __init__(self, spec: ShardSpec) -> None:
+    def __init__(self, spec: ShardSpec, predict: RemoteNetwork | None = None) -> None:
         import cv2
         import torch
 
@@ -27,7 +29,7 @@ class ShardActor:
         cv2.setNumThreads(1)
         self._error: RaycolorError | None = None
         try:
-            self._worker = ShardWorker(spec)
+            self._worker = ShardWorker(spec, predict)
         except RaycolorError as exc:
             self._error = exc
 

@@ -124,16 +124,21 @@ def quiet() -> None:
                 handler.setLevel(logging.ERROR)
 
 
-def worker_count(wanted: int | None) -> int:
+def worker_count(wanted: int | None, *, taken: int = 0) -> int:
     """Return how many one-CPU workers to start.
+
+    Args:
+        wanted: None for as many as fit.
+        taken: CPUs that something else of the job holds.
 
     Raises:
         ConfigError: more are wanted than the cluster has CPUs for.
     """
-    total = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+    total = int(ray.cluster_resources().get("CPU", 1)) - taken  # type: ignore[no-untyped-call]
     fitting = max(1, total - SPARE_CPUS)
     if wanted is None:
         return fitting
     if wanted > total:
-        raise ConfigError(f"--workers {wanted}: the cluster has {total} CPUs: ask for at most {fitting}")
+        left = f"{total} CPUs beside {taken} for the network" if taken else f"{total} CPUs"
+        raise ConfigError(f"--workers {wanted}: the cluster has {left}: ask for at most {fitting}")
     return wanted

@@ -62,6 +62,10 @@ class Reader:
             return tars.read_member(RangedBytes(fetch, end, tars.BLOCK + info.size), place.start, info.size)
         return self._unpacked(store, key, place, info.size)
 
+    def in_order(self, info: ObjectInfo | Located) -> bool:
+        """Whether an input has to be read after the one before it: a member of an archive that is packed as a whole."""
+        return isinstance(info, Located) and Location.from_text(info.location).kind == "tgz"
+
     def _unpacked(self, store: ObjectStore, key: str, place: Location, size: int) -> bytes:
         begin = place.start - tars.BLOCK
         known = self._unpacking

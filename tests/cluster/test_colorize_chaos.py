@@ -118,6 +118,12 @@ def test_killed_actors(cluster, archive, places, draw):
     under_kills(cluster, archive, places, draw, lambda process: chaos.kill_actor(draw), 3.0)
 
 
+def test_killed_networks(cluster, archive, tmp_path, draw):
+    """The actor that holds the network is killed: Ray starts it anew, and nobody's photograph fails."""
+    places = archive["disk"], (str(tmp_path / f"out-{n}") for n in range(KILLS)), ["--shape", "staged"]
+    under_kills(cluster, archive, places, draw, lambda process: chaos.kill_actor(draw, "ray::NetworkActor"), 3.0)
+
+
 def test_killed_nodes(cluster, archive, places, draw):
     """Nodes die at ten random moments and others join: the job gets over it, or the next run does."""
     under_kills(cluster, archive, places, draw, lambda process: chaos.kill_node(cluster, draw), 6.0)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import photographs
@@ -67,6 +68,24 @@ def test_the_same_command_again_changes_nothing(mixed):
     after = photographs.tree(folder / "out")
     own = {"_raycolor/summary.json", "_raycolor/report.html"}
     assert {k: v for k, v in before.items() if k not in own} == {k: v for k, v in after.items() if k not in own}
+
+
+def test_the_network_in_workers_of_its_own_makes_the_same_bytes(mixed):
+    """--shape staged and fused: same outputs, same outcomes."""
+    folder, _ = mixed
+    process = colorize(folder / "in", folder / "staged", "--max-failed", "50%", "--shape", "staged")
+    assert process.returncode == 0, process.stderr
+    summary = json.loads((folder / "staged" / "_raycolor" / "summary.json").read_text())
+    assert (summary["networks"], summary["device"]) == (1, "cpu")
+    own, other = photographs.tree(folder / "out"), photographs.tree(folder / "staged")
+    assert {k: v for k, v in other.items() if not k.startswith("_")} == {
+        k: v for k, v in own.items() if not k.startswith("_")
+    }
+    rows = [
+        {outcome.key: replace(outcome, seconds=0.0) for outcome in read_outcomes(open_store(folder / name))}
+        for name in ("out", "staged")
+    ]
+    assert rows[0] == rows[1]
 
 
 def test_too_many_failures_are_exit_code_3(mixed):

@@ -48,7 +48,7 @@ def worker(tmp_path, monkeypatch):
     """A function that lists a source and returns its worker, whose colorizer hands back what it is given."""
 
     class Echo:
-        def __init__(self, options):
+        def __init__(self, options, predict=None):
             pass
 
         def colorize(self, data):

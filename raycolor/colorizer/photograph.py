@@ -1,28 +1,25 @@
-"""One photograph in, one colorized photograph out: the whole chain but for storage and Ray."""
+"""One encoded photograph in, one colorized photograph out."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from raycolor import __version__, codecs
 from raycolor.checkpoints import Checkpoint, load
-from raycolor.color import kernels, scale
+from raycolor.color import kernels
 from raycolor.color.gamut import in_gamut
 from raycolor.color.joined import JoinedPage, lightness
 from raycolor.color.resize import resize_area
 from raycolor.color.sense import sense
+from raycolor.colorizer.predict import Predict, Predicted, Predictor
 from raycolor.errors import ImageError
-from raycolor.models import ColorNet
-from raycolor.models.fused import fuse
 from raycolor.options import ColorizerOptions
-from raycolor.precision import choose_precision
 
 # Beyond 4:1 the short side of the network's picture would be too few pixels to recognize anything in.
 _LARGEST_ASPECT = 4.0
@@ -48,14 +45,6 @@ class Colorized:
     """`dull`: hardly any color was added; `overflow`: much of the predicted color lies beyond sRGB."""
 
 
-class Predicted(NamedTuple):
-    """What the network says of one page."""
-
-    ab: NDArray[np.float32]
-    """(h, w, 2), Lab units."""
-    confidence: float | None
-
-
 @dataclass
 class Prepared:
     """A decoded photograph and what the network needs of each of its pages."""
@@ -74,17 +63,20 @@ class Colorizer:
     `colorize` is `prepare`, `predict` and `finish` in a row; the three are separate so that the network can run on
     another machine than the codecs.
 
+    Args:
+        options: what decides the outputs.
+        predict: the network, where it runs elsewhere; by default it is loaded here.
+
     Raises:
         CheckpointError: the checkpoint cannot be loaded.
     """
 
-    def __init__(self, options: ColorizerOptions) -> None:
+    def __init__(self, options: ColorizerOptions, predict: Predict | None = None) -> None:
         self.options = options
         self.checkpoint: Checkpoint = load(options.checkpoint)
-        self.device = torch.device(options.device)
-        self.bf16 = choose_precision(options.precision, self.device) == "bf16"
-        trained = self.checkpoint.model().to(self.device)
-        self.net: ColorNet = fuse(trained, torch.bfloat16 if self.bf16 else torch.float32)
+        self.predict: Predict = predict or Predictor(options, self.checkpoint).predict
+        shape = self.checkpoint.skeleton()
+        self._stride, self._fixed_size_px = shape.stride, shape.fixed_size_px
         # Training crops are cut from photographs of this size: at it things appear as large as the network knows them.
         self.network_size = options.network_size or int(self.checkpoint.dataset.get("image_size", 256))
         self.provenance = codecs.Provenance(
@@ -130,27 +122,6 @@ class Colorizer:
         small = [self._small_lightness(page, photo.orientation(i)) for i, page in enumerate(photo.pages)]
         return Prepared(data, photo, kind, exact, small)
 
-    def predict(self, L_small: Sequence[NDArray[np.float32]]) -> list[Predicted]:
-        """Predict color for small lightness planes.
-
-        Planes go through the network one by one on a CPU: a batch of differing sizes gains nothing there, and the
-        result must not depend on the neighbors. On a GPU planes of one size share a batch.
-
-        Args:
-            L_small: planes (h, w) float32 in 0..100.
-
-        Returns:
-            Color per plane, and how sure the network is of it.
-        """
-        if self.device.type == "cpu":
-            return [self._forward(plane[None])[0] for plane in L_small]
-        results: dict[int, Predicted] = {}
-        for shape in {plane.shape for plane in L_small}:
-            members = [i for i, plane in enumerate(L_small) if plane.shape == shape]
-            batch = self._forward(np.stack([L_small[i] for i in members]))
-            results.update(zip(members, batch, strict=True))
-        return [results[i] for i in range(len(L_small))]
-
     def finish(self, prepared: Prepared, predicted: Sequence[Predicted]) -> Colorized:
         """Join predicted color with the photograph's own lightness and encode it.
 
@@ -188,7 +159,7 @@ class Colorizer:
     def _small_lightness(self, page: NDArray[Any], orientation: int) -> NDArray[np.float32]:
         upright = codecs.upright(page, orientation)
         height, width = network_shape(
-            upright.shape[0], upright.shape[1], self.network_size, self.net.stride, self.net.fixed_size_px
+            upright.shape[0], upright.shape[1], self.network_size, self._stride, self._fixed_size_px
         )
         return lightness(resize_area(np.ascontiguousarray(upright), height, width))
 
@@ -198,19 +169,6 @@ class Colorizer:
         if self.options.upsampling == "bilinear":
             return stored
         return kernels.with_guide(stored, np.ascontiguousarray(codecs.as_stored(L, orientation)))
-
-    def _forward(self, L: NDArray[np.float32]) -> list[Predicted]:
-        """Run the network on planes (n, h, w) of one size."""
-        batch = torch.from_numpy(scale.L_to_net(L)[:, None]).to(self.device, memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            ab_net, sure = self.net.color(batch)
-            if self.options.tta == "flip":
-                mirrored, sure_mirrored = self.net.color(batch.flip(3))
-                ab_net = (ab_net.float() + mirrored.float().flip(3)) / 2
-                sure = None if sure is None or sure_mirrored is None else (sure + sure_mirrored) / 2
-        ab = scale.net_to_ab(ab_net.float()).permute(0, 2, 3, 1).cpu().numpy()
-        confidences = [None] * len(ab) if sure is None else sure.float().cpu().tolist()
-        return [Predicted(np.ascontiguousarray(one), c) for one, c in zip(ab, confidences, strict=True)]
 
 
 def flags_of(planes: Sequence[NDArray[np.float32]], L_small: Sequence[NDArray[np.float32]]) -> tuple[str, ...]:

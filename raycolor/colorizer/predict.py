@@ -1,0 +1,136 @@
+"""Small lightness in, small color out: the network, apart from the codecs so that it can run on another machine."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from raycolor.checkpoints import Checkpoint, load
+from raycolor.color import scale
+from raycolor.errors import ConfigError
+from raycolor.models import ColorNet
+from raycolor.models.fused import fuse
+from raycolor.options import ColorizerOptions
+from raycolor.precision import choose_precision
+
+
+class Predicted(NamedTuple):
+    """What the network says of one page."""
+
+    ab: NDArray[np.float32]
+    """(h, w, 2), Lab units."""
+    confidence: float | None
+
+
+Predict = Callable[[Sequence[NDArray[np.float32]]], list[Predicted]]
+"""Lightness planes (h, w) float32 in 0..100, of any sizes, to color for each."""
+
+
+class Predictor:
+    """The network of a checkpoint, ready to color lightness planes on the device that `options` names.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be loaded.
+        ConfigError: a device that this machine has not.
+    """
+
+    def __init__(self, options: ColorizerOptions, checkpoint: Checkpoint | None = None) -> None:
+        self.options = options
+        self.device = torch.device(options.device)
+        if self.device.type == "cuda":
+            if not torch.cuda.is_available():
+                raise ConfigError("torch finds no GPU that works here: check its driver, or give --shape fused")
+            # What a photograph becomes must depend on neither its neighbors nor what was measured at the start.
+            torch.backends.cudnn.benchmark = False
+            torch.backends.cudnn.deterministic = True
+        self.bf16 = choose_precision(options.precision, self.device) == "bf16"
+        trained = (checkpoint or load(options.checkpoint)).model().to(self.device)
+        self.net: ColorNet = fuse(trained, torch.bfloat16 if self.bf16 else torch.float32)
+
+    def predict(self, L_small: Sequence[NDArray[np.float32]]) -> list[Predicted]:
+        """Predict color for small lightness planes.
+
+        The result never depends on the neighbors. On a CPU planes go through the network one by one, as a batch gains
+        nothing there. On a GPU planes of one size share a batch, which always has `gpu_batch` places, filled or not:
+        other sizes of batch may be computed in another order, and differ in the last digit.
+
+        Args:
+            L_small: planes (h, w) float32 in 0..100.
+
+        Returns:
+            Color per plane, and how sure the network is of it.
+        """
+        if self.device.type == "cpu":
+            return [self._forward(plane[None])[0] for plane in L_small]
+        return self._in_batches(L_small, self.options.gpu_batch)
+
+    def _in_batches(self, L_small: Sequence[NDArray[np.float32]], places: int) -> list[Predicted]:
+        results: dict[int, Predicted] = {}
+        for shape in {plane.shape for plane in L_small}:
+            members = [i for i, plane in enumerate(L_small) if plane.shape == shape]
+            for start in range(0, len(members), places):
+                some = members[start : start + places]
+                batch = np.zeros((places, *shape), np.float32)
+                for place, i in enumerate(some):
+                    batch[place] = L_small[i]
+                results.update(zip(some, self._forward(batch), strict=False))
+        return [results[i] for i in range(len(L_small))]
+
+    def _forward(self, L: NDArray[np.float32]) -> list[Predicted]:
+        """Run the network on planes (n, h, w) of one size."""
+        batch = torch.from_numpy(scale.L_to_net(L)[:, None]).to(self.device, memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            ab_net, sure = self.net.color(batch)
+            if self.options.tta == "flip":
+                mirrored, sure_mirrored = self.net.color(batch.flip(3))
+                ab_net = (ab_net.float() + mirrored.float().flip(3)) / 2
+                sure = None if sure is None or sure_mirrored is None else (sure + sure_mirrored) / 2
+        ab = scale.net_to_ab(ab_net.float()).permute(0, 2, 3, 1).cpu().numpy()
+        confidences = [None] * len(ab) if sure is None else sure.float().cpu().tolist()
+        return [Predicted(np.ascontiguousarray(one), c) for one, c in zip(ab, confidences, strict=True)]
+
+
+class Batcher:
+    """Gathers the planes of many callers, each in its own thread, into calls of one `Predict`.
+
+    While one call runs, the next gathers: nobody waits for a batch to fill, and the busier it is, the fuller they are.
+
+    Args:
+        predict: is called from one thread alone.
+        most: planes in one call, those of one caller staying together.
+    """
+
+    def __init__(self, predict: Predict, most: int) -> None:
+        self._predict, self._most = predict, most
+        self._waiting: queue.SimpleQueue[tuple[Sequence[NDArray[np.float32]], Future[list[Predicted]]]] = (
+            queue.SimpleQueue()
+        )
+        threading.Thread(target=self._serve, name="network", daemon=True).start()
+
+    def __call__(self, L_small: Sequence[NDArray[np.float32]]) -> list[Predicted]:
+        """As `Predictor.predict`; raises what that raised on these planes or their neighbors."""
+        answer: Future[list[Predicted]] = Future()
+        self._waiting.put((L_small, answer))
+        return answer.result()
+
+    def _serve(self) -> None:
+        while True:
+            taken = [self._waiting.get()]
+            while sum(len(planes) for planes, _ in taken) < self._most and not self._waiting.empty():
+                taken.append(self._waiting.get())
+            try:
+                results = iter(self._predict([plane for planes, _ in taken for plane in planes]))
+                for planes, answer in taken:
+                    answer.set_result([next(results) for _ in planes])
+            # Whatever it is, it belongs to those who wait; the next batch may do.
+            except BaseException as exc:  # noqa: BLE001
+                for _, answer in taken:
+                    if not answer.done():
+                        answer.set_exception(exc)

@@ -1,0 +1,132 @@
+"""Several photographs on their way at once in one worker, and a network that runs elsewhere."""
+
+import io
+import tarfile
+import threading
+import time
+from dataclasses import replace
+
+import photographs
+import pytest
+
+from raycolor.bulk import ShardSpec
+from raycolor.bulk import shard as shard_module
+from raycolor.bulk.shard import ShardWorker
+from raycolor.bulk.spec import NetworkGoneError
+from raycolor.colorizer import Batcher, Predictor
+from raycolor.manifest import FOLDER, read_outcomes, write_manifest
+from raycolor.options import ColorizerOptions
+from raycolor.sources import open_source, reading
+from raycolor.storage import open_store
+
+FILES = {f"{i}.jpg": photographs.encoded(photographs.gray_pixels(40 + i, 60, seed=i)) for i in range(8)}
+
+
+def outcomes_of(worker):
+    """Run every shard and return the outcomes, in order, without times."""
+    for shard in range(worker.spec.totals.shards):
+        worker.run(shard)
+    return [replace(outcome, seconds=0.0) for outcome in read_outcomes(worker.dest)]
+
+
+@pytest.mark.parametrize("begun_before", [False, True])
+def test_a_network_elsewhere_makes_the_same_bytes(job, tmp_path, begun_before):
+    """Also in the child process of a second attempt, which asks its parent."""
+    worker = job({**FILES, "bad.jpg": b"no photograph", "blue.png": photographs.encoded(photographs.color_pixels())})
+    expected, files = outcomes_of(worker), photographs.tree(tmp_path / "out")
+    planes = []
+
+    def predict(L_small):
+        planes.extend(L_small)
+        return network(L_small)
+
+    network = Batcher(Predictor(worker.spec.options).predict, 1)
+    elsewhere = ShardWorker(worker.spec, predict)
+    if begun_before:
+        elsewhere.dest.put(f"{FOLDER}attempts/shard-000000", b"")
+    assert outcomes_of(elsewhere) == expected
+    assert len(planes) == len(FILES)
+    left = photographs.tree(tmp_path / "out")
+    assert {k: v for k, v in left.items() if "outcomes" not in k} == {
+        k: v for k, v in files.items() if "outcomes" not in k
+    }
+
+
+@pytest.mark.parametrize("begun_before", [False, True])
+def test_a_network_that_is_gone_is_no_photographs_failure(job, begun_before):
+    """The shard stops and records nothing, so that the next run does it all."""
+
+    def gone(L_small):
+        raise NetworkGoneError("the network's actor does not answer")
+
+    worker = job(FILES)
+    worker = ShardWorker(worker.spec, gone)
+    if begun_before:
+        worker.dest.put(f"{FOLDER}attempts/shard-000000", b"")
+    with pytest.raises(NetworkGoneError):
+        worker.run(0)
+    assert list(read_outcomes(worker.dest)) == []
+
+
+def test_a_slow_store_is_asked_for_several_at_once(job):
+    """Each read ends only when two are under way: with one after the other none would."""
+    worker = job(FILES)
+    together = threading.Barrier(2, timeout=20)
+    get = worker.source.get
+
+    def slow(info):
+        together.wait()
+        return get(info)
+
+    worker.source.get = slow
+    assert {outcome.status for outcome in outcomes_of(worker)} == {"colorized"}
+
+
+def test_large_files_come_one_at_a_time(job, monkeypatch):
+    """Files of more than so many bytes are never held two at a time: memory does not grow with the threads."""
+    monkeypatch.setattr(shard_module, "_LARGE_BYTES", 100)
+    worker = job(FILES)
+    get, put = worker.source.get, worker.dest.put
+    held, most = set(), []
+
+    def read(info):
+        held.add(info.key)
+        most.append(len(held))
+        return get(info)
+
+    def write(key, data, **options):
+        put(key, data, **options)
+        held.discard(key)
+
+    worker.source.get, worker.dest.put = read, write
+    assert {outcome.status for outcome in outcomes_of(worker)} == {"colorized"}
+    assert max(most) == 1
+
+
+def test_seconds_are_the_photographs_own(job, monkeypatch):
+    """The wait behind other photographs does not count: four of 0.3 s each would make 3 s with it, and 1.2 s without."""
+    worker = job(FILES)
+    colorize = worker.colorizer.colorize
+    monkeypatch.setattr(worker.colorizer, "colorize", lambda data: time.sleep(0.3) or colorize(data))
+    worker.run(0)
+    seconds = [outcome.seconds for outcome in read_outcomes(worker.dest)]
+    assert len(seconds) == 4
+    assert 1.2 <= sum(seconds) < 2.4
+
+
+def test_a_packed_archive_is_unpacked_once(tmp_path, untrained, monkeypatch):
+    """Its members are read in their order, one after the other: each step back would unpack from the front again."""
+    (tmp_path / "in").mkdir()
+    with tarfile.open(tmp_path / "in" / "a.tar.gz", "w:gz") as archive:
+        for key, data in FILES.items():
+            member = tarfile.TarInfo(key)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    fronts = []
+    unpacked = reading.UnpackedBytes
+    monkeypatch.setattr(reading, "UnpackedBytes", lambda packed: fronts.append(1) or unpacked(packed))
+    source, dest = open_source(str(tmp_path / "in")), open_store(tmp_path / "out")
+    totals = write_manifest(dest, source.inputs(dest.uri), images_per_shard=1000)
+    worker = ShardWorker(ShardSpec(source.root, dest.uri, totals, ColorizerOptions(checkpoint=untrained)))
+    assert {outcome.status for outcome in outcomes_of(worker)} == {"colorized"}
+    assert len(fronts) == 1
