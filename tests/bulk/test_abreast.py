@@ -104,7 +104,7 @@ def test_large_files_come_one_at_a_time(job, monkeypatch):
 
 
 def test_seconds_are_the_photographs_own(job, monkeypatch):
-    """The wait behind other photographs does not count: four of 0.3 s each would make 3 s with it, and 1.2 s without."""
+    """The wait behind others does not count: four photographs of 0.3 s each would make 3 s with it, 1.2 s without."""
     worker = job(FILES)
     colorize = worker.colorizer.colorize
     monkeypatch.setattr(worker.colorizer, "colorize", lambda data: time.sleep(0.3) or colorize(data))
