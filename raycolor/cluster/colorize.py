@@ -72,7 +72,7 @@ def run(config: ColorizeConfig) -> int:
                 config.dest_options(),
             )
             try:
-                with session.connect(config.address, scale_to=config.scale_to):
+                with session.connect(config.address, scale_to=config.scale_to, gpus=config.gpus or 0):
                     shape = _settle_shape(config, record, dest)
                     _process(spec, todo, record, timing, config.workers, shape)
             except (KeyboardInterrupt, SystemExit, RaycolorError):
@@ -134,7 +134,7 @@ def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore,
 def _settle_shape(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) -> Shape:
     """Decide where the network runs, once for all runs of a job."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    shape = choose_shape(config.shape, record.device, resources)
+    shape = choose_shape(config.shape, record.device, resources, config.gpus)
     if record.device is None:
         replace(record, device=shape.device).write(dest)
     if shape.networks:

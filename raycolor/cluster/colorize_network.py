@@ -42,7 +42,7 @@ class Shape(NamedTuple):
         return self.networks if self.device == "cpu" else 0
 
 
-def choose_shape(wanted: str, device: str | None, resources: dict[str, float]) -> Shape:
+def choose_shape(wanted: str, device: str | None, resources: dict[str, float], most_gpus: int | None = None) -> Shape:
     """Decide where the network runs.
 
     Args:
@@ -50,11 +50,16 @@ def choose_shape(wanted: str, device: str | None, resources: dict[str, float]) -
         device: on which the job's first photographs were colorized, None if it begins: colors differ between devices
             in the last digit, and a job has to end as if it had never been stopped.
         resources: of the cluster, as Ray tells them.
+        most_gpus: None for all of them.
 
     Raises:
-        ConfigError: the job was begun on a device that is not there or not wanted.
+        ConfigError: the job was begun on a device that is not there or not wanted; GPUs are wanted and none is there.
     """
     gpus = int(resources.get("GPU", 0))
+    if most_gpus is not None:
+        if not gpus:
+            raise ConfigError(f"--gpus {most_gpus}: the cluster has none: leave it away, or ask for it by --scale-to")
+        gpus = min(gpus, most_gpus)
     if device == "cuda" and (wanted == "fused" or not gpus):
         why = "--shape fused has it on CPUs" if wanted == "fused" else "the cluster has none"
         raise ConfigError(f"this job's network ran on a GPU, and {why}: its colors would differ: give a new DEST")

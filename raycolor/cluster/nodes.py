@@ -24,6 +24,7 @@ def scale(
     workers: int,
     *,
     gpu: bool,
+    gpus: int = 0,
     patience_s: float = PATIENCE_S,
     interval_s: float = 2.0,
     have: Callable[[], Mapping[str, float]] | None = None,
@@ -39,6 +40,7 @@ def scale(
     Args:
         workers: how many.
         gpu: whether each needs a GPU.
+        gpus: GPUs beside workers on CPUs.
         patience_s: longest wait.
         interval_s: seconds between looks.
         have: the cluster's resources, replaced in tests; likewise `ask`, `clock`, `sleep`.
@@ -51,15 +53,23 @@ def scale(
     # With GPUs the spare CPU comes along: every GPU node has several.
     bundles = [{"CPU": 1, "GPU": 1}] * workers if gpu else [{"CPU": 1}] * (workers + SPARE_CPUS)
     wanted = len(bundles)
+    bundles += [{"GPU": 1}] * gpus
     deadline = clock() + patience_s
-    if look().get(kind, 0) >= wanted:
+
+    def missing() -> bool:
+        found = look()
+        return found.get(kind, 0) < wanted or found.get("GPU", 0) < gpus
+
+    if not missing():
         return
     try:
         ask(bundles=bundles)
         with Progress(f"waiting for {kind}s", wanted, kind + "s") as progress:
-            while (there := int(look().get(kind, 0))) < wanted and clock() < deadline:
+            while missing() and clock() < deadline:
+                there = int(look().get(kind, 0))
                 progress.update(there - progress.done)
                 sleep(interval_s)
+            there = int(look().get(kind, 0))
             progress.update(there - progress.done)
     finally:
         ask(bundles=[])

@@ -32,7 +32,9 @@ _START_TRIES = 4
 
 
 @contextmanager
-def connect(address: str | None = None, *, scale_to: int | None = None, gpu: bool = False) -> Iterator[None]:
+def connect(
+    address: str | None = None, *, scale_to: int | None = None, gpu: bool = False, gpus: int = 0
+) -> Iterator[None]:
     """Run the body on a Ray cluster.
 
     Args:
@@ -40,6 +42,7 @@ def connect(address: str | None = None, *, scale_to: int | None = None, gpu: boo
             Ray is started, bound to this machine alone, and ended afterwards.
         scale_to: workers that an autoscaling cluster is asked to have room for first; see `raycolor.cluster.nodes`.
         gpu: whether those need a GPU each.
+        gpus: GPUs that are asked for beside workers on CPUs.
 
     Raises:
         ConfigError: no cluster answers at the address, or it got no room for a single worker.
@@ -61,7 +64,7 @@ def connect(address: str | None = None, *, scale_to: int | None = None, gpu: boo
             if scale_to:
                 from raycolor.cluster.nodes import scale  # what only a growing cluster needs
 
-                scale(scale_to, gpu=gpu)
+                scale(scale_to, gpu=gpu, gpus=gpus)
             yield
         finally:
             ray.shutdown()

@@ -112,6 +112,9 @@ class ColorizeConfig(ClusterConfig, ColoringConfig):
         description="fused: the network in every worker; staged: in workers of its own, on GPUs where there are any; "
         "auto: staged where there are GPUs",
     )
+    gpus: int | None = Field(
+        None, ge=1, description="GPUs for the network (--scale-to asks for them, too); default: all that are there"
+    )
     gpu_batch: int = Field(32, ge=1, le=1024, description="planes in each batch of a GPU; decides colors' last digits")
     sse_kms_key_id: str | None = Field(None, description="encrypt outputs in S3 with this KMS key (SSE-KMS)")
     images_per_shard: int = Field(64, ge=1, le=10_000, description="images in one unit of work, retry and resume")
@@ -119,7 +122,17 @@ class ColorizeConfig(ClusterConfig, ColoringConfig):
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide which bytes come out: a job is continued only under the same ones."""
-        same = {"address", "workers", "scale_to", "dest", "max_failed", "image_timeout_s", "checkpoint", "shape"}
+        same = {
+            "address",
+            "workers",
+            "scale_to",
+            "dest",
+            "max_failed",
+            "image_timeout_s",
+            "checkpoint",
+            "shape",
+            "gpus",
+        }
         same |= {"requester_pays", "endpoint_url", "sse_kms_key_id"}
         return self.model_dump(mode="json", exclude=same)
 

@@ -39,6 +39,13 @@ def test_a_job_stays_on_its_device(wanted, resources, message):
         choose_shape(wanted, "cuda", resources)
 
 
+def test_as_many_gpus_as_wanted():
+    """Others stay free for others; none at all is said in one line."""
+    assert choose_shape("auto", None, {"CPU": 64, "GPU": 8}, 2) == Shape("cuda", 2)
+    with pytest.raises(ConfigError, match="--gpus 2: the cluster has none"):
+        choose_shape("auto", None, {"CPU": 64}, 2)
+
+
 def test_a_network_takes_its_cpus_from_the_workers():
     """CPUs of networks are not there for workers; GPUs cost none."""
     assert Shape("cpu", 2).cpus == 2

@@ -37,6 +37,24 @@ def test_it_waits_for_all_and_withdraws_the_request():
     assert 90 <= cluster.now < 95
 
 
+def test_gpus_come_beside_cpus():
+    """For the network of the bulk job: the wait ends when both are there."""
+    from raycolor.cluster.nodes import scale
+
+    asked, now = [], [0.0]
+    scale(
+        3,
+        gpu=False,
+        gpus=1,
+        have=lambda: {"CPU": 4.0 if now[0] >= 10 else 0.0, "GPU": 1.0 if now[0] >= 50 else 0.0},
+        ask=lambda bundles: asked.append(bundles),
+        clock=lambda: now[0],
+        sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
+    )
+    assert asked == [[{"CPU": 1}] * 4 + [{"GPU": 1}], []]
+    assert 50 <= now[0] < 55
+
+
 def test_nothing_is_asked_of_a_cluster_that_is_large_enough():
     """A request would keep nodes that are there already from going."""
     cluster = Cluster([(0, 64)])
