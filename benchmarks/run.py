@@ -14,6 +14,7 @@ RUNS = {
     "end_to_end": ["--json"],
     "stages": ["--json"],
     "bulk": ["--json"],
+    "latency": ["--json"],
     "training": ["--json"],
     "loader": ["--json"],
     "prepare": ["--out"],

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 
 from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
@@ -25,9 +25,32 @@ from raycolor.storage import open_store
 logger = logging.getLogger(__name__)
 
 _EXIT_HUNG = 70
-_LANES = 4  # photographs on their way: enough to hide 100 ms of a store behind 40 ms of computing
-_LARGE_BYTES = 64_000_000
+_LANES = 8  # photographs on their way: enough to hide 100 ms of a store behind 40 ms of computing
+_HELD_BYTES = 64_000_000  # of their files
+_LARGE_BYTES = 64_000_000  # of one photograph's pixels
 _ADDED = re.compile(r"\.raycolor\.[a-z0-9]+\Z")
+
+
+class Budget:
+    """So many bytes in several threads together; who wants more than there are has them alone."""
+
+    def __init__(self, total: int) -> None:
+        self._total = self._left = total
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, wanted: int) -> Iterator[None]:
+        """Wait for that many, and hold them during the body."""
+        wanted = min(wanted, self._total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= wanted)
+            self._left -= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += wanted
+                self._changed.notify_all()
 
 
 class ShardWorker:
@@ -53,6 +76,7 @@ class ShardWorker:
         self.colorizer = Colorizer(spec.options, predict)
         self._predict = predict
         self._cpu = threading.RLock()  # one process, one CPU: who computes holds it
+        self._files = Budget(_HELD_BYTES)
         self._waited = threading.local()  # `.s`: how long this thread's photograph stood behind others for it
 
     def run(self, shard: int) -> ShardReport:
@@ -93,8 +117,7 @@ class ShardWorker:
                 raise
 
     def _lane(self, info: Input) -> Outcome:
-        # Files are held whole: of large ones only one at a time.
-        with self._cpu if info.size > _LARGE_BYTES else nullcontext():
+        with self._files.hold(info.size):
             return self._image(info, self._here)
 
     def _image(self, info: Input, colorize: Callable[[bytes], Colorized]) -> Outcome:

@@ -82,15 +82,18 @@ def test_a_slow_store_is_asked_for_several_at_once(job):
     assert {outcome.status for outcome in outcomes_of(worker)} == {"colorized"}
 
 
-def test_large_files_come_one_at_a_time(job, monkeypatch):
-    """Files of more than so many bytes are never held two at a time: memory does not grow with the threads."""
-    monkeypatch.setattr(shard_module, "_LARGE_BYTES", 100)
+@pytest.mark.parametrize(("budget", "at_once"), [(100, 1), (2 * 700, 2)])
+def test_files_on_their_way_stay_within_a_budget(job, monkeypatch, budget, at_once):
+    """Memory does not grow with the threads: a file larger than the budget goes alone, and smaller ones share it."""
+    monkeypatch.setattr(shard_module, "_HELD_BYTES", budget)
+    assert all(500 < len(data) < 700 for data in FILES.values())
     worker = job(FILES)
     get, put = worker.source.get, worker.dest.put
     held, most = set(), []
 
     def read(info):
         held.add(info.key)
+        time.sleep(0.05)  # the others could come now
         most.append(len(held))
         return get(info)
 
@@ -100,7 +103,7 @@ def test_large_files_come_one_at_a_time(job, monkeypatch):
 
     worker.source.get, worker.dest.put = read, write
     assert {outcome.status for outcome in outcomes_of(worker)} == {"colorized"}
-    assert max(most) == 1
+    assert max(most) == at_once
 
 
 def test_seconds_are_the_photographs_own(job, monkeypatch):

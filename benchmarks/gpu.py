@@ -1,0 +1,106 @@
+"""How many photographs a second does a GPU color, and what share of that does the bulk job keep it busy with?
+
+    python benchmarks/gpu.py [--checkpoints regression default] [--batches 64 128 256 512] [--job SIZE] [--json FILE]
+
+The network alone: batches of 256 x 256 planes that lie in the machine's memory, in bf16 where the device has it, colors
+copied back. Then, with --job, `raycolor colorize --shape staged` on gray JPEGs of that size: its rate beside that of
+the network alone, in batches as large, is the share of the card's time that it fills; the rest is decoding and encoding
+on CPUs, of which more would fill more. `--device cpu` runs all of it without a GPU, one plane at a time.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import bulk
+import common
+import end_to_end
+import numpy as np
+import torch
+
+from raycolor.colorizer import Predictor
+from raycolor.options import ColorizerOptions
+
+
+def network_rate(checkpoint: str, device: str, batch: int, seconds: float) -> dict[str, object]:
+    """Return planes a second of the network alone, and in what number format."""
+    predictor = Predictor(ColorizerOptions(checkpoint=checkpoint, device=device, gpu_batch=batch))
+    side = predictor.net.fixed_size_px or 256
+    planes = [np.random.default_rng(i).uniform(0, 100, (side, side)).astype(np.float32) for i in range(batch)]
+    predictor.predict(planes)
+    rates, begun = [], time.perf_counter()
+    while time.perf_counter() - begun < seconds or len(rates) < 3:
+        started = time.perf_counter()
+        predictor.predict(planes)
+        rates.append(batch / (time.perf_counter() - started))
+    return {"precision": "bf16" if predictor.bf16 else "fp32", **common.spread(rates)}
+
+
+def job_rate(checkpoint: str, size: str, images: int, batch: int) -> dict[str, object]:
+    """Return the summary of a staged job on made photographs."""
+    data = end_to_end.files(size, 8, None)
+    with tempfile.TemporaryDirectory(prefix="raycolor-bench-") as work:
+        source = Path(work) / "in"
+        source.mkdir()
+        for index in range(images):
+            (source / f"{index:06}.jpg").write_bytes(data[index % len(data)])
+        command = [sys.executable, "-m", "raycolor", "colorize", str(source), str(Path(work) / "out")]
+        command += [
+            "--checkpoint",
+            checkpoint,
+            "--shape",
+            "staged",
+            "--gpu-batch",
+            str(batch),
+            "--log-level",
+            "warning",
+        ]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return json.loads((Path(work) / "out" / "_raycolor" / "summary.json").read_text())
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoints", nargs="+", default=["regression", "default"], metavar="NAME")
+    parser.add_argument("--batches", nargs="+", type=int, default=[64, 128, 256, 512], metavar="N")
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="of each measurement")
+    parser.add_argument("--job", choices=end_to_end.SIZES, metavar="SIZE", help="measure the job, too; needs Ray")
+    parser.add_argument("--images", type=int, metavar="N", help=f"of the job; default: {bulk.COUNTS}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    given = parser.parse_args()
+    about = common.machine()
+    if given.device == "cuda":
+        if not torch.cuda.is_available():
+            raise SystemExit("torch finds no GPU here: --device cpu measures the CPU")
+        about["gpu"] = torch.cuda.get_device_name()
+    rows: dict[str, dict[str, object]] = {}
+    print(f"planes a second, network alone; {about.get('gpu') or common.told(about)}")
+    for checkpoint in given.checkpoints:
+        for batch in given.batches:
+            row = rows[f"{checkpoint} {batch}"] = network_rate(checkpoint, given.device, batch, given.seconds)
+            print(f"{checkpoint:12s} batch {batch:4d} {row['precision']}  {row['median']:10.1f}", flush=True)
+    jobs: dict[str, dict[str, object]] = {}
+    for checkpoint in given.checkpoints if given.job else []:
+        batch = given.batches[0]
+        summary = job_rate(checkpoint, given.job, given.images or bulk.COUNTS[given.job], batch)
+        if summary["device"] != given.device:
+            raise SystemExit(f"the job's network ran on {summary['device']}, not on {given.device}")
+        alone = float(rows[f"{checkpoint} {batch}"]["median"]) * int(summary["networks"])
+        share = summary["images_per_second"] / alone
+        jobs[checkpoint] = {"images_per_second": summary["images_per_second"], "share_of_network": share}
+        jobs[checkpoint] |= {"workers": summary["workers"], "networks": summary["networks"]}
+        told = (
+            f"{summary['images_per_second']:.1f} images/s, {summary['workers']} workers, {summary['networks']} networks"
+        )
+        print(f"{checkpoint:12s} job, {given.job}: {told}: {share:.0%} of what the networks could do")
+    common.write(given.json, "gpu", {"machine": about, "device": given.device, "rows": rows, "job": jobs})
+
+
+if __name__ == "__main__":
+    main()
