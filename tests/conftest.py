@@ -14,6 +14,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--corpus", metavar="DIR", help="a folder of any files for tests/bulk/test_corpus.py")
     parser.addoption("--chaos-seed", metavar="N", type=int, help="seed of the moments at which tests kill")
 
+    parser.addoption("--chaos-rounds", metavar="N", type=int, default=1, help="repetitions of what kills nodes")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     # Ray Data warns of settings of its own that it sets itself.

@@ -7,15 +7,10 @@ line, with this repository as the working directory.
 import csv
 import io
 import json
-import os
-import secrets
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import photographs
 import pytest
+from jobserver import job_server
 from PIL import Image
 
 from raycolor.manifest import read_outcomes
@@ -23,115 +18,12 @@ from raycolor.storage import open_store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(3600)]
 
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
-
-# In a process of its own, because Ray settles when it is imported whether a token is asked for. It lives until its
-# standard input is closed, so that nothing stays behind if the tests die.
-CLUSTER = """
-import sys
-from ray.cluster_utils import Cluster
-
-cluster = Cluster(initialize_head=True, head_node_args={
-    "num_cpus": 0, "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": int(sys.argv[1])})
-try:
-    for _ in range(2):
-        cluster.add_node(num_cpus=2)
-    cluster.wait_for_nodes(timeout=120)
-    print("ready", flush=True)
-    sys.stdin.read()
-finally:
-    cluster.shutdown()
-"""
-
-ASK = """
-import json, sys
-from ray.job_submission import JobSubmissionClient
-
-info = JobSubmissionClient(sys.argv[1]).get_job_info(sys.argv[2])
-print(json.dumps([str(info.status.value), info.driver_exit_code]))
-"""
-
-
-class JobServer:
-    """A local cluster that takes jobs."""
-
-    def __init__(self, port, environment):
-        self.address, self.environment = f"http://127.0.0.1:{port}", environment
-
-    def submit(self, name, *arguments, environment=None):
-        """Run a job to its end; returns the exit code of `ray job submit`, log, status, and the driver's exit code."""
-        number = f"{name}-{secrets.token_hex(4)}"
-        command = [
-            BIN / "ray", "job", "submit", "--address", self.address, "--submission-id", number, "--working-dir", ".",
-            "--", "python", f"jobs/{name}.py", *map(str, arguments),
-        ]  # fmt: skip
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment or self.environment, capture_output=True, text=True, timeout=1200
-        )
-        return done.returncode, done.stdout + done.stderr, *self.ask(number)
-
-    def ask(self, number):
-        """Return status and driver's exit code of a job; None twice if there is no such job."""
-        done = subprocess.run(
-            [sys.executable, "-c", ASK, self.address, number],
-            env=self.environment, capture_output=True, text=True, timeout=300, cwd=ROOT,
-        )  # fmt: skip
-        return tuple(json.loads(done.stdout.splitlines()[-1])) if done.returncode == 0 else (None, None)
-
-    def run(self, name, *arguments):
-        """Submit a job that has to succeed; returns its log."""
-        code, log, status, driver_code = self.submit(name, *arguments)
-        if "ModuleNotFoundError: No module named 'raycolor" in log:
-            # The nodes of this cluster share one machine and so one folder, into which each unpacks the working
-            # directory: a job may see it half unpacked. Nodes of a real cluster have a folder each.
-            code, log, status, driver_code = self.submit(name, *arguments)
-        assert (code, status, driver_code) == (0, "SUCCEEDED", 0), f"{name}: {log[-4000:]}"
-        return log
-
 
 @pytest.fixture(scope="module")
 def server(s3, tmp_path_factory):
     """The cluster; its jobs find S3 and credentials in the environment that its nodes were started with."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    home = tmp_path_factory.mktemp("home")  # no token of this machine's user
-    environment = {
-        **os.environ,
-        **s3.environment,
-        "HOME": str(home),
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(16),
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    environment.pop("RAY_ADDRESS", None)
-    process = start_cluster(port, environment, home / "cluster.log")
-    try:
-        yield JobServer(port, environment)
-    finally:
-        process.stdin.close()
-        try:
-            process.wait(timeout=120)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-
-
-def start_cluster(port, environment, path):
-    """Return the cluster's process once all nodes are there; a machine that is busy gets several tries."""
-    command = [sys.executable, "-c", CLUSTER, str(port)]
-    for _ in range(4):
-        with path.open("w") as log:
-            process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd="/"
-            )
-        if process.stdout.readline().strip() == "ready":
-            return process
-        process.communicate(timeout=120)
-    raise AssertionError(path.read_text()[-3000:])
+    with job_server(s3, tmp_path_factory.mktemp("home")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
