@@ -66,6 +66,12 @@ class ColoringConfig(Frozen):
     jpeg_luma: Literal["exact", "reencode"] = Field(
         "exact", description="exact: keep the JPEG's own luma coefficients and add chroma only"
     )
+    upsampling: Literal["guided", "bilinear"] = Field(
+        "guided", description="how color is enlarged: guided follows the photograph's own edges"
+    )
+    tta: Literal["none", "flip"] = Field(
+        "none", description="flip: average with the color of the mirrored photograph; the network runs twice"
+    )
     max_pixels: Annotated[int, BeforeValidator(_pixels)] = Field(
         250_000_000, ge=1, description="largest input, checked before decoding (250MP is understood)"
     )
@@ -92,9 +98,6 @@ class ColorizeConfig(ClusterConfig, ColoringConfig):
         "Inventory's manifest.json, an earlier job's failed.csv)"
     )
     dest: str = Field(description="folder or s3://bucket/prefix for the colorized photographs and _raycolor/")
-    upsampling: Literal["guided", "bilinear"] = Field(
-        "guided", description="how color is enlarged: guided follows the photograph's own edges"
-    )
     jpeg_quality: int = Field(92, ge=1, le=100, description="quality of JPEG planes that have to be encoded")
     max_failed: str = Field("5%", description="failed images allowed before exit code 3: a count or a share")
     network_size: int | None = Field(
@@ -104,9 +107,6 @@ class ColorizeConfig(ClusterConfig, ColoringConfig):
         description="side in pixels of what the network sees; default: the size of the photographs it was trained on",
     )
     saturation: float = Field(1.0, ge=0, le=3, description="factor on the predicted chroma")
-    tta: Literal["none", "flip"] = Field(
-        "none", description="flip: average with the color of the mirrored photograph; the network runs twice"
-    )
     shape: Literal["auto", "fused", "staged"] = Field(
         "auto",
         description="fused: the network in every worker; staged: in workers of its own, on GPUs where there are any; "

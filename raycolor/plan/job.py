@@ -116,6 +116,8 @@ def _options(config: PlanConfig) -> ColorizerOptions:
         precision=config.precision,
         on_color=config.on_color,
         jpeg_luma=config.jpeg_luma,
+        upsampling=config.upsampling,
+        tta=config.tta,
         max_pixels=config.max_pixels,
     )
 
