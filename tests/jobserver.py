@@ -25,7 +25,7 @@ try:
     cluster.wait_for_nodes(timeout=120)
     print("ready", flush=True)
     for word in iter(sys.stdin.readline, ""):
-        if word == "replace\n":
+        if word.strip() == "replace":
             cluster.remove_node(nodes.pop(0), allow_graceful=False)
             nodes.append(cluster.add_node(num_cpus=2))
         print(json.dumps([cluster.address, [node.node_id for node in nodes]]), flush=True)
