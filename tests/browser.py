@@ -116,7 +116,11 @@ class Browser:
             # Pictures below the window are loaded when they come into sight: let all of the page be in sight.
             size["height"] = min(16_000, height["result"]["value"])
             self.ask("Emulation.setDeviceMetricsOverride", tab, **size)
-            decoded = "Promise.all([...document.images].map(image => image.decode())).then(() => null)"
+            # Those in parts that are folded away never come into sight.
+            decoded = """Promise.race([
+                Promise.all([...document.images].map(image => image.decode())),
+                new Promise(resolve => setTimeout(resolve, 5000)),
+            ]).then(() => null)"""
             self.ask("Runtime.evaluate", tab, expression=decoded, awaitPromise=True)
             png = base64.b64decode(self.ask("Page.captureScreenshot", tab, format="png")["data"])
         self.ask("Target.closeTarget", targetId=target)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from raycolor import __version__
 from raycolor.cluster import session
 from raycolor.cluster.evaluate import Comparison, evaluate
@@ -23,6 +25,8 @@ from raycolor.evaluation.table import (
     used_columns,
 )
 from raycolor.pages.evaluate import Photograph, TableCell, TableHead, evaluation_page
+from raycolor.pages.plots import Named, axis_of, named_points, word_color
+from raycolor.pages.render import Figure
 from raycolor.progress import Progress
 from raycolor.storage import ObjectStore, open_store
 
@@ -148,6 +152,7 @@ def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) 
         photographs=photographs,
         metrics=[(column.key, column.title, column.meaning) for column in columns],
         notes=notes,
+        figures={label: figures_of(result.rows, label) for label in result.datasets},
         facts={
             "Checkpoints": {
                 name: f"{one.source} · {one.method} · weights {one.weights_sha256[:12]} · "
@@ -165,6 +170,44 @@ def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) 
             },
         },
     )
+
+
+def figures_of(rows: Sequence[Row], dataset: str) -> list[Figure]:
+    """Draw what a single number hides: errors are least where colors are dull."""
+    mine = [row for row in rows if row.dataset == dataset]
+    titles = {column.key: column.title for column in used_columns(rows)}
+    truth = mine[0].colorfulness_truth
+
+    def span(row: Row, metric: str) -> tuple[float, float, float]:
+        cell = row.metrics[metric]
+        return cell["value"], cell["low"], cell["high"]
+
+    def chart(across: str, along: str, mark: tuple[float, str] | None) -> Markup:
+        points = [
+            Named(
+                row.method,
+                span(row, across),
+                span(row, along),
+                word_color(place),
+                f"{row.method}: {titles[across]} {interval_text(row.metrics[across])}, "
+                f"{titles[along]} {interval_text(row.metrics[along])}",
+            )
+            for place, row in enumerate(mine)
+        ]
+        ends = [value for row in mine for value in span(row, across)] + ([mark[0]] if mark else [])
+        x = axis_of(titles[across], ends)
+        return named_points(points, x, axis_of(titles[along], [v for row in mine for v in span(row, along)]), mark)
+
+    return [
+        Figure(
+            "Lower is nearer, the dashed line as colorful as the photographs: dull networks come near without color.",
+            chart("colorfulness", "mse", (truth, "photographs")),
+        ),
+        Figure(
+            "Right and up is better: how often a color is met, and how well where rare colors weigh alike.",
+            chart("accuracy_10", "auc_rebalanced", None),
+        ),
+    ]
 
 
 def print_table(rows: Sequence[Row], where: str) -> None:

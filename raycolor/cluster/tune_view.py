@@ -20,7 +20,8 @@ from raycolor.pages.plots import (
     parallel,
     scatter,
 )
-from raycolor.pages.tune import Figure, Section
+from raycolor.pages.render import Figure
+from raycolor.pages.tune import Section
 from raycolor.progress import duration_text
 from raycolor.tuning.choose import Mode, Rule, best, pareto, usable
 from raycolor.tuning.effects import FEWEST, ROUNDS, effect

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raycolor.pages.render import data_uri, render, thumbnail
+from raycolor.pages.render import Figure, data_uri, render, thumbnail
 
 _SIDE_PX = 144
 
@@ -59,6 +59,7 @@ def evaluation_page(
     photographs: Mapping[str, Sequence[Photograph]],
     metrics: Sequence[tuple[str, str, str]],
     notes: Sequence[str],
+    figures: Mapping[str, Sequence[Figure]],
     facts: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """Make the page.
@@ -70,6 +71,7 @@ def evaluation_page(
         photographs: dataset -> the photographs to show.
         metrics: (key, title, meaning) in the order of the table.
         notes: sentences below the table.
+        figures: dataset -> charts of the table's numbers.
         facts: heading -> name -> value, for the end of the page.
 
     Returns:
@@ -102,5 +104,6 @@ def evaluation_page(
         metrics=metrics,
         titles=titles,
         notes=notes,
+        figures=figures,
         facts=facts,
     )

@@ -97,6 +97,18 @@ class Dot:
 
 
 @dataclass(frozen=True)
+class Named:
+    """One point with its 95% intervals, named beside it."""
+
+    name: str
+    x: tuple[float, float, float]
+    """Value, low end, high end."""
+    y: tuple[float, float, float]
+    color: str
+    hint: str
+
+
+@dataclass(frozen=True)
 class Strand:
     """One line of parallel coordinates: a value per axis, None where it has none."""
 
@@ -170,6 +182,32 @@ def scatter(dots: Sequence[Dot], x: Axis, y: Axis, front: Sequence[tuple[Any, An
                 *place, "o", markersize=7, markerfacecolor=face, markeredgecolor=dot.color, gid=chart.hint(dot.hint)
             )
         return chart.svg()
+
+
+def named_points(points: Sequence[Named], x: Axis, y: Axis, mark: tuple[float, str] | None = None) -> Markup:
+    """Draw points with their intervals and names, and an upright line where x has a value to compare with."""
+    with _Chart() as chart:
+        axes = chart.axes(x, y)
+        if mark is not None:
+            axes.axvline(mark[0], color=_INK, linewidth=1, linestyle="--")
+            axes.annotate(
+                mark[1], (mark[0], 1), (-4, -10), xycoords=("data", "axes fraction"), textcoords="offset points",
+                ha="right", size=9,
+            )  # fmt: skip
+        for point in points:
+            across = [[point.x[0] - point.x[1]], [point.x[2] - point.x[0]]]
+            along = [[point.y[0] - point.y[1]], [point.y[2] - point.y[0]]]
+            axes.errorbar(
+                point.x[:1], point.y[:1], along, across, fmt="none", ecolor=point.color, elinewidth=1, alpha=0.6
+            )
+            axes.plot(point.x[:1], point.y[:1], "o", color=point.color, markersize=6, gid=chart.hint(point.hint))
+            axes.annotate(point.name, (point.x[0], point.y[0]), (6, 5), textcoords="offset points", size=9)
+        return chart.svg()
+
+
+def word_color(place: int) -> str:
+    """Return the color of the n-th of several names."""
+    return _WORDS[place % len(_WORDS)]
 
 
 def parallel(axes: Sequence[Axis], strands: Sequence[Strand]) -> Markup:

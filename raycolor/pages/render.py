@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import simplejpeg
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from raycolor import __version__, codecs
@@ -29,6 +31,14 @@ def _thousands(number: float) -> str:
 
 
 _ENVIRONMENT.filters["thousands"] = _thousands
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One chart and its caption."""
+
+    caption: str
+    svg: Markup
 
 
 def render(template: str, **values: Any) -> str:

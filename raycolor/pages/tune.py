@@ -7,21 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from raycolor.pages.evaluate import TableCell, TableHead
-from raycolor.pages.render import data_uri, render, thumbnail
+from raycolor.pages.render import Figure, data_uri, render, thumbnail
 
 _SIDE_PX = 192
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One chart and its caption."""
-
-    caption: str
-    svg: Markup
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from raycolor.cluster.tune_report import Reporter
 from raycolor.manifest import Outcome, write_outcomes
 from raycolor.pages.colorize import write_report
 from raycolor.pages.evaluate import Photograph, TableCell, TableHead, evaluation_page
+from raycolor.pages.plots import Named, axis_of, named_points, word_color
+from raycolor.pages.render import Figure
 from raycolor.storage import open_store
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: on Debian `apt install chromium`")
@@ -100,6 +102,12 @@ def compare_page():
             "dull.jpg", {"colorfulness": "least"}, [picture] * 4, {"mse": ["1", "2"], "colorfulness": ["3", "4"]}
         )
     ]
+    points = [
+        Named(name, (color, color - 1, color + 1), (mse, mse - 0.001, mse + 0.001), word_color(place), name)
+        for place, (name, color, mse) in enumerate([("gray", 0.0, 0.022), ("default", 30.0, 0.0139)])
+    ]
+    scales = axis_of("colorfulness", [0.0, 41.0]), axis_of("mse", [0.012, 0.024])
+    chart = named_points(points, *scales, (40.0, "photographs"))
     return evaluation_page(
         heads=heads,
         rows=rows,
@@ -107,6 +115,7 @@ def compare_page():
         photographs={"scenes": photos},
         metrics=[("mse", "mse", "squared error"), ("colorfulness", "colorfulness", "how colorful")],
         notes=["a note"],
+        figures={"scenes": [Figure("near and colorful", chart), Figure("the same once more", chart)]},
         facts={"Settings": {"split": "val"}},
     )
 

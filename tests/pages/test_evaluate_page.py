@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from raycolor.pages.evaluate import Photograph, TableCell, TableHead, evaluation_page
+from raycolor.pages.plots import Named, axis_of, named_points
+from raycolor.pages.render import Figure
 
 EVIL = '</td><script>alert("x")</script>\' onload=y'
 
@@ -30,6 +32,8 @@ class Reader(HTMLParser):
 @pytest.fixture(scope="module")
 def page():
     pictures = [np.full((200, 200, 3), value, np.uint8) for value in (10, 90, 200)]
+    scale = axis_of(EVIL, [0.0, 1.0])
+    chart = named_points([Named(EVIL, (0.5, 0.4, 0.6), (0.1, 0.0, 0.2), "#123456", EVIL)], scale, scale, (0.9, EVIL))
     return evaluation_page(
         heads=[TableHead("method", number=False), TableHead("mse", "lower")],
         rows=[[TableCell(EVIL, EVIL, hint=EVIL), TableCell("0.01", 0.01, True, "0 to 1", "± 0.002")]],
@@ -37,6 +41,7 @@ def page():
         photographs={EVIL: [Photograph(EVIL, {"mse": "best"}, pictures, {"mse": [EVIL]})]},
         metrics=[("mse", "mse", "Mean squared error.")],
         notes=[EVIL],
+        figures={EVIL: [Figure(EVIL, chart)]},
         facts={"Checkpoints": {EVIL: EVIL}},
     )
 
@@ -65,7 +70,7 @@ def test_the_page_needs_nothing_else(page, read):
     images = [attrs["src"] for tag, attrs in read.tags if tag == "img"]
     assert len(images) == len(set(images)) == 3
     assert all(source.startswith("data:image/jpeg;base64,") for source in images)
-    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
     assert "://" not in html.unescape(page)
 
 
