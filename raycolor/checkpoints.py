@@ -66,6 +66,11 @@ class Checkpoint:
         """What outputs call it: its shipped name, or the last part of its path."""
         return self.source.rstrip("/").rpartition("/")[2]
 
+    @property
+    def network_sha256(self) -> str:
+        """SHA-256 of the network's configuration: the same weights can be read as duller or more vivid color."""
+        return hashlib.sha256(json.dumps(self.network, sort_keys=True).encode()).hexdigest()
+
     @cached_property
     def weights(self) -> dict[str, Tensor]:
         """The state dict, floating-point weights as float32."""

@@ -92,6 +92,7 @@ def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore,
         "source": source.uri,
         "checkpoint": checkpoint.name,
         "weights_sha256": checkpoint.weights_sha256,
+        "network_sha256": checkpoint.network_sha256,
         "raycolor_version": __version__,
     }
     # Nobody else writes here while the lease is held: what looks half-written was left by a killed run.

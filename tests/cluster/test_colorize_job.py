@@ -13,8 +13,11 @@ from pathlib import Path
 import photographs
 import pytest
 
-from raycolor import cli
+from raycolor import checkpoints, cli
+from raycolor.config import ColorizeConfig
+from raycolor.errors import ManifestError
 from raycolor.manifest import read_outcomes
+from raycolor.sources import open_source
 from raycolor.storage import open_store
 
 pytestmark = pytest.mark.ray
@@ -101,6 +104,20 @@ def test_another_setting_over_the_same_destination_is_refused(mixed):
     assert process.returncode == 1
     assert "saturation was 1.0, now 1.5" in process.stderr
     assert process.stderr.count("\n") == 1
+
+
+def test_the_same_weights_read_otherwise_are_another_checkpoint(tmp_path):
+    """`default` and `accurate` have the same weights; over one destination they do not mix, whatever their name."""
+    from raycolor.cluster.colorize import begin_or_continue
+
+    photographs.archive(tmp_path / "in", count=1)
+    config = ColorizeConfig(source=str(tmp_path / "in"), dest=str(tmp_path / "out"))
+    source, dest = open_source(config.source), open_store(config.dest)
+    default, accurate = checkpoints.load("default"), replace(checkpoints.load("accurate"), source="default")
+    assert default.weights_sha256 == accurate.weights_sha256
+    begin_or_continue(config, source, dest, default)
+    with pytest.raises(ManifestError, match="network_sha256 was"):
+        begin_or_continue(config, source, dest, accurate)
 
 
 @pytest.mark.parametrize(
