@@ -16,16 +16,13 @@ import hostile
 import photographs
 import pytest
 import tifffile
-import torch
 from PIL import Image
 
-from raycolor import checkpoints
 from raycolor.bulk import ShardSpec
 from raycolor.bulk.isolated import IsolatedColorizer
 from raycolor.bulk.shard import ShardWorker
 from raycolor.errors import REASONS, ImageError
 from raycolor.manifest import FOLDER, Outcome, read_outcomes, write_manifest
-from raycolor.models import build_model
 from raycolor.options import ColorizerOptions
 from raycolor.sources import open_source
 from raycolor.storage import LocalStore, open_store
@@ -46,14 +43,9 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory):
+def options(untrained):
     """Options with a small untrained network: what a picture is colored with is of no interest here."""
-    folder = tmp_path_factory.mktemp("untrained") / "untrained"
-    torch.manual_seed(0)
-    checkpoints.save(
-        folder, build_model("regression"), method="regression", training={}, dataset={"image_size": 64}, metrics={}
-    )
-    return ColorizerOptions(checkpoint=str(folder))
+    return ColorizerOptions(checkpoint=untrained)
 
 
 @pytest.fixture(scope="module")
