@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import re
+import socket
 import sys
 import threading
 import time
@@ -14,8 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
+import simplejpeg
+
 from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
-from raycolor.bulk.spec import NetworkGoneError, ShardReport, ShardSpec
+from raycolor.bulk.spec import BrokenWorkerError, NetworkGoneError, ShardReport, ShardSpec
 from raycolor.colorizer import Colorized, Colorizer, Predict, Prepared
 from raycolor.errors import ImageError, Reason, StorageError
 from raycolor.manifest import ATTEMPTS, Manifest, Outcome, Tally, write_outcomes
@@ -77,6 +81,8 @@ class ShardWorker:
         self._predict = predict
         self._cpu = threading.RLock()  # one process, one CPU: who computes holds it
         self._files = Budget(_HELD_BYTES)
+        self._attempt = 1
+        self._test_picture = simplejpeg.encode_jpeg(np.full((64, 64, 1), 128, np.uint8), 90, "GRAY")
         self._waited = threading.local()  # `.s`: how long this thread's photograph stood behind others for it
 
     def run(self, shard: int) -> ShardReport:
@@ -85,10 +91,12 @@ class ShardWorker:
         Raises:
             StorageError: the destination cannot be written: then nothing else can be done either.
             NetworkGoneError: the network elsewhere does not answer.
+            BrokenWorkerError: nothing can be colorized in this process.
         """
         marker = f"{ATTEMPTS}shard-{shard:06d}"
-        began_before = self.dest.stat(marker) is not None
-        self.dest.put(marker, b"")
+        began_before = self._attempts(marker)
+        self._attempt = began_before + 1
+        self.dest.put(marker, str(self._attempt).encode())
         started = time.time()
         inputs = list(self.manifest.shard(shard))
         if began_before:
@@ -103,6 +111,15 @@ class ShardWorker:
         for outcome in outcomes:
             tally.add(outcome)
         return ShardReport(shard, tally, started, time.time())
+
+    def _attempts(self, marker: str) -> int:
+        """Return how often a shard was begun before."""
+        try:
+            return int(self.dest.get(marker) or b"1")
+        except StorageError as exc:
+            if exc.reason != "not_found":
+                raise
+            return 0
 
     def _abreast(self, inputs: Sequence[Input]) -> list[Outcome]:
         """Process inputs in a few threads; outcomes in the order of the inputs."""
@@ -145,10 +162,12 @@ class ShardWorker:
         except NetworkGoneError:
             raise
         except ChildDiedError as exc:
+            self._check_worker(colorize)
             return failed("internal_error", str(exc))
         # The outermost boundary of one image: a defect of ours must cost this image, never the job.
         except Exception as exc:
             logger.warning("%s: internal error", info.key, exc_info=exc)
+            self._check_worker(colorize)
             return failed("internal_error", f"{type(exc).__name__}: {exc}")
         output_key = name_output(info.key, result.extension)
         try:
@@ -170,6 +189,26 @@ class ShardWorker:
             confidence=result.confidence,
             flags=",".join(result.flags) or None,
         )
+
+    def _check_worker(self, colorize: Callable[[bytes], Colorized]) -> None:
+        """Tell a photograph that brings raycolor down from a worker in which nothing works any more.
+
+        The latter may have lost its files: a full or unmounted disk, a folder of Ray's that went with a node.
+
+        Raises:
+            BrokenWorkerError: not even a plain gray photograph can be colorized.
+        """
+        try:
+            colorize(self._test_picture)
+        except NetworkGoneError:
+            raise
+        except Exception as exc:
+            why = f"{type(exc).__name__}: {exc}"
+            raise BrokenWorkerError(
+                f"the worker on {socket.gethostname()} cannot colorize anything ({why}): mend that and run the same "
+                "command again",
+                self._attempt,
+            ) from exc
 
     def _check_dest_works(self, size: int) -> None:
         """Tell a key that the destination does not take (say, too long a name) from a destination that takes nothing.

@@ -15,6 +15,18 @@ class NetworkGoneError(RaycolorError):
     """The network that runs elsewhere does not answer: no photograph's fault, so that the job stops."""
 
 
+class BrokenWorkerError(RaycolorError):
+    """A worker cannot colorize its own test picture: what fails in it is no photograph's fault."""
+
+    def __init__(self, message: str, attempts: int) -> None:
+        super().__init__(message)
+        self.attempts = attempts
+        """How often its shard was begun."""
+
+    def __reduce__(self) -> tuple[type[BrokenWorkerError], tuple[str, int]]:
+        return type(self), (str(self), self.attempts)
+
+
 @dataclass(frozen=True)
 class ShardSpec:
     """What a worker needs to process any shard of one job; picklable."""

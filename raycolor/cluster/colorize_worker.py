@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import sys
 from typing import TYPE_CHECKING, Any
 
 from raycolor.bulk import ShardSpec
+from raycolor.bulk.spec import BrokenWorkerError
 from raycolor.errors import RaycolorError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from raycolor.cluster.colorize_network import RemoteNetwork
+
+
+_EXIT_BROKEN = 71
+_TRIES_WHEN_BROKEN = 3
 
 
 class ShardActor:
@@ -40,5 +47,12 @@ class ShardActor:
             return {"report": [pickle.dumps(self._error)]}
         try:
             return {"report": [pickle.dumps(self._worker.run(int(shard))) for shard in batch["shard"]]}
+        except BrokenWorkerError as exc:
+            if exc.attempts < _TRIES_WHEN_BROKEN:
+                # Another process, elsewhere perhaps, is given the shard. An exception would leave this one in the pool.
+                sys.stderr.write(f"raycolor: {exc}: this worker ends and the shard is retried\n")
+                sys.stderr.flush()
+                os._exit(_EXIT_BROKEN)
+            return {"report": [pickle.dumps(exc)]}
         except RaycolorError as exc:
             return {"report": [pickle.dumps(exc)]}

@@ -68,6 +68,7 @@ def guard(what: str, judge: Judge = by_words) -> Iterator[None]:
 
     Raises:
         DecodeError: with the reason, and the library's message as a one-line detail. MemoryError is `too_large`.
+        OSError: what the operating system refused goes on its way: no photograph is the reason of that.
     """
     try:
         yield
@@ -76,6 +77,8 @@ def guard(what: str, judge: Judge = by_words) -> Iterator[None]:
     except MemoryError as exc:
         raise DecodeError("too_large", f"{what}: not enough memory") from exc
     except LIBRARY_ERRORS as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            raise  # the system's, not the file's: what is decoded lies in memory
         message = one_line(exc) or type(exc).__name__
         raise DecodeError(judge(message), f"{what}: {message}") from exc
 

@@ -1,6 +1,7 @@
 """Laws of one shard of the bulk job."""
 
 import os
+import pickle
 import sys
 
 import photographs
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
+from raycolor.bulk.spec import BrokenWorkerError
 from raycolor.colorizer import Colorized
 from raycolor.errors import ImageError, StorageError
 from raycolor.manifest import FOLDER, read_outcomes
@@ -95,6 +97,44 @@ def test_a_destination_that_takes_nothing_stops_the_job(job, tmp_path, monkeypat
     with pytest.raises(StorageError, match="no space left"):
         worker.run(0)
     assert list(read_outcomes(worker.dest)) == []
+
+
+def test_a_defect_of_ours_costs_one_image(job, monkeypatch):
+    """What colorizes others, and a plain test picture, is no broken worker: the image failed, and no other."""
+    files = {f"{i}.jpg": photographs.encoded(photographs.gray_pixels(seed=i)) for i in range(3)}
+    worker = job(files)
+    colorize = worker.colorizer.colorize
+
+    def stumble(data):
+        if data == files["1.jpg"]:
+            raise ZeroDivisionError("ours")
+        return colorize(data)
+
+    monkeypatch.setattr(worker.colorizer, "colorize", stumble)
+    outcomes = run_all(worker)
+    assert (outcomes["1.jpg"].reason, outcomes["1.jpg"].detail) == ("internal_error", "ZeroDivisionError: ours")
+    assert [outcomes[key].status for key in ("0.jpg", "2.jpg")] == ["colorized"] * 2
+
+
+def test_a_broken_worker_is_no_images_failure(job, monkeypatch):
+    """Where nothing can be colorized nothing is recorded: the mark counts the tries, and the next worker does all."""
+    worker = job({f"{i}.jpg": photographs.encoded(photographs.gray_pixels(seed=i)) for i in range(3)})
+
+    def gone(data):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(worker.colorizer, "colorize", gone)
+        with pytest.raises(BrokenWorkerError, match=r"cannot colorize anything \(FileNotFoundError") as caught:
+            worker.run(0)
+        assert caught.value.attempts == 1
+        broken.setattr(IsolatedColorizer, "colorize", lambda self, data: gone(data))
+        with pytest.raises(BrokenWorkerError) as caught:
+            worker.run(0)
+        assert caught.value.attempts == 2
+        assert pickle.loads(pickle.dumps(caught.value)).attempts == 2
+    assert list(read_outcomes(worker.dest)) == []
+    assert {outcome.status for outcome in run_all(worker).values()} == {"colorized"}
 
 
 CHILD = """

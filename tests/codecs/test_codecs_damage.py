@@ -7,6 +7,7 @@ import pytest
 from codec_samples import NAMES, colored, gray, picture, samples, save
 
 from raycolor.codecs import Provenance, can_be_exact, decode, encode, jpeg_exact, read_header
+from raycolor.codecs.guard import guard
 from raycolor.errors import DecodeError
 
 LIMIT = 3_000_000
@@ -106,3 +107,12 @@ def test_random_bytes_after_a_signature():
     for data in samples().values():
         for head in (4, 12, 30):
             _try_everything(data[:head] + rng.integers(0, 256, 600, dtype=np.uint8).tobytes())
+
+
+def test_what_the_system_refuses_is_no_damage():
+    """A library that cannot open what it needs is not the file's fault; a file that ends early is."""
+    with pytest.raises(FileNotFoundError), guard("PNG"):
+        raise FileNotFoundError(2, "No such file or directory")
+    with pytest.raises(DecodeError) as caught, guard("PNG"):
+        raise OSError("image file is truncated")
+    assert caught.value.reason == "truncated"
