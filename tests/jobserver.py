@@ -43,9 +43,15 @@ print(json.dumps([str(info.status.value), info.driver_exit_code]))
 
 
 class JobServer:
-    """A local cluster that takes jobs."""
+    """A local cluster that takes jobs.
 
-    def __init__(self, port, environment, process):
+    Attributes:
+        upload: whether they bring this repository as their working directory. Nodes of this cluster share one machine
+            and so one folder for it, which a node that goes may take along; nodes of a real cluster have a folder each.
+    """
+
+    def __init__(self, port, environment, process, upload):
+        self.upload = upload
         self.address, self.environment, self._process = f"http://127.0.0.1:{port}", environment, process
 
     def nodes(self, word="nodes"):
@@ -61,8 +67,9 @@ class JobServer:
         """Run a job to its end; returns the exit code of `ray job submit`, log, status, and the driver's exit code."""
         number = f"{name}-{secrets.token_hex(4)}"
         command = [
-            BIN / "ray", "job", "submit", "--address", self.address, "--submission-id", number, "--working-dir", ".",
-            "--", "python", f"jobs/{name}.py", *map(str, arguments),
+            BIN / "ray", "job", "submit", "--address", self.address, "--submission-id", number,
+            *(["--working-dir", "."] if self.upload else []),
+            "--", "python", f"jobs/{name}.py" if self.upload else ROOT / "jobs" / f"{name}.py", *map(str, arguments),
         ]  # fmt: skip
         done = subprocess.run(
             command, cwd=ROOT, env=environment or self.environment, capture_output=True, text=True, timeout=1200
@@ -89,7 +96,7 @@ class JobServer:
 
 
 @contextmanager
-def job_server(s3, home):
+def job_server(s3, home, *, upload=True):
     """Run the cluster; `home` is an empty folder, so that no token of this machine's user counts."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -106,7 +113,7 @@ def job_server(s3, home):
     environment.pop("RAY_ADDRESS", None)
     process = start_cluster(port, environment, home / "cluster.log")
     try:
-        yield JobServer(port, environment, process)
+        yield JobServer(port, environment, process, upload)
     finally:
         process.stdin.close()
         try:
