@@ -6,6 +6,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,9 +72,13 @@ class JobServer:
             *(["--working-dir", "."] if self.upload else []),
             "--", "python", f"jobs/{name}.py" if self.upload else ROOT / "jobs" / f"{name}.py", *map(str, arguments),
         ]  # fmt: skip
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment or self.environment, capture_output=True, text=True, timeout=1200
-        )
+        for _ in range(10):
+            done = subprocess.run(
+                command, cwd=ROOT, env=environment or self.environment, capture_output=True, text=True, timeout=1200
+            )
+            if "No available agent to submit job, please try again later" not in done.stdout + done.stderr:
+                break
+            time.sleep(3)  # the head has only just started
         return done.returncode, done.stdout + done.stderr, *self.ask(number)
 
     def ask(self, number):
