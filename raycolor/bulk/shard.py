@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import simplejpeg
+import torch
 
 from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
 from raycolor.bulk.spec import BrokenWorkerError, NetworkGoneError, ShardReport, ShardSpec
-from raycolor.colorizer import Colorized, Colorizer, Predict, Prepared
+from raycolor.colorizer import Colorized, Colorizer, Predict, Predicted, Prepared
 from raycolor.errors import ImageError, Reason, StorageError
 from raycolor.manifest import ATTEMPTS, Manifest, Outcome, Tally, write_outcomes
 from raycolor.sources import Input, Reader, SkippedInputError
@@ -32,6 +34,7 @@ _EXIT_HUNG = 70
 _LANES = 8  # photographs on their way: enough to hide 100 ms of a store behind 40 ms of computing
 _HELD_BYTES = 64_000_000  # of their files
 _LARGE_BYTES = 64_000_000  # of one photograph's pixels
+_Result = TypeVar("_Result")
 _ADDED = re.compile(r"\.raycolor\.[a-z0-9]+\Z")
 
 
@@ -79,7 +82,9 @@ class ShardWorker:
         self.manifest = Manifest(self.dest, spec.totals)
         self.colorizer = Colorizer(spec.options, predict)
         self._predict = predict
-        self._cpu = threading.RLock()  # one process, one CPU: who computes holds it
+        # One process, one CPU, and always the same thread: each would keep memory and caches of its own.
+        threads = torch.get_num_threads()
+        self._computing = ThreadPoolExecutor(1, "compute", initializer=torch.set_num_threads, initargs=(threads,))
         self._files = Budget(_HELD_BYTES)
         self._attempt = 1
         self._test_picture = simplejpeg.encode_jpeg(np.full((64, 64, 1), 128, np.uint8), 90, "GRAY")
@@ -224,30 +229,40 @@ class ShardWorker:
     def _here(self, data: bytes) -> Colorized:
         """Colorize in this process."""
         if self._predict is None:
-            with self._turn(), self._watch():
-                return self.colorizer.colorize(data)
-        with self._turn():
-            with self._watch():
-                prepared = self.colorizer.prepare(data)
-            if isinstance(prepared, Colorized):
-                return prepared
-            if sum(page.nbytes for page in prepared.photo.pages) > _LARGE_BYTES:
-                # Pixels are held until color comes: of large ones only one at a time.
-                return self._finish(prepared)
-        return self._finish(prepared)
+            return self._turn(self._colorize, data)
+        prepared = self._turn(self._prepare, data)
+        if isinstance(prepared, Colorized):
+            return prepared
+        return self._turn(self._finish, prepared, self.colorizer.predict(prepared.L_small))
 
-    def _finish(self, prepared: Prepared) -> Colorized:
-        predicted = self.colorizer.predict(prepared.L_small)
-        with self._turn(), self._watch():
+    def _colorize(self, data: bytes) -> Colorized:
+        with self._watch():
+            return self.colorizer.colorize(data)
+
+    def _prepare(self, data: bytes) -> Prepared | Colorized:
+        with self._watch():
+            prepared = self.colorizer.prepare(data)
+        if isinstance(prepared, Prepared) and sum(page.nbytes for page in prepared.photo.pages) > _LARGE_BYTES:
+            # Pixels are held until color comes: of large ones only one at a time.
+            return self._finish(prepared, self.colorizer.predict(prepared.L_small))
+        return prepared
+
+    def _finish(self, prepared: Prepared, predicted: Sequence[Predicted]) -> Colorized:
+        with self._watch():
             return self.colorizer.finish(prepared, predicted)
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Hold the CPU; the wait for it is not the photograph's time."""
-        asked = time.monotonic()
-        with self._cpu:
-            self._waited.s += time.monotonic() - asked
-            yield
+    def _turn(self, work: Callable[..., _Result], *arguments: object) -> _Result:
+        """Compute in the one thread that does; the wait for it is not the photograph's time."""
+        asked, begun = time.monotonic(), []
+
+        def begin() -> _Result:
+            begun.append(time.monotonic())
+            return work(*arguments)
+
+        try:
+            return self._computing.submit(begin).result()
+        finally:
+            self._waited.s += sum(begun) - asked if begun else 0.0
 
     @contextmanager
     def _watch(self) -> Iterator[None]:
