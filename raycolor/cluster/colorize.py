@@ -198,10 +198,7 @@ def _reports(dataset: ray.data.Dataset) -> Iterator[ShardReport]:
                 raise report
             yield report
     except (ray.exceptions.RayError, ray.exceptions.RayTaskError) as exc:
-        lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-        raise RaycolorError(
-            f"Ray gave up: {lines[-1] if lines else exc}: run the same command again to continue"
-        ) from exc
+        raise RaycolorError(f"Ray gave up: {session.last_line(exc)}: run the same command again to continue") from exc
 
 
 def colorizer_options(config: ColorizeConfig) -> ColorizerOptions:

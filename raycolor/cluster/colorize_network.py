@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ray
 
 from raycolor.bulk.spec import NetworkGoneError
+from raycolor.cluster import session
 from raycolor.errors import ConfigError
 from raycolor.options import ColorizerOptions
 
@@ -106,8 +107,7 @@ class RemoteNetwork:
         try:
             predicted: list[Predicted] = ray.get(actor.predict.remote(list(L_small)), timeout=self._timeout_s)
         except (ray.exceptions.RayError, ray.exceptions.RayTaskError) as exc:
-            lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-            why = (lines or [type(exc).__name__])[-1]
+            why = session.last_line(exc)
             raise NetworkGoneError(f"the network's actor does not answer ({why}): run the same command again") from exc
         return predicted
 

@@ -114,6 +114,12 @@ def _knock(target: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
+def last_line(exc: BaseException) -> str:
+    """Return the last line of what Ray says of an error, its cause; the lines before are a stack of Ray's own."""
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    return lines[-1] if lines else type(exc).__name__
+
+
 def quiet() -> None:
     """Let Ray speak of errors only: progress is ours to show, and so is what a user can mend."""
     context = ray.data.DataContext.get_current()

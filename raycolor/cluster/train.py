@@ -16,6 +16,7 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raycolor import __version__, checkpoints
+from raycolor.cluster import session
 from raycolor.cluster.train_worker import PROGRESS_FILE, train_on_worker
 from raycolor.dataset import read_dataset
 from raycolor.dataset.augment import Augment
@@ -238,8 +239,7 @@ def _run(trainer: TorchTrainer, out: str) -> dict[str, Any]:
             if isinstance(cause, RaycolorError):
                 raise cause from exc
         rank, failure = next(iter(exc.worker_failures.items()), (0, exc))
-        lines = [line.strip() for line in str(failure).strip().splitlines() if line.strip()]
-        detail = lines[-1][:300] if lines else type(failure).__name__
+        detail = session.last_line(failure)[:300]
         raise TrainingError(
             f"{out}: worker {rank} failed too often ({detail}): mend that and run the same command to go on"
         ) from exc
