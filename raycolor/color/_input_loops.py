@@ -13,13 +13,18 @@ from raycolor.color.arrays import WHITE_FROM_RGB
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def compiled(function: F) -> F:
+def compiled(function: F, **options: Any) -> F:
     """Compile on first use and keep the result on disk where numba finds a writable place, in memory elsewhere."""
     # Division by zero is tested for under numba's default error model, and the test keeps loops from vectorizing.
     try:
-        return cast(F, numba.njit(nogil=True, error_model="numpy", cache=True)(function))
+        return cast(F, numba.njit(nogil=True, error_model="numpy", cache=True, **options)(function))
     except RuntimeError:  # "no locator available": site-packages and the home folder are both read-only
-        return cast(F, numba.njit(nogil=True, error_model="numpy")(function))
+        return cast(F, numba.njit(nogil=True, error_model="numpy", **options)(function))
+
+
+def summing(function: F) -> F:
+    """Compile a loop whose sums may be taken in any order, lane by lane; what is no number stays what it is."""
+    return compiled(function, fastmath={"reassoc", "nsz", "contract"})
 
 
 f32 = np.float32

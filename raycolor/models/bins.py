@@ -141,13 +141,29 @@ class BinsHead(nn.Module):
 
         Confidence is one less the mean entropy of the pixels' distributions, as a share of the largest.
         """
+        if logits.device.type == "cpu" and not logits.requires_grad:
+            return self._read_compiled(logits)
         values = _by_pixel(logits)
         share = values.softmax(dim=-1)
-        # Of every other pixel and row, and by the logarithm of the largest share alone: it is a mean over all of them.
-        few, shares = values[:, ::2, ::2], share[:, ::2, ::2]
-        entropy = few.amax(dim=-1) - shares.amax(dim=-1).log() - (shares * few).sum(dim=-1)
+        entropy = values.amax(dim=-1) - share.amax(dim=-1).log() - (share * values).sum(dim=-1)
         color = self._mean(share, plain=False) if self.temperature == 1 else self.mean(logits)
-        return color, 1 - entropy.mean(dim=(1, 2)) / math.log(self.count)
+        return color, self._confidence(entropy.mean(dim=(1, 2)))
+
+    def _read_compiled(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `read` returns in a tenth of its time."""
+        from raycolor.color.shares import read_shares  # compiled code only where colors are really read
+
+        batch, count, height, width = logits.shape
+        rows = logits.detach().permute(0, 2, 3, 1).reshape(-1, count)
+        centers, weights = self.centers.numpy(), (self.rarity() ** (self.rebalance / self.temperature)).numpy()
+        mean, entropy = read_shares(rows, centers, weights)
+        if self.temperature != 1:
+            mean, _ = read_shares(rows / self.temperature, centers, weights)
+        color = torch.from_numpy(mean).reshape(batch, height, width, 2).permute(0, 3, 1, 2)
+        return color, self._confidence(torch.from_numpy(entropy).reshape(batch, -1).mean(dim=1))
+
+    def _confidence(self, entropy: Tensor) -> Tensor:
+        return 1 - entropy / math.log(self.count)
 
     def _mean(self, share: Tensor, plain: bool) -> Tensor:
         """Return the mean (B, 2, H, W) of shares (B, H, W, K)."""
