@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 import simplejpeg
@@ -30,7 +30,7 @@ from raycolor.storage import open_store
 
 logger = logging.getLogger(__name__)
 
-_EXIT_HUNG = 70
+EXIT_HUNG, EXIT_BROKEN = 70, 71
 _LANES = 8  # photographs on their way: enough to hide 100 ms of a store behind 40 ms of computing
 _HELD_BYTES = 64_000_000  # of their files
 _LARGE_BYTES = 64_000_000  # of one photograph's pixels
@@ -287,9 +287,12 @@ def name_output(key: str, extension: str | None) -> str:
     return key + added[0] if added else key
 
 
-def _give_up(timeout_s: float) -> None:
-    sys.stderr.write(
-        f"raycolor: an image took more than {timeout_s:.0f} s: this worker ends and the shard is retried\n"
-    )
+def end_worker(why: str, code: int) -> NoReturn:
+    """End this process, whatever its threads do; its shard is done again by another one."""
+    sys.stderr.write(f"raycolor: {why}: this worker ends and the shard is retried\n")
     sys.stderr.flush()
-    os._exit(_EXIT_HUNG)
+    os._exit(code)
+
+
+def _give_up(timeout_s: float) -> None:
+    end_worker(f"an image took more than {timeout_s:.0f} s", EXIT_HUNG)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import sys
 from typing import TYPE_CHECKING, Any
 
 from raycolor.bulk import ShardSpec
@@ -16,8 +14,6 @@ if TYPE_CHECKING:
 
     from raycolor.cluster.colorize_network import RemoteNetwork
 
-
-_EXIT_BROKEN = 71
 _TRIES_WHEN_BROKEN = 3
 
 
@@ -50,9 +46,9 @@ class ShardActor:
         except BrokenWorkerError as exc:
             if exc.attempts < _TRIES_WHEN_BROKEN:
                 # Another process, elsewhere perhaps, is given the shard. An exception would leave this one in the pool.
-                sys.stderr.write(f"raycolor: {exc}: this worker ends and the shard is retried\n")
-                sys.stderr.flush()
-                os._exit(_EXIT_BROKEN)
+                from raycolor.bulk.shard import EXIT_BROKEN, end_worker
+
+                end_worker(str(exc), EXIT_BROKEN)
             return {"report": [pickle.dumps(exc)]}
         except RaycolorError as exc:
             return {"report": [pickle.dumps(exc)]}

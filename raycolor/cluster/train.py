@@ -244,7 +244,7 @@ def _run(trainer: TorchTrainer, out: str) -> dict[str, Any]:
             f"{out}: worker {rank} failed too often ({detail}): mend that and run the same command to go on"
         ) from exc
     except ray.train.ControllerError as exc:
-        detail = str(exc.controller_failure).strip().splitlines()[-1][:300]
+        detail = session.last_line(exc.controller_failure)[:300]
         raise TrainingError(f"{out}: Ray Train failed ({detail}): run the same command to go on") from exc
     return dict(result.return_value or {})
 
