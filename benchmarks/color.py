@@ -4,13 +4,10 @@ python benchmarks/color.py [--json FILE]
 """
 
 import argparse
-import json
-import platform
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+import common
 import cv2
 import numpy as np
 from skimage.color import lab2rgb, rgb2lab
@@ -24,21 +21,8 @@ AB_SIDE = 112  # what a network at 224 px gives
 
 
 def measure(task: Callable[[], object], repeats: int) -> dict[str, float]:
-    """Run a task once to warm it up and `repeats` times for the clock; milliseconds."""
-    task()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        task()
-        times.append(1000 * (time.perf_counter() - start))
-    low, middle, high = statistics.quantiles(times, n=4)
-    return {
-        "fastest_ms": min(times),
-        "median_ms": middle,
-        "quartile_low_ms": low,
-        "quartile_high_ms": high,
-        "repeats": repeats,
-    }
+    """Run a task once to warm it up and `repeats` times by the clock; milliseconds."""
+    return common.spread(common.times_ms(task, repeats, warm=1))
 
 
 def main() -> None:
@@ -46,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     arguments = parser.parse_args()
+    about = common.machine()
     cv2.setNumThreads(1)
     generator = np.random.default_rng(0)
     rgb = cv2.resize(generator.integers(0, 256, (20, 20, 3), dtype=np.uint8), (SIDE, SIDE))
@@ -76,19 +61,18 @@ def main() -> None:
         "RGB to L alone, raycolor": measure(lambda: kernels.rgb8_to_L(rgb), 51),
         "gray to L, raycolor": measure(lambda: kernels.gray8_to_L(gray), 51),
     }
-    print(f"one megapixel, one thread, {platform.machine()}; milliseconds: median (quartiles) fastest")
+    print(f"one megapixel, one thread, {common.told(about)}; milliseconds: median (quartiles) fastest")
     for name, row in rows.items():
         print(
-            f"{name:52s} {row['median_ms']:8.2f}  ({row['quartile_low_ms']:.2f} .. {row['quartile_high_ms']:.2f})"
-            f" {row['fastest_ms']:8.2f}  n={row['repeats']}"
+            f"{name:52s} {row['median']:8.2f}  ({row['quartile_low']:.2f} .. {row['quartile_high']:.2f})"
+            f" {row['least']:8.2f}  n={row['n']}"
         )
     ratios = {
-        "rgb_to_lab": rows["RGB to Lab, scikit-image"]["median_ms"] / rows["RGB to Lab, raycolor"]["median_ms"],
-        "join": rows["ab + L to RGB, scikit-image"]["median_ms"] / rows["ab + L to RGB, raycolor join8"]["median_ms"],
+        "rgb_to_lab": rows["RGB to Lab, scikit-image"]["median"] / rows["RGB to Lab, raycolor"]["median"],
+        "join": rows["ab + L to RGB, scikit-image"]["median"] / rows["ab + L to RGB, raycolor join8"]["median"],
     }
     print(f"times faster: RGB to Lab {ratios['rgb_to_lab']:.1f}, join {ratios['join']:.1f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"rows": rows, "times_faster": ratios}, indent=1) + "\n")
+    common.write(arguments.json, "color", {"machine": about, "rows": rows, "times_faster": ratios})
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 SAMPLE = Path(__file__).resolve().parent.parent / "docs" / "sample"
@@ -51,6 +52,18 @@ def gray_photographs(height: int, width: int, count: int, folder: Path | None = 
         grain = np.random.default_rng(index).normal(0, GRAIN, (height, width)).astype(np.float32)
         made.append(np.clip(large[top : top + height, left : left + width] + grain, 0, 255).astype(np.uint8))
     return made
+
+
+def color_jpegs(count: int, size_px: int) -> list[bytes]:
+    """Return JPEGs of smooth color with some texture, about 25 KB each at 256 x 256."""
+    rng = np.random.default_rng(0)
+    out = []
+    for _ in range(count):
+        coarse = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        smooth = cv2.resize(coarse, (size_px, size_px), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+        picture = np.clip(smooth + rng.normal(0, 8, (size_px, size_px, 1)), 0, 255).astype(np.uint8)
+        out.append(simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=92))
+    return out
 
 
 def times_ms(task: Callable[[], object], repeats: int, warm: int = 2) -> list[float]:

@@ -10,14 +10,12 @@ as a batch holds. A GPU that eats 5,000 images/s per 16 cores asks 313 of each c
 import argparse
 import hashlib
 import io
-import json
 import os
-import platform
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
+import common
 import cv2
 import numpy as np
 import simplejpeg
@@ -29,18 +27,6 @@ from raycolor.dataset import DatasetInfo, LabSplit, ShardInfo, batches, encode_s
 from raycolor.storage import open_store
 
 NEEDED = 5000 / 16
-
-
-def made(count: int, size_px: int) -> list[bytes]:
-    """Return JPEGs of smooth color with some texture."""
-    rng = np.random.default_rng(0)
-    out = []
-    for _ in range(count):
-        coarse = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
-        smooth = cv2.resize(coarse, (size_px, size_px), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-        picture = np.clip(smooth + rng.normal(0, 8, (size_px, size_px, 1)), 0, 255).astype(np.uint8)
-        out.append(simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=92))
-    return out
 
 
 def dataset(folder: Path, photographs: list[bytes], size_px: int) -> None:
@@ -84,12 +70,13 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=224)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     given = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    photographs = made(given.photographs, given.size)
+    about = common.machine()
+    photographs = common.color_jpegs(given.photographs, given.size)
     rates: dict[str, list[float]] = {"naive": [], "loader": [], "floor": []}
     with tempfile.TemporaryDirectory(prefix="raycolor-bench-") as folder:
         dataset(Path(folder) / "data", photographs, given.size)
@@ -110,14 +97,15 @@ def main() -> None:
             for _ in range(50):
                 np.copyto(target, source)
             rates["floor"].append(50 * given.batch / (time.perf_counter() - started))
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    print(f"{'way':8s} {'samples/s on a core':>20s} {'x naive':>9s} {'x needed':>9s}")
-    for name, value in medians.items():
-        print(f"{name:8s} {value:20,.0f} {value / medians['naive']:9.1f} {value / NEEDED:9.1f}")
-    if given.json:
-        machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "torch": torch.__version__}
-        result = {"benchmark": "loader", "median": medians, "runs": rates, "machine": machine, "needed": NEEDED}
-        given.json.write_text(json.dumps(result, indent=1) + "\n")
+    spreads = {name: common.spread(values) for name, values in rates.items()}
+    print(f"samples a second on one core: median (quartiles); {common.told(about)}")
+    print(f"{'way':8s} {'samples/s':>10s} {'':19s} {'x naive':>9s} {'x needed':>9s}")
+    for name, one in spreads.items():
+        quartiles = f"({one['quartile_low']:,.0f} .. {one['quartile_high']:,.0f})"
+        ratios = f"{one['median'] / spreads['naive']['median']:9.1f} {one['median'] / NEEDED:9.1f}"
+        print(f"{name:8s} {one['median']:10,.0f} {quartiles:19s} {ratios}")
+    result = {"machine": about, "photographs": given.photographs, "samples_per_s": spreads, "needed": NEEDED}
+    common.write(given.json, "loader", result)
 
 
 if __name__ == "__main__":

@@ -1,38 +1,26 @@
 """How many photographs per second does `prepare` convert, beside a plain scikit-image loop?
 
-    python benchmarks/prepare.py [--source FOLDER] [--images 512] [--workers 2] [--repeats 3] [--out FILE.json]
+    python benchmarks/prepare.py [--source FOLDER] [--images 512] [--workers 2] [--repeats 3] [--json FILE]
 
 The loop reads with scikit-image, cuts the center, resizes with antialiasing and converts to Lab, one photograph after
-the other, and saves each as uncompressed npz: what a script would do. `prepare` runs with its default settings on a Ray
-that is already up, once to warm the workers and then `--repeats` times; the median counts.
+the other, and saves each as uncompressed npz: what a script would do. `floor` decodes each and writes as many bytes,
+in one process. `prepare` runs with its default settings on a Ray that is already up, once to warm the workers and then
+`--repeats` times.
 """
 
 import argparse
 import io
-import json
-import os
-import platform
 import shutil
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
+import common
 import numpy as np
-from PIL import Image
+import simplejpeg
 
 from raycolor.cluster import session
 from raycolor.cluster.prepare import prepare
-
-
-def generate(folder: Path, count: int, size_px: int) -> None:
-    """Write photographs-like JPEGs: smooth color with some texture, about 25 KB at 256 x 256."""
-    rng = np.random.default_rng(0)
-    for index in range(count):
-        coarse = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8))
-        smooth = np.asarray(coarse.resize((size_px, size_px), Image.Resampling.BICUBIC), dtype=np.float32)
-        picture = np.clip(smooth + rng.normal(0, 8, (size_px, size_px, 1)), 0, 255).astype(np.uint8)
-        Image.fromarray(picture).save(folder / f"{index:06}.jpg", quality=92)
 
 
 def naive(paths: list[Path], out: Path, size_px: int) -> float:
@@ -55,8 +43,18 @@ def naive(paths: list[Path], out: Path, size_px: int) -> float:
     return len(paths) / (time.perf_counter() - started)
 
 
+def floor(paths: list[Path], out: Path, size_px: int) -> float:
+    """Decode, and write what Lab would take; return images per second."""
+    nothing = bytes(3 * size_px * size_px)
+    started = time.perf_counter()
+    for path in paths:
+        simplejpeg.decode_jpeg(path.read_bytes())
+        (out / path.stem).write_bytes(nothing)
+    return len(paths) / (time.perf_counter() - started)
+
+
 def main() -> None:
-    """Measure and write the result as JSON."""
+    """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, help="folder of photographs; default: generated ones of 256 x 256")
     parser.add_argument("--images", type=int, default=512)
@@ -64,23 +62,26 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows-per-shard", type=int, default=64, help="small, so that few images fill all workers")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     args = parser.parse_args()
+    about = common.machine()
     work = Path(tempfile.mkdtemp(prefix="raycolor-bench-"))
     try:
         source = work / "in"
         source.mkdir()
         if args.source is None:
-            generate(source, args.images, 256)
+            for index, data in enumerate(common.color_jpegs(args.images, 256)):
+                (source / f"{index:06}.jpg").write_bytes(data)
         else:
             for path in sorted(path for path in args.source.rglob("*.jpg"))[: args.images]:
                 shutil.copy(path, source / path.name)
         paths = sorted(source.iterdir())
-        loop = []
+        rates: dict[str, list[float]] = {"scikit-image loop": [], "floor: decode, write": []}
         for repeat in range(args.repeats):
-            (work / f"npz{repeat}").mkdir()
-            loop.append(naive(paths, work / f"npz{repeat}", args.size))
-        runs = []
+            for name, way in (("scikit-image loop", naive), ("floor: decode, write", floor)):
+                out = work / f"{way.__name__}{repeat}"
+                out.mkdir()
+                rates[name].append(way(paths, out, args.size))
         with session.connect():
             for repeat in range(args.repeats + 1):
                 started = time.perf_counter()
@@ -93,25 +94,19 @@ def main() -> None:
                     workers=args.workers,
                     rows_per_shard=args.rows_per_shard,
                 )
-                runs.append(sum(summary["counts"].values()) / (time.perf_counter() - started))
-        result = {
-            "benchmark": "prepare",
-            "images": len(paths),
-            "mean_input_bytes": round(sum(path.stat().st_size for path in paths) / len(paths)),
-            "size_px": args.size,
-            "workers": args.workers,
-            "scikit_image_loop_images_per_s": round(statistics.median(loop), 1),
-            "prepare_images_per_s": round(statistics.median(runs[1:]), 1),
-            "prepare_cold_images_per_s": round(runs[0], 1),
-            "speedup": round(statistics.median(runs[1:]) / statistics.median(loop), 2),
-            "loop_runs": [round(value, 1) for value in loop],
-            "prepare_runs": [round(value, 1) for value in runs[1:]],
-            "machine": {"cpus": len(os.sched_getaffinity(0)), "python": platform.python_version()},
-        }
-        text = json.dumps(result, indent=1)
-        if args.out is not None:
-            args.out.write_text(text + "\n")
-        print(text)
+                rate = sum(summary["counts"].values()) / (time.perf_counter() - started)
+                rates.setdefault("prepare" if repeat else "prepare, first", []).append(rate)
+        spreads = {name: common.spread(values) for name, values in rates.items()}
+        slow, fast = (spreads[name]["median"] for name in ("scikit-image loop", "floor: decode, write"))
+        print(f"{len(paths)} photographs, {args.workers} workers; images a second; {common.told(about)}")
+        print(f"{'way':22s} {'images/s':>9s} {'':17s} {'x loop':>7s} {'x floor':>8s}")
+        for name, one in spreads.items():
+            quartiles = f"({one['quartile_low']:.0f} .. {one['quartile_high']:.0f})"
+            ratios = f"{one['median'] / slow:7.2f} {one['median'] / fast:8.2f}"
+            print(f"{name:22s} {one['median']:9.1f} {quartiles:17s} {ratios}")
+        mean_bytes = round(sum(path.stat().st_size for path in paths) / len(paths))
+        result = {"images": len(paths), "mean_input_bytes": mean_bytes, "size_px": args.size, "workers": args.workers}
+        common.write(args.json, "prepare", {"machine": about, **result, "images_per_s": spreads})
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

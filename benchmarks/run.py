@@ -9,18 +9,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-RUNS = {
-    "color": ["--json"],
-    "end_to_end": ["--json"],
-    "stages": ["--json"],
-    "bulk": ["--json"],
-    "latency": ["--json"],
-    "training": ["--json"],
-    "loader": ["--json"],
-    "prepare": ["--out"],
-    "listing": ["--out"],
-    "startup": ["--json"],
-}
+NAMES = ("color", "end_to_end", "stages", "bulk", "latency", "training", "loader", "prepare", "listing", "startup")
 
 
 def main() -> int:
@@ -28,9 +17,9 @@ def main() -> int:
     results = HERE / "results"
     results.mkdir(exist_ok=True)
     failed = []
-    for name, flags in RUNS.items():
+    for name in NAMES:
         print(f"== {name}", flush=True)
-        command = [sys.executable, str(HERE / f"{name}.py"), *flags, str(results / f"{name}.json")]
+        command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(results / f"{name}.json")]
         if subprocess.run(command, check=False).returncode:
             failed.append(name)
     if failed:
