@@ -68,31 +68,74 @@ def _excess(fy: Any, da: Any, db: Any, scale: Any) -> Any:
 
 
 @compiled
-def _fitting_scale(fy: Any, da: Any, db: Any, tolerance: Any) -> Any:
-    """Find the largest chroma factor within the gamut by the Illinois rule (3 to 6 steps, halving: 20)."""
-    low, high = ZERO, ONE
-    at_low, at_high = _excess(fy, da, db, low), _excess(fy, da, db, high)
-    if at_low >= ZERO:  # black, white and beyond have no chroma at all
-        return ZERO
-    side = 0
+def _excesses(held: Any, n: Any, scale: Any, luma: Any, shifts: Any, fy_of_gray: Any, out: Any) -> None:
+    """Compute `_excess` for each of n colors with its chroma scaled; at constant luma if there is one."""
+    fy, da, db = held[0], held[1], held[2]
+    if luma is not None:
+        for k in range(n):
+            fy[k] = _shifted(luma[k], scale[k] * da[k], scale[k] * db[k], shifts, fy_of_gray)
+    for k in range(n):
+        out[k] = _excess(fy[k], da[k], db[k], scale[k])
+
+
+@compiled
+def _fit(held: Any, n: Any, luma: Any, shifts: Any, fy_of_gray: Any, least: Any, tolerance: Any) -> None:
+    """Find the largest chroma factors within the gamut by the Illinois rule (3 to 6 steps, halving: 20).
+
+    Without a branch or a break for a single color a whole vector of them goes through a step at once; those that are
+    there stay there. `held` has f(Y), da and db in front and seven rows of room, of which the first gets the factors.
+    """
+    low, high, at_low, at_high = held[3], held[4], held[5], held[6]
+    side, middle, value = held[7], held[8], held[9]
+    low[:n], side[:n], high[:n] = ZERO, ZERO, ONE
+    _excesses(held, n, high, luma, shifts, fy_of_gray, at_high)
+    _excesses(held, n, low, luma, shifts, fy_of_gray, at_low)
+    for k in range(n):
+        high[k] = ZERO if at_low[k] >= ZERO else ONE  # black, white and beyond have no chroma at all
     for _ in range(24):
-        middle = (low * at_high - high * at_low) / (at_high - at_low)
-        value = _excess(fy, da, db, middle)
-        if value > ZERO:
-            high, at_high = middle, value
-            if side == 1:
-                at_low *= f32(0.5)
-            side = 1
-        else:
-            low, at_low = middle, value
-            if value > -tolerance:
-                break
-            if side == -1:
-                at_high *= f32(0.5)
-            side = -1
-        if high - low < f32(1e-5):
+        for k in range(n):
+            middle[k] = (low[k] * at_high[k] - high[k] * at_low[k]) / (at_high[k] - at_low[k])
+            middle[k] = middle[k] if high[k] - low[k] >= least else low[k]
+        _excesses(held, n, middle, luma, shifts, fy_of_gray, value)
+        going = 0
+        for k in range(n):
+            a, b, at_a, at_b, last = low[k], high[k], at_low[k], at_high[k], side[k]
+            goes, beyond = b - a >= least, value[k] > ZERO
+            there = (value[k] <= ZERO) & (value[k] > -tolerance)
+            at_low[k] = (at_a * f32(0.5) if last > ZERO else at_a) if beyond else value[k]
+            at_high[k] = value[k] if beyond else (at_b * f32(0.5) if last < ZERO else at_b)
+            side[k] = ONE if beyond else -ONE
+            nearer = a if beyond else middle[k]
+            low[k] = nearer if goes else a
+            high[k] = (middle[k] if beyond else (nearer if there else b)) if goes else b
+            going += goes
+        if not going:
             break
-    return low
+    if luma is not None:
+        _excesses(held, n, low, luma, shifts, fy_of_gray, value)
+
+
+@compiled
+def _put_back(held: Any, n: Any, places: Any, red: Any, green: Any, blue: Any) -> None:
+    """Write what `_fit` found as linear RGB to where `_gather_outside` took it from."""
+    fy, da, db, scale = held[0], held[1], held[2], held[3]
+    for k in range(n):
+        x, y, z = _unroot(fy[k] + scale[k] * da[k]), _unroot(fy[k]), _unroot(fy[k] - scale[k] * db[k])
+        red[places[k]] = RX * x + RY * y + RZ * z
+        green[places[k]] = GX * x + GY * y + GZ * z
+        blue[places[k]] = BX * x + BY * y + BZ * z
+
+
+@compiled
+def _gather_outside(row: Any, red: Any, green: Any, blue: Any, tolerance: Any, held: Any, places: Any) -> Any:
+    """Copy f(Y), da and db of the colors outside the gamut to `held`, and where they were to `places`; count them."""
+    (fy, da, db), count = row, 0
+    for i in range(fy.size):
+        places[count] = i  # the next one takes its place unless it counts
+        count += (min(red[i], green[i], blue[i]) < -tolerance) | (max(red[i], green[i], blue[i]) > ONE + tolerance)
+    for k in range(count):
+        held[0, k], held[1, k], held[2, k] = fy[places[k]], da[places[k]], db[places[k]]
+    return count
 
 
 @compiled
@@ -165,16 +208,14 @@ def _linear_row(fy: Any, da: Any, db: Any, red: Any, green: Any, blue: Any, tole
 
 
 @compiled
-def _join_row(fy: Any, da: Any, db: Any, red: Any, green: Any, blue: Any, tolerance: Any) -> None:
+def _join_row(
+    fy: Any, da: Any, db: Any, red: Any, green: Any, blue: Any, tolerance: Any, held: Any, places: Any
+) -> None:
     """Turn one row into linear RGB within [0, 1], lowering chroma where needed."""
     if _linear_row(fy, da, db, red, green, blue, tolerance):
-        for i in range(fy.size):
-            if min(red[i], green[i], blue[i]) < -tolerance or max(red[i], green[i], blue[i]) > ONE + tolerance:
-                scale = _fitting_scale(fy[i], da[i], db[i], tolerance)
-                x, y, z = _unroot(fy[i] + scale * da[i]), _unroot(fy[i]), _unroot(fy[i] - scale * db[i])
-                red[i] = RX * x + RY * y + RZ * z
-                green[i] = GX * x + GY * y + GZ * z
-                blue[i] = BX * x + BY * y + BZ * z
+        n = _gather_outside((fy, da, db), red, green, blue, tolerance, held, places)
+        _fit(held, n, None, None, None, f32(1e-5), tolerance)
+        _put_back(held, n, places, red, green, blue)
     for i in range(fy.size):
         red[i], green[i], blue[i] = _clip(red[i]), _clip(green[i]), _clip(blue[i])
 
@@ -234,7 +275,8 @@ def join(source: Any, fy_of: Any, ab: Any, down: Any, across: Any, encode: Any, 
     (rows, row_weights), (columns, column_weights) = down, across
     height, width = source.shape
     held, wide = np.full(2, -1), np.empty((2, ab.shape[2], width), np.float32)
-    buffers = np.empty((6, width), np.float32)
+    buffers, outside = np.empty((6, width), np.float32), np.empty((10, width), np.float32)
+    places = np.empty(width + 1, np.int64)
     fy, da, db, red, green, blue = buffers[0], buffers[1], buffers[2], buffers[3], buffers[4], buffers[5]
     for y in range(height):
         top, bottom = _place(ab, rows, y, columns, column_weights, held, wide)
@@ -242,7 +284,7 @@ def join(source: Any, fy_of: Any, ab: Any, down: Any, across: Any, encode: Any, 
         _ab_row(wide[top], wide[bottom], row_weights[y], da, db)
         if ab.shape[2] > 2:
             _guide_row(wide[top], wide[bottom], row_weights[y], fy, da, db)
-        _join_row(fy, da, db, red, green, blue, tolerance)
+        _join_row(fy, da, db, red, green, blue, tolerance, outside, places)
         for i in range(width):
             out[y, i, 0] = _encode(encode, red[i])
             out[y, i, 1] = _encode(encode, green[i])
@@ -251,12 +293,11 @@ def join(source: Any, fy_of: Any, ab: Any, down: Any, across: Any, encode: Any, 
 
 @compiled
 def _luma(fy: Any, da: Any, db: Any, encode: Any) -> Any:
-    """Give JFIF luma, encoded red and blue, and how far outside [0, 1] linear RGB lies; straight on outside."""
+    """Give JFIF luma; straight on outside the gamut."""
     x, y, z = _unroot(fy + da), _unroot(fy), _unroot(fy - db)
-    red, green, blue = RX * x + RY * y + RZ * z, GX * x + GY * y + GZ * z, BX * x + BY * y + BZ * z
-    excess = max(max(red, green, blue) - ONE, -min(red, green, blue))
-    r, g, b = _encode_on(encode, red), _encode_on(encode, green), _encode_on(encode, blue)
-    return f32(0.299) * r + f32(0.587) * g + f32(0.114) * b, r, b, excess
+    r = _encode_on(encode, RX * x + RY * y + RZ * z)
+    g = _encode_on(encode, GX * x + GY * y + GZ * z)
+    return f32(0.299) * r + f32(0.587) * g + f32(0.114) * _encode_on(encode, BX * x + BY * y + BZ * z)
 
 
 @compiled
@@ -269,11 +310,11 @@ def _encode_on(table: Any, linear: Any) -> Any:
 @compiled
 def _fy_of_luma(luma: Any, da: Any, db: Any, start: Any, encode: Any) -> Any:
     """Find the f(Y) at which the color with these a / 500 and b / 200 has this luma, by secants from `start`."""
-    last, at_last = start, _luma(start, da, db, encode)[0] - luma
+    last, at_last = start, _luma(start, da, db, encode) - luma
     step = f32(0.01) if at_last < ZERO else f32(-0.01)
     for _ in range(20):
         here = last + step
-        at_here = _luma(here, da, db, encode)[0] - luma
+        at_here = _luma(here, da, db, encode) - luma
         if abs(at_here) < f32(2e-3) or at_here == at_last:
             return here
         step = min(max(-at_here * (here - last) / (at_here - at_last), f32(-0.1)), f32(0.1))
@@ -308,55 +349,6 @@ def _shifted(luma: Any, da: Any, db: Any, shifts: Any, fy_of_gray: Any) -> Any:
 
 
 @compiled
-def _fit_at_luma(luma: Any, da: Any, db: Any, shifts: Any, fy_of_gray: Any, encode: Any, tolerance: Any) -> Any:
-    """Lower chroma to the gamut along constant luma, by the Illinois rule; give encoded red and blue.
-
-    f(Y) comes from the table at every step, which costs an eighth of solving for it. What the table is off by may
-    leave the color a little outside, so that the last bit shrinks as encoded, where the gamut is a box.
-    """
-    low, high, side = ZERO, ONE, 0
-    gray, code = fy_of_gray[luma], f32(luma)
-    fy = _shifted(luma, da, db, shifts, fy_of_gray)
-    at_low, at_high = _excess(gray, ZERO, ZERO, ONE), _excess(fy, da, db, ONE)
-    fy = gray
-    for _ in range(24):
-        if at_low >= ZERO or high - low < f32(1e-3):
-            break
-        middle = (low * at_high - high * at_low) / (at_high - at_low)
-        here = _shifted(luma, middle * da, middle * db, shifts, fy_of_gray)
-        value = _excess(here, middle * da, middle * db, ONE)
-        if value > ZERO:
-            high, at_high = middle, value
-            at_low *= f32(0.5) if side == 1 else ONE
-            side = 1
-        else:
-            low, at_low, fy = middle, value, here
-            if value > -tolerance:
-                break
-            at_high *= f32(0.5) if side == -1 else ONE
-            side = -1
-    if low == ZERO:
-        return code, code
-    found, red, blue, _ = _luma(fy, low * da, low * db, encode)
-    red, blue = red + code - found, blue + code - found
-    green = code - (f32(0.299) * (red - code) + f32(0.114) * (blue - code)) * f32(1 / 0.587)
-    most, least = max(red, green, blue), min(red, green, blue)
-    shrink = ONE
-    if most > f32(255):
-        shrink = (f32(255) - code) / (most - code)
-    if least < ZERO:
-        shrink = min(shrink, code / (code - least))
-    return code + shrink * (red - code), code + shrink * (blue - code)
-
-
-@compiled
-def _shifted_row(luma: Any, da: Any, db: Any, shifts: Any, fy_of_gray: Any, fy: Any) -> None:
-    """Read f(Y) of one row from the table of shifts."""
-    for i in range(fy.size):
-        fy[i] = _shifted(luma[i], da[i], db[i], shifts, fy_of_gray)
-
-
-@compiled
 def chroma_planes(
     luma: Any, ab: Any, down: Any, across: Any, shifts: Any, fy_of_gray: Any, encode: Any, tolerance: Any, out: Any
 ) -> None:
@@ -364,7 +356,8 @@ def chroma_planes(
     (rows, row_weights), (columns, column_weights), (cb, cr) = down, across, out
     height, width = luma.shape
     held, wide = np.full(2, -1), np.empty((2, ab.shape[2], width), np.float32)
-    buffers = np.empty((6, width), np.float32)
+    buffers, outside = np.empty((6, width), np.float32), np.empty((10, width), np.float32)
+    places, codes = np.empty(width + 1, np.int64), np.empty(width, np.uint8)
     da, db, fy, red, green, blue = buffers[0], buffers[1], buffers[2], buffers[3], buffers[4], buffers[5]
     for y in range(height):
         top, bottom = _place(ab, rows, y, columns, column_weights, held, wide)
@@ -377,18 +370,27 @@ def chroma_planes(
             shrink = REACH / max(REACH, max(abs(da[i]) * f32(500), abs(db[i]) * f32(200)))
             da[i] *= shrink
             db[i] *= shrink
-        _shifted_row(luma[y], da, db, shifts, fy_of_gray, fy)
-        outside = _linear_row(fy, da, db, red, green, blue, tolerance)
+        for i in range(width):
+            fy[i] = _shifted(luma[y, i], da[i], db[i], shifts, fy_of_gray)
+        if _linear_row(fy, da, db, red, green, blue, tolerance):
+            n = _gather_outside((fy, da, db), red, green, blue, tolerance, outside, places)
+            for k in range(n):
+                codes[k] = luma[y, places[k]]
+            # f(Y) comes from the table at every step, which costs an eighth of solving for it.
+            _fit(outside, n, codes, shifts, fy_of_gray, f32(1e-3), tolerance)
+            _put_back(outside, n, places, red, green, blue)
         for i in range(width):
             r, g, b = _clip(red[i]), _clip(green[i]), _clip(blue[i])
             r, g, b = _encode255(r), _encode255(g), _encode255(b)
             # What luma is off by (the table is coarse) goes to all three channels: left alone, green would bear it.
-            rest = f32(luma[y, i]) - (f32(0.299) * r + f32(0.587) * g + f32(0.114) * b)
-            red[i], blue[i] = r + rest, b + rest
-        if outside:
-            for i in range(width):
-                if _excess(fy[i], da[i], db[i], ONE) > tolerance:
-                    red[i], blue[i] = _fit_at_luma(luma[y, i], da[i], db[i], shifts, fy_of_gray, encode, tolerance)
+            code = f32(luma[y, i])
+            rest = code - (f32(0.299) * r + f32(0.587) * g + f32(0.114) * b)
+            # That may push a color at the gamut's edge over it: the last bit shrinks as encoded, where it is a box.
+            r, g, b = r + rest, g + rest, b + rest
+            most, least = max(r, g, b), min(r, g, b)
+            above, below = f32(255) - code, max(code, f32(1e-6))
+            shrink = min(above / max(most - code, above, f32(1e-6)), code / max(code - least, below))
+            red[i], blue[i] = code + shrink * (r - code), code + shrink * (b - code)
         for i in range(width):
             code = f32(luma[y, i])
             cb[y, i] = np.uint8(min(max((blue[i] - code) * f32(1 / 1.772) + f32(128.5), ZERO), f32(255)))

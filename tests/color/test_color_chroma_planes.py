@@ -77,6 +77,15 @@ def test_out_of_gamut_colors_shrink_along_their_hue():
     assert (out * ab).sum(axis=-1).min() > -2 * 181  # nothing turns to its complement, rounding aside
 
 
+def test_a_color_becomes_the_same_whatever_lies_beside_it():
+    """Colors are lowered to the gamut many at a time; each comes out as it does alone."""
+    gray = RNG.integers(0, 256, (1, 300)).astype(np.uint8)
+    ab = RNG.normal(0, 60, (1, 300, 2)).astype(np.float32)
+    for call in (kernels.join8, lambda *one: np.stack(kernels.chroma_planes(*one), axis=-1)):
+        alone = [call(gray[:, i : i + 1], ab[:, i : i + 1]) for i in range(gray.shape[1])]
+        assert np.array_equal(call(gray, ab), np.concatenate(alone, axis=1))
+
+
 def test_black_and_white_stay():
     """At luma 0 and 255 no chroma fits."""
     luma = np.array([[0, 255]], np.uint8)
