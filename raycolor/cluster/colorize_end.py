@@ -89,8 +89,7 @@ def summarize(config: ColorizeConfig, record: JobRecord, dest: ObjectStore, timi
         StorageError: the destination cannot be read or written.
     """
     tally = Tally()
-    for outcome in read_outcomes(dest):
-        tally.add(outcome)
+    failed = failed_csv(tally.counting(read_outcomes(dest)))
     summary: dict[str, Any] = {
         "complete": tally.total == record.manifest.images,
         "counts": {status: tally.counts[status] for status in ("colorized", "skipped", "failed")},
@@ -114,7 +113,7 @@ def summarize(config: ColorizeConfig, record: JobRecord, dest: ObjectStore, timi
         "shards": record.manifest.shards,
         "raycolor_version": __version__,
     }
-    dest.put(FOLDER + "failed.csv", failed_csv(read_outcomes(dest)))
+    dest.put(FOLDER + "failed.csv", failed)
     dest.put(FOLDER + "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
     return summary
 
