@@ -16,7 +16,7 @@ from raycolor.models import BinsHead
 from raycolor.precision import choose_precision
 from raycolor.storage import open_store
 
-WAYS = [(t, r) for r in (0.0, 0.2, 0.4) for t in (1.0, 0.6, 0.38)]
+WAYS = [(t, r) for r in (0.0, 0.2, 0.4, 0.6) for t in (1.0, 0.6, 0.38)]
 
 
 def main(checkpoint: str, dataset: str, count: str = "200") -> None:
