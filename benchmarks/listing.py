@@ -117,7 +117,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--only", choices=CASES, help="run one case, in this process")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N")
+    parser.add_argument("--repeats", type=int, default=1, metavar="N", help="of each case; 3 show a spread")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     args = parser.parse_args()
     if args.only is not None:

@@ -1,6 +1,6 @@
 """How many photographs per second does `prepare` convert, beside a plain scikit-image loop?
 
-    python benchmarks/prepare.py [--source FOLDER] [--images 512] [--workers 2] [--repeats 3] [--json FILE]
+    python benchmarks/prepare.py [--source FOLDER] [--images 2048] [--workers 2] [--repeats 3] [--json FILE]
 
 The loop reads with scikit-image, cuts the center, resizes with antialiasing and converts to Lab, one photograph after
 the other, and saves each as uncompressed npz: what a script would do. `floor` decodes each and writes as many bytes,
@@ -57,7 +57,7 @@ def main() -> None:
     """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, help="folder of photographs; default: generated ones of 256 x 256")
-    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)

@@ -105,7 +105,7 @@ def main() -> None:
     about = common.machine()
     torch.manual_seed(0)
     torch.set_num_threads(cpu_count())
-    photographs = loader.made(max(64, given.batch), 256)
+    photographs = common.color_jpegs(max(64, given.batch), 256)
     runs: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="raycolor-bench-") as folder:
         loader.dataset(Path(folder) / "data", photographs, 256)

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import torch
-
 from raycolor.cluster.places import absolute
 from raycolor.config import TrainConfig, TuneConfig, validate
 from raycolor.dataset import DatasetInfo, read_dataset
 from raycolor.errors import ConfigError
+from raycolor.models import shapes_alone
 from raycolor.storage import open_store
 from raycolor.training.loop import VALIDATED
 from raycolor.training.settings import check_sizes, resolve
@@ -181,7 +180,7 @@ class _Checker:
             if train.encoder_weights not in self._seen_weights:
                 resolve(*parts, train.encoder_weights)
                 self._seen_weights.add(train.encoder_weights)
-            with torch.device("meta"):  # shapes alone: no memory, no time
+            with shapes_alone():
                 settings, _ = resolve(*parts, None)
             check_sizes(self._dataset, train.batch_size, self._config.workers, train.crop_px, settings)
         except ConfigError as exc:

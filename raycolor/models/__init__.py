@@ -8,7 +8,7 @@ from typing import Any, Final
 from raycolor.errors import ConfigError
 from raycolor.models.autoencoder import Autoencoder, AutoencoderConfig
 from raycolor.models.bins import BinsHead, BinTargets
-from raycolor.models.blocks import ColorNet, count_parameters, read_config, to_channels_last
+from raycolor.models.blocks import ColorNet, count_parameters, read_config, shapes_alone, to_channels_last
 from raycolor.models.gan import DiscriminatorConfig, GanConfig, GanGenerator, PatchDiscriminator
 from raycolor.models.perceptual import PerceptualLoss
 from raycolor.models.regression import RegressionConfig, RegressionNet, load_encoder_weights
@@ -64,5 +64,6 @@ __all__ = [
     "build_model",
     "count_parameters",
     "load_encoder_weights",
+    "shapes_alone",
     "to_channels_last",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from raycolor.errors import ConfigError, ShapeError
 
@@ -127,6 +129,29 @@ class Upsample(nn.Module):
         if self.mode == "nearest":
             return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
         return nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+_FILLS: Final = {"normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_"}
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves tensors as they are where they would be filled with random numbers."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in _FILLS:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def shapes_alone() -> Iterator[None]:
+    """Build networks without memory for their weights, to ask for shapes.
+
+    Random numbers for tensors without memory would be drawn by a part of torch that takes seconds to import.
+    """
+    with torch.device("meta"), _Unfilled():
+        yield
 
 
 def init_he(module: nn.Module) -> None:

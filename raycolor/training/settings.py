@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from raycolor.dataset import DatasetInfo
 from raycolor.errors import ConfigError
-from raycolor.models import MODEL_NAMES, build_discriminator, build_model
+from raycolor.models import MODEL_NAMES, build_discriminator, build_model, shapes_alone
 from raycolor.training.encoder import read_encoder_weights
 
 OPTIM_DEFAULTS: dict[str, Any] = {
@@ -112,7 +110,7 @@ def check_sizes(dataset: DatasetInfo, batch_size: int, workers: int, crop_px: in
     if crop_px > dataset.image_size:
         raise ConfigError(f"crop_px = {crop_px}: the dataset stores squares of {dataset.image_size} px: lower crop_px")
     method = settings["method"]
-    with torch.device("meta"):  # shapes alone
+    with shapes_alone():
         model = build_model(method, settings["network"], pretrained=False)
     if model.fixed_size_px not in (None, crop_px):
         raise ConfigError(f"crop_px = {crop_px}: {method} takes {model.fixed_size_px} only: use that")
