@@ -21,7 +21,7 @@ AB_SIDE = 112  # what a network at 224 px gives
 
 
 def measure(task: Callable[[], object], repeats: int) -> dict[str, float]:
-    """Run a task once to warm it up and `repeats` times by the clock; milliseconds."""
+    """Run a task once to warm it up and `repeats` times; milliseconds of CPU, one thread."""
     return common.spread(common.times_ms(task, repeats, warm=1))
 
 
@@ -63,10 +63,7 @@ def main() -> None:
     }
     print(f"one megapixel, one thread, {common.told(about)}; milliseconds: median (quartiles) fastest")
     for name, row in rows.items():
-        print(
-            f"{name:52s} {row['median']:8.2f}  ({row['quartile_low']:.2f} .. {row['quartile_high']:.2f})"
-            f" {row['least']:8.2f}  n={row['n']}"
-        )
+        print(f"{name:52s} {row['median']:8.2f}  {common.quartiles(row, '.2f')} {row['least']:8.2f}  n={row['n']}")
     ratios = {
         "rgb_to_lab": rows["RGB to Lab, scikit-image"]["median"] / rows["RGB to Lab, raycolor"]["median"],
         "join": rows["ab + L to RGB, scikit-image"]["median"] / rows["ab + L to RGB, raycolor join8"]["median"],

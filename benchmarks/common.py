@@ -88,6 +88,11 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": middle, "quartile_low": low, "quartile_high": high, "least": min(values), "n": len(values)}
 
 
+def quartiles(one: Mapping[str, float], form: str = ",.0f") -> str:
+    """Return the quartiles of a `spread` as a table shows them."""
+    return f"({one['quartile_low']:{form}} .. {one['quartile_high']:{form}})"
+
+
 def machine() -> dict[str, Any]:
     """Describe the machine, the versions, and which way of computing they lead to."""
     text = Path("/proc/cpuinfo").read_text(errors="replace") if Path("/proc/cpuinfo").exists() else ""

@@ -101,9 +101,8 @@ def main() -> None:
     print(f"samples a second on one core: median (quartiles); {common.told(about)}")
     print(f"{'way':8s} {'samples/s':>10s} {'':19s} {'x naive':>9s} {'x needed':>9s}")
     for name, one in spreads.items():
-        quartiles = f"({one['quartile_low']:,.0f} .. {one['quartile_high']:,.0f})"
         ratios = f"{one['median'] / spreads['naive']['median']:9.1f} {one['median'] / NEEDED:9.1f}"
-        print(f"{name:8s} {one['median']:10,.0f} {quartiles:19s} {ratios}")
+        print(f"{name:8s} {one['median']:10,.0f} {common.quartiles(one):19s} {ratios}")
     result = {"machine": about, "photographs": given.photographs, "samples_per_s": spreads, "needed": NEEDED}
     common.write(given.json, "loader", result)
 

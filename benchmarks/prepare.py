@@ -101,9 +101,8 @@ def main() -> None:
         print(f"{len(paths)} photographs, {args.workers} workers; images a second; {common.told(about)}")
         print(f"{'way':22s} {'images/s':>9s} {'':17s} {'x loop':>7s} {'x floor':>8s}")
         for name, one in spreads.items():
-            quartiles = f"({one['quartile_low']:.0f} .. {one['quartile_high']:.0f})"
             ratios = f"{one['median'] / slow:7.2f} {one['median'] / fast:8.2f}"
-            print(f"{name:22s} {one['median']:9.1f} {quartiles:17s} {ratios}")
+            print(f"{name:22s} {one['median']:9.1f} {common.quartiles(one):17s} {ratios}")
         mean_bytes = round(sum(path.stat().st_size for path in paths) / len(paths))
         result = {"images": len(paths), "mean_input_bytes": mean_bytes, "size_px": args.size, "workers": args.workers}
         common.write(args.json, "prepare", {"machine": about, **result, "images_per_s": spreads})
