@@ -158,7 +158,7 @@ class BinsHead(nn.Module):
         centers, weights = self.centers.numpy(), (self.rarity() ** (self.rebalance / self.temperature)).numpy()
         mean, entropy = read_shares(rows, centers, weights)
         if self.temperature != 1:
-            mean, _ = read_shares(rows / self.temperature, centers, weights)
+            mean, _ = read_shares(rows.float() / self.temperature, centers, weights)  # bf16 would round again
         color = torch.from_numpy(mean).reshape(batch, height, width, 2).permute(0, 3, 1, 2)
         return color, self._confidence(torch.from_numpy(entropy).reshape(batch, -1).mean(dim=1))
 
