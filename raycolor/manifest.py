@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import csv
 import io
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -87,6 +88,17 @@ def shard_limits(images_per_shard: int) -> Iterator[int]:
         for _ in range(8):
             yield limit
         limit = min(limit * 2, images_per_shard)
+
+
+def order_of_work(shards: Iterable[int], images_per_shard: int, workers: int) -> list[int]:
+    """Put shards into the order in which they are best begun.
+
+    A few small ones first, for the first results; then the larger before the smaller, so that at the end no worker
+    waits long for another.
+    """
+    waiting = sorted(shards)
+    limits = list(itertools.islice(shard_limits(images_per_shard), waiting[-1] + 1 if waiting else 0))
+    return waiting[:workers] + sorted(waiting[workers:], key=lambda shard: -limits[shard])
 
 
 def write_manifest(

@@ -15,6 +15,7 @@ from raycolor.manifest import (
     check_same_job,
     done_shards,
     failed_csv,
+    order_of_work,
     read_job,
     read_outcomes,
     shard_limits,
@@ -45,6 +46,18 @@ def test_first_shards_are_small():
     """A handful of photographs is spread over many shards, so that every worker has one."""
     assert list(itertools.islice(shard_limits(64), 40))[::8] == [4, 8, 16, 32, 64]
     assert set(itertools.islice(shard_limits(2), 20)) == {2}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 100])
+@pytest.mark.parametrize("shards", [[], [7], list(range(3)), list(range(5, 300, 3))])
+def test_work_begins_and_ends_with_small_shards(shards, workers):
+    """Every shard once: at first a small one for each worker, then the larger before the smaller."""
+    order = order_of_work(reversed(shards), 64, workers)
+    assert sorted(order) == shards
+    assert order[:workers] == shards[:workers]
+    limits = list(itertools.islice(shard_limits(64), 300))
+    rest = order[workers:]
+    assert all((-limits[one], one) < (-limits[following], following) for one, following in itertools.pairwise(rest))
 
 
 def test_a_shard_is_bounded_in_bytes_too(tmp_path):

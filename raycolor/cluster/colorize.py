@@ -28,6 +28,7 @@ from raycolor.manifest import (
     ManifestTotals,
     check_same_job,
     done_shards,
+    order_of_work,
     read_job,
     read_outcomes,
     write_manifest,
@@ -153,7 +154,9 @@ def _process(
     if workers is None:
         timing.workers = min(timing.workers, worthwhile_workers(record.manifest))
     predict = start_networks(shape, spec.options, spec.image_timeout_s) if shape.networks else None
-    shards = ray.data.from_items([{"shard": shard} for shard in todo], override_num_blocks=len(todo))
+    # Ray Data hands blocks out in their order.
+    order = order_of_work(todo, int(record.identity["images_per_shard"]), timing.workers)
+    shards = ray.data.from_items([{"shard": shard} for shard in order], override_num_blocks=len(order))
     reports = shards.map_batches(
         ShardActor,
         fn_constructor_kwargs={"spec": spec, "predict": predict},
