@@ -182,9 +182,10 @@ class Manifest:
         return None
 
     def _load(self, part: int) -> pa.Table:
-        if self._part is None or self._part[0] != part:
-            self._part = part, _get_table(self._dest, f"{FOLDER}manifest/part-{part:05d}.parquet")
-        return self._part[1]
+        held = self._part  # another thread may put another part there
+        if held is None or held[0] != part:
+            held = self._part = part, _get_table(self._dest, f"{FOLDER}manifest/part-{part:05d}.parquet")
+        return held[1]
 
 
 def _inputs(table: pa.Table) -> list[ObjectInfo | Located]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
 import re
@@ -12,15 +13,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import NoReturn, TypeVar
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NoReturn
 
 import numpy as np
 import simplejpeg
 import torch
 
 from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
+from raycolor.bulk.sharing import Budget, Turns
 from raycolor.bulk.spec import BrokenWorkerError, NetworkGoneError, ShardReport, ShardSpec
 from raycolor.colorizer import Colorized, Colorizer, Predict, Predicted, Prepared
 from raycolor.errors import ImageError, Reason, StorageError
@@ -34,34 +37,25 @@ EXIT_HUNG, EXIT_BROKEN = 70, 71
 _LANES = 8  # photographs on their way: enough to hide 100 ms of a store behind 40 ms of computing
 _HELD_BYTES = 64_000_000  # of their files
 _LARGE_BYTES = 64_000_000  # of one photograph's pixels
-_Result = TypeVar("_Result")
 _ADDED = re.compile(r"\.raycolor\.[a-z0-9]+\Z")
 
 
-class Budget:
-    """So many bytes in several threads together; who wants more than there are has them alone."""
+@dataclass(frozen=True)
+class _Attempt:
+    """One shard in one process."""
 
-    def __init__(self, total: int) -> None:
-        self._total = self._left = total
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def hold(self, wanted: int) -> Iterator[None]:
-        """Wait for that many, and hold them during the body."""
-        wanted = min(wanted, self._total)
-        with self._changed:
-            self._changed.wait_for(lambda: self._left >= wanted)
-            self._left -= wanted
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._left += wanted
-                self._changed.notify_all()
+    rank: int
+    """Shards begun before it in this process: their photographs are computed first."""
+    number: int
+    """How often the shard was begun, this time included."""
+    colorize: Callable[[bytes], Colorized]
 
 
 class ShardWorker:
     """Processes shards; holds the loaded network between them.
+
+    `run` may be called from several threads: while one shard waits for its last photographs to be written, and tells
+    what became of them, the next is read and computed.
 
     A marker under `attempts/` says that a shard was begun. Who finds one there knows that an earlier attempt died, be
     it killed or brought down by an image, and works in a child process then: an image on which the child dies or
@@ -82,13 +76,12 @@ class ShardWorker:
         self.manifest = Manifest(self.dest, spec.totals)
         self.colorizer = Colorizer(spec.options, predict)
         self._predict = predict
-        # One process, one CPU, and always the same thread: each would keep memory and caches of its own.
-        threads = torch.get_num_threads()
-        self._computing = ThreadPoolExecutor(1, "compute", initializer=torch.set_num_threads, initargs=(threads,))
+        # One process, one CPU.
+        self._turns = Turns(torch.set_num_threads, torch.get_num_threads())
         self._files = Budget(_HELD_BYTES)
-        self._attempt = 1
+        self._ranks = itertools.count()
+        self._child, self._archive = threading.Lock(), threading.Lock()
         self._test_picture = simplejpeg.encode_jpeg(np.full((64, 64, 1), 128, np.uint8), 90, "GRAY")
-        self._waited = threading.local()  # `.s`: how long this thread's photograph stood behind others for it
 
     def run(self, shard: int) -> ShardReport:
         """Process one shard and write its completion record, last of all.
@@ -99,17 +92,14 @@ class ShardWorker:
             BrokenWorkerError: nothing can be colorized in this process.
         """
         marker = f"{ATTEMPTS}shard-{shard:06d}"
-        began_before = self._attempts(marker)
-        self._attempt = began_before + 1
-        self.dest.put(marker, str(self._attempt).encode())
+        rank, number = next(self._ranks), self._attempts(marker) + 1
+        self.dest.put(marker, str(number).encode())
         started = time.time()
         inputs = list(self.manifest.shard(shard))
-        if began_before:
-            timeout_s = self.spec.image_timeout_s
-            with IsolatedColorizer(self.spec.options, timeout_s=timeout_s, predict=self._predict) as child:
-                outcomes = [self._image(info, child.colorize) for info in inputs]
-        else:
-            outcomes = self._abreast(inputs)
+        # Members of a packed archive are unpacked from its front, one after the other, for one shard at a time.
+        packed = any(self.source.in_order(info) for info in inputs)
+        with self._archive if packed else nullcontext():
+            outcomes = self._outcomes(inputs, rank, number, 1 if packed else _LANES)
         write_outcomes(self.dest, shard, outcomes)
         self.dest.delete(marker)
         tally = Tally()
@@ -126,30 +116,38 @@ class ShardWorker:
                 raise
             return 0
 
-    def _abreast(self, inputs: Sequence[Input]) -> list[Outcome]:
-        """Process inputs in a few threads; outcomes in the order of the inputs."""
-        # Members of a packed archive are unpacked from its front, one after the other.
-        lanes = 1 if any(self.source.in_order(info) for info in inputs) else _LANES
+    def _outcomes(self, inputs: Sequence[Input], rank: int, number: int, lanes: int) -> list[Outcome]:
+        """Process inputs; outcomes in their order."""
+        if number == 1:
+            return self._abreast(inputs, _Attempt(rank, number, partial(self._here, rank)), lanes)
+        timeout_s = self.spec.image_timeout_s
+        # One child at a time: this process has one CPU, and the child loads a network of its own.
+        with self._child, IsolatedColorizer(self.spec.options, timeout_s=timeout_s, predict=self._predict) as child:
+            attempt = _Attempt(rank, number, child.colorize)
+            return [self._image(info, attempt) for info in inputs]
+
+    def _abreast(self, inputs: Sequence[Input], attempt: _Attempt, lanes: int) -> list[Outcome]:
+        """Process inputs in a few threads."""
         with ThreadPoolExecutor(lanes, "photograph") as pool:
-            pending = [pool.submit(self._lane, info) for info in inputs]
+            pending = [pool.submit(self._lane, info, attempt) for info in inputs]
             try:
                 return [outcome.result() for outcome in pending]
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _lane(self, info: Input) -> Outcome:
+    def _lane(self, info: Input, attempt: _Attempt) -> Outcome:
         with self._files.hold(info.size):
-            return self._image(info, self._here)
+            return self._image(info, attempt)
 
-    def _image(self, info: Input, colorize: Callable[[bytes], Colorized]) -> Outcome:
+    def _image(self, info: Input, attempt: _Attempt) -> Outcome:
         """Process one input; whatever it is, it ends in an outcome."""
         begun = time.monotonic()
-        self._waited.s = 0.0
+        self._turns.forget()
         bare = Outcome(info.key, "failed", input_bytes=info.size, input_etag=info.etag)
 
         def seconds() -> float:
-            return time.monotonic() - begun - float(self._waited.s)
+            return time.monotonic() - begun - self._turns.waited_s
 
         def failed(reason: Reason, detail: str) -> Outcome:
             return replace(bare, reason=reason, detail=detail, seconds=seconds())
@@ -158,7 +156,7 @@ class ShardWorker:
             data = self.source.get(info)
             if not info.size:  # a list need not tell sizes
                 bare = replace(bare, input_bytes=len(data))
-            result = colorize(data)
+            result = attempt.colorize(data)
         except SkippedInputError as exc:
             return replace(failed(exc.reason, exc.detail), status="skipped")
         except ImageError as exc:
@@ -167,12 +165,12 @@ class ShardWorker:
         except NetworkGoneError:
             raise
         except ChildDiedError as exc:
-            self._check_worker(colorize)
+            self._check_worker(attempt)
             return failed("internal_error", str(exc))
         # The outermost boundary of one image: a defect of ours must cost this image, never the job.
         except Exception as exc:
             logger.warning("%s: internal error", info.key, exc_info=exc)
-            self._check_worker(colorize)
+            self._check_worker(attempt)
             return failed("internal_error", f"{type(exc).__name__}: {exc}")
         output_key = name_output(info.key, result.extension)
         try:
@@ -195,7 +193,7 @@ class ShardWorker:
             flags=",".join(result.flags) or None,
         )
 
-    def _check_worker(self, colorize: Callable[[bytes], Colorized]) -> None:
+    def _check_worker(self, attempt: _Attempt) -> None:
         """Tell a photograph that brings raycolor down from a worker in which nothing works any more.
 
         The latter may have lost its files: a full or unmounted disk, a folder of Ray's that went with a node.
@@ -204,7 +202,7 @@ class ShardWorker:
             BrokenWorkerError: not even a plain gray photograph can be colorized.
         """
         try:
-            colorize(self._test_picture)
+            attempt.colorize(self._test_picture)
         except NetworkGoneError:
             raise
         except Exception as exc:
@@ -212,7 +210,7 @@ class ShardWorker:
             raise BrokenWorkerError(
                 f"the worker on {socket.gethostname()} cannot colorize anything ({why}): mend that and run the same "
                 "command again",
-                self._attempt,
+                attempt.number,
             ) from exc
 
     def _check_dest_works(self, size: int) -> None:
@@ -226,14 +224,14 @@ class ShardWorker:
         self.dest.put(probe, bytes(size))
         self.dest.delete(probe)
 
-    def _here(self, data: bytes) -> Colorized:
-        """Colorize in this process."""
+    def _here(self, rank: int, data: bytes) -> Colorized:
+        """Colorize in this process, when it is the turn of shards of this rank."""
         if self._predict is None:
-            return self._turn(self._colorize, data)
-        prepared = self._turn(self._prepare, data)
+            return self._turns.run(rank, self._colorize, data)
+        prepared = self._turns.run(rank, self._prepare, data)
         if isinstance(prepared, Colorized):
             return prepared
-        return self._turn(self._finish, prepared, self.colorizer.predict(prepared.L_small))
+        return self._turns.run(rank, self._finish, prepared, self.colorizer.predict(prepared.L_small))
 
     def _colorize(self, data: bytes) -> Colorized:
         with self._watch():
@@ -250,19 +248,6 @@ class ShardWorker:
     def _finish(self, prepared: Prepared, predicted: Sequence[Predicted]) -> Colorized:
         with self._watch():
             return self.colorizer.finish(prepared, predicted)
-
-    def _turn(self, work: Callable[..., _Result], *arguments: object) -> _Result:
-        """Compute in the one thread that does; the wait for it is not the photograph's time."""
-        asked, begun = time.monotonic(), []
-
-        def begin() -> _Result:
-            begun.append(time.monotonic())
-            return work(*arguments)
-
-        try:
-            return self._computing.submit(begin).result()
-        finally:
-            self._waited.s += sum(begun) - asked if begun else 0.0
 
     @contextmanager
     def _watch(self) -> Iterator[None]:

@@ -162,7 +162,13 @@ def _process(
         fn_constructor_kwargs={"spec": spec, "predict": predict},
         batch_size=1,
         num_cpus=1,
-        compute=ray.data.ActorPoolStrategy(size=timing.workers),
+        # Two shards at a time in each worker: while one is written down, the next is computed.
+        compute=ray.data.ActorPoolStrategy(
+            size=timing.workers,
+            max_tasks_in_flight_per_actor=2,
+            max_concurrent_calls_per_actor=2,
+            enable_true_multi_threading=True,
+        ),
     )
     failed = 0
     metrics = ColorizeMetrics(spec.dest, record.manifest.images)
