@@ -9,6 +9,7 @@ One worker, one thread of computing, gray JPEGs in a folder whose every read and
 import argparse
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import common
@@ -19,12 +20,13 @@ import torch
 from raycolor.bulk import ShardSpec
 from raycolor.bulk import shard as shard_module
 from raycolor.bulk.shard import ShardWorker
+from raycolor.cluster.colorize import SHARDS_AT_ONCE
 from raycolor.manifest import read_outcomes, write_manifest
 from raycolor.options import ColorizerOptions
 from raycolor.storage import open_store
 
 
-def rate(source: Path, dest: Path, checkpoint: str, wait_s: float, lanes: int) -> tuple[float, float]:
+def rate(source: Path, dest: Path, checkpoint: str, wait_s: float, lanes: int, shards: int) -> tuple[float, float]:
     """Return photographs a second, and those that computing alone would allow."""
     store = open_store(dest)
     totals = write_manifest(store, open_store(source).list(), images_per_shard=1000)
@@ -51,8 +53,9 @@ def rate(source: Path, dest: Path, checkpoint: str, wait_s: float, lanes: int) -
     worker.source.get, worker.dest.put, worker.colorizer.colorize = slow_get, slow_put, timed
     shard_module._LANES = lanes
     started = time.perf_counter()
-    for shard in range(totals.shards):
-        worker.run(shard)
+    with ThreadPoolExecutor(shards) as calls:
+        for _ in calls.map(worker.run, range(totals.shards)):
+            pass
     seconds = time.perf_counter() - started
     assert {outcome.status for outcome in read_outcomes(store)} == {"colorized"}
     return totals.images / seconds, totals.images / sum(spent)
@@ -80,8 +83,8 @@ def main() -> None:
             source.mkdir()
             for index in range(given.images):
                 (source / f"{index:06}.jpg").write_bytes(data[index % len(data)])
-            naive, floor = rate(source, Path(work) / "one", given.checkpoint, wait / 1000, 1)
-            ours, _ = rate(source, Path(work) / "several", given.checkpoint, wait / 1000, lanes)
+            naive, floor = rate(source, Path(work) / "one", given.checkpoint, wait / 1000, 1, 1)
+            ours, _ = rate(source, Path(work) / "several", given.checkpoint, wait / 1000, lanes, SHARDS_AT_ONCE)
         rows[f"{wait:g}"] = {"naive": naive, "raycolor": ours, "floor": floor}
         ratios = f"{ours / naive:10.2f}{ours / floor:10.2f}"
         print(f"{wait:12g}{naive:10.1f}{ours:10.1f}{floor:10.1f}{ratios}", flush=True)

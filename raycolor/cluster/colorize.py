@@ -9,6 +9,7 @@ import math
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 import ray
 
@@ -39,6 +40,8 @@ from raycolor.sources import Source, open_source
 from raycolor.storage import ObjectStore, open_store
 
 logger = logging.getLogger(__name__)
+
+SHARDS_AT_ONCE: Final = 2  # in each worker
 
 
 def run(config: ColorizeConfig) -> int:
@@ -162,11 +165,11 @@ def _process(
         fn_constructor_kwargs={"spec": spec, "predict": predict},
         batch_size=1,
         num_cpus=1,
-        # Two shards at a time in each worker: while one is written down, the next is computed.
+        # While one shard is written down, the next is computed.
         compute=ray.data.ActorPoolStrategy(
             size=timing.workers,
-            max_tasks_in_flight_per_actor=2,
-            max_concurrent_calls_per_actor=2,
+            max_tasks_in_flight_per_actor=SHARDS_AT_ONCE,
+            max_concurrent_calls_per_actor=SHARDS_AT_ONCE,
             enable_true_multi_threading=True,
         ),
     )
