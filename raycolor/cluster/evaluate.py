@@ -75,6 +75,7 @@ def evaluate(
     network_size: int | None = None,
     images: int | None = None,
     precision: str = "auto",
+    tta: str = "none",
     workers: int | None = None,
     use_gpu: bool | None = None,
     seed: int = 0,
@@ -92,6 +93,7 @@ def evaluate(
         network_size: side of the center crop that networks see; 0: all that is stored; None: what each was trained on.
         images: at most this many photographs of each dataset, the first of the split.
         precision: `auto`, `fp32` or `bf16`.
+        tta: `none`, or `flip`: colors are averaged with those of the mirrored photographs.
         workers: default: one per GPU, or one per CPU without GPUs.
         use_gpu: default: whether the cluster has GPUs.
         seed: of the bootstrap intervals.
@@ -116,7 +118,8 @@ def evaluate(
     means, notes = _mean_colors(data, labels, infos)
     plans = [replace(plan, mean_ab_net=mean) for plan, mean in zip(plans, means, strict=True)]
 
-    pool = _Pool(loaded, plans, gpu, pool_size, precision, cache_dir)
+    options = {"device": "cuda" if gpu else "cpu", "precision": precision, "tta": tta, "cache_dir": cache_dir}
+    pool = _Pool(loaded, plans, gpu, pool_size, options)
     size = batch_size("cuda" if gpu else "cpu")
     tasks = [(number, step) for number, plan in enumerate(plans) for step in range(-(-plan.images // size))]
     total, done = sum(plan.images for plan in plans), 0
@@ -134,6 +137,8 @@ def evaluate(
         merged = _merge(mine)
         rows += _rows(labels[number], plan, names, subjects, mine, merged, seed)
         picked += [(number, pick) for pick in choose(merged)]
+    if tta == "flip":
+        notes.append("Colors are the mean of those of each photograph and of its mirror image; images/s are of both.")
     pictures = dict(pool.run("pictures", [(number, pick.index) for number, pick in picked]))
     return Comparison(
         rows=rows,
@@ -231,8 +236,8 @@ class _Pool:
     plans: Sequence[DatasetPlan]
     gpu: bool
     workers: int
-    precision: str
-    cache_dir: str | None
+    options: dict[str, Any]
+    """Of `Evaluator`."""
 
     def run(self, what: str, tasks: Sequence[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Any]]:
         """Yield each task and its result, in whatever order they finish.
@@ -247,11 +252,7 @@ class _Pool:
             # By value: a checkpoint in a folder of this machine is then one on every node.
             fn_constructor_kwargs={
                 "checkpoints": ray.put(list(self.checkpoints)),
-                "options": {
-                    "device": "cuda" if self.gpu else "cpu",
-                    "precision": self.precision,
-                    "cache_dir": self.cache_dir,
-                },
+                "options": self.options,
                 "plans": list(self.plans),
                 "what": what,
             },

@@ -56,6 +56,7 @@ def run(config: EvaluateConfig) -> int:
             network_size=config.network_size,
             images=config.images,
             precision=config.precision,
+            tta=config.tta,
             workers=config.workers,
             use_gpu=config.use_gpu,
             seed=config.seed,

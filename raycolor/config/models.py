@@ -305,5 +305,8 @@ class EvaluateConfig(ClusterConfig):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where the device computes it natively, fp32 elsewhere"
     )
+    tta: Literal["none", "flip"] = Field(
+        "none", description="flip: average with the color of the mirrored photographs, as `colorize --tta flip` does"
+    )
     use_gpu: bool | None = Field(None, description="default: GPUs if the cluster has any")
     seed: int = Field(0, ge=0, description="seed of the bootstrap intervals")

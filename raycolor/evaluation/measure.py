@@ -58,7 +58,7 @@ class Evaluator:
 
     def __init__(
         self, checkpoints: Sequence[Checkpoint], *, device: str = "cpu", precision: str = "auto",
-        cache_dir: str | None = None,
+        tta: str = "none", cache_dir: str | None = None,
     ) -> None:  # fmt: skip
         """Build the networks.
 
@@ -66,10 +66,11 @@ class Evaluator:
             checkpoints: what is compared.
             device: where the networks run, `cpu` or `cuda`.
             precision: `auto` (bf16 where the device computes it natively), `fp32` or `bf16`.
+            tta: `none`, or `flip`: the mean with the color of the mirrored photograph.
             cache_dir: where decoded shards are kept; default as `LabSplit`.
         """
         self.checkpoints, self.cache_dir, self.device = checkpoints, cache_dir, torch.device(device)
-        self.bf16 = choose_precision(precision, self.device) == "bf16"
+        self.bf16, self.tta = choose_precision(precision, self.device) == "bf16", tta
         self._networks = [
             checkpoint.model().to(self.device).to(memory_format=torch.channels_last) for checkpoint in self.checkpoints
         ]
@@ -149,7 +150,7 @@ class Evaluator:
                 self._warm.add((number, L_net.shape))
             self._wait()
             started = time.perf_counter()
-            ab_net, sure = network.color(L_net)
+            ab_net, sure = network.color_with(self.tta, L_net)
             self._wait()
             took = time.perf_counter() - started
         ab_net = ab_net.float()

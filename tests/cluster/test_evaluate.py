@@ -71,6 +71,18 @@ def test_workers_change_no_figure(report, made, ray_local):
     assert without_rate(table_csv(two.rows)) == without_rate((report / "table.csv").read_bytes())
 
 
+def test_flip_is_measured_and_said(report, made, ray_local):
+    """With the mirror image's colors the networks' figures are others, the floors' are the same, and a note says so."""
+    root = made[0]
+    flipped = evaluate([str(root / "one")], [str(root / "scenes")], tta="flip", **options(root, workers=1))
+    rows = without_rate((report / "table.csv").read_bytes())
+    assert any("mirror image" in note for note in flipped.notes)
+    mse = [float(row["mse"]) for row in without_rate(table_csv(flipped.rows))]
+    plain = [float(row["mse"]) for row in rows[:3]]
+    assert mse[:2] == plain[:2]
+    assert mse[2] != plain[2]
+
+
 def test_rows_agree_with_a_direct_computation(report, made):
     """Two floors and two checkpoints per dataset, in this order; each value is the mean over the made photographs."""
     root, scenes, people = made

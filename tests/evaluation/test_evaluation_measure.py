@@ -111,6 +111,18 @@ def test_pictures_are_input_networks_and_truth(made):
     assert -10 * np.log10(mse) == pytest.approx(measured, abs=0.1)  # 8 bits against float
 
 
+def test_flip_measures_the_mean_with_the_mirror_image(made):
+    """Color is the mean of that of the photograph and of that of its mirror image, turned back."""
+    (_, L, ab), networks, evaluator, plan = made
+    both = Evaluator(evaluator.checkpoints, precision="fp32", tta="flip", cache_dir=evaluator.cache_dir)
+    with torch.inference_mode():
+        L_net = torch.from_numpy(L[18][4:36, 4:36] / np.float32(127.5) - 1)[None, None]
+        mean = (networks[0](L_net) + networks[0](L_net.flip(3)).flip(3)) / 2
+    expected = compare(L[18], ab[18], 110 * mean[0, :, 2:30, 2:30].numpy(), 6, 28)["mse"]
+    assert both.measure(plan, 1).sums[2].values["mse"][2] == pytest.approx(expected, abs=1e-6)
+    assert evaluator.measure(plan, 1).sums[2].values["mse"][2] != pytest.approx(expected, abs=1e-5)
+
+
 def test_a_limit_takes_the_first_photographs(made):
     """`images` cuts the last batch."""
     (ids, *_), _, evaluator, plan = made
