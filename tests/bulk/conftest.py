@@ -1,5 +1,8 @@
 """Fixtures of the bulk job without Ray."""
 
+import io
+import tarfile
+
 import photographs
 import pytest
 import torch
@@ -9,6 +12,7 @@ from raycolor.bulk.shard import ShardSpec, ShardWorker
 from raycolor.manifest import write_manifest
 from raycolor.models import build_model
 from raycolor.options import ColorizerOptions
+from raycolor.sources import open_source, reading
 from raycolor.storage import open_store
 
 
@@ -35,5 +39,26 @@ def job(tmp_path, untrained):
         totals = write_manifest(store, open_store(source).list(), images_per_shard=1000)
         spec = ShardSpec(str(source), str(dest), totals, ColorizerOptions(checkpoint=untrained, **options))
         return ShardWorker(spec)
+
+    return make
+
+
+@pytest.fixture
+def packed_job(tmp_path, untrained, monkeypatch):
+    """A function that packs files into a.tar.gz; returns the worker for it, and a list that grows with each front."""
+
+    def make(files):
+        (tmp_path / "in").mkdir()
+        with tarfile.open(tmp_path / "in" / "a.tar.gz", "w:gz") as archive:
+            for key, data in files.items():
+                member = tarfile.TarInfo(key)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+        fronts = []
+        unpacked = reading.UnpackedBytes
+        monkeypatch.setattr(reading, "UnpackedBytes", lambda packed: fronts.append(1) or unpacked(packed))
+        source, dest = open_source(str(tmp_path / "in")), open_store(tmp_path / "out")
+        totals = write_manifest(dest, source.inputs(dest.uri), images_per_shard=1000)
+        return ShardWorker(ShardSpec(source.root, dest.uri, totals, ColorizerOptions(checkpoint=untrained))), fronts
 
     return make

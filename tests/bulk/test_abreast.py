@@ -1,7 +1,5 @@
 """Several photographs on their way at once in one worker, and a network that runs elsewhere."""
 
-import io
-import tarfile
 import threading
 import time
 from dataclasses import replace
@@ -9,15 +7,11 @@ from dataclasses import replace
 import photographs
 import pytest
 
-from raycolor.bulk import ShardSpec
 from raycolor.bulk import shard as shard_module
 from raycolor.bulk.shard import ShardWorker
 from raycolor.bulk.spec import NetworkGoneError
 from raycolor.colorizer import Batcher, Predictor
-from raycolor.manifest import FOLDER, read_outcomes, write_manifest
-from raycolor.options import ColorizerOptions
-from raycolor.sources import open_source, reading
-from raycolor.storage import open_store
+from raycolor.manifest import FOLDER, read_outcomes
 
 FILES = {f"{i}.jpg": photographs.encoded(photographs.gray_pixels(40 + i, 60, seed=i)) for i in range(8)}
 
@@ -117,19 +111,8 @@ def test_seconds_are_the_photographs_own(job, monkeypatch):
     assert 1.2 <= sum(seconds) < 2.4
 
 
-def test_a_packed_archive_is_unpacked_once(tmp_path, untrained, monkeypatch):
+def test_a_packed_archive_is_unpacked_once(packed_job):
     """Its members are read in their order, one after the other: each step back would unpack from the front again."""
-    (tmp_path / "in").mkdir()
-    with tarfile.open(tmp_path / "in" / "a.tar.gz", "w:gz") as archive:
-        for key, data in FILES.items():
-            member = tarfile.TarInfo(key)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    fronts = []
-    unpacked = reading.UnpackedBytes
-    monkeypatch.setattr(reading, "UnpackedBytes", lambda packed: fronts.append(1) or unpacked(packed))
-    source, dest = open_source(str(tmp_path / "in")), open_store(tmp_path / "out")
-    totals = write_manifest(dest, source.inputs(dest.uri), images_per_shard=1000)
-    worker = ShardWorker(ShardSpec(source.root, dest.uri, totals, ColorizerOptions(checkpoint=untrained)))
+    worker, fronts = packed_job(FILES)
     assert {outcome.status for outcome in outcomes_of(worker)} == {"colorized"}
     assert len(fronts) == 1

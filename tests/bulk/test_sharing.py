@@ -1,7 +1,5 @@
 """Two shards at once in one worker, and the one thread in which their photographs are computed."""
 
-import io
-import tarfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +8,9 @@ from dataclasses import replace
 import photographs
 import pytest
 
-from raycolor.bulk import ShardSpec
 from raycolor.bulk.shard import ShardWorker
 from raycolor.bulk.sharing import Turns
 from raycolor.manifest import FOLDER, read_outcomes, write_manifest
-from raycolor.options import ColorizerOptions
-from raycolor.sources import open_source, reading
 from raycolor.storage import open_store
 
 FILES = {f"{i:02}.jpg": photographs.encoded(photographs.gray_pixels(40 + i, 60, seed=i)) for i in range(12)}
@@ -107,23 +102,12 @@ def test_while_one_shard_is_written_the_next_is_computed(job):
     assert {outcome.status for outcome in run_two_at_a_time(worker)} == {"colorized"}
 
 
-def test_a_packed_archive_is_unpacked_for_one_shard_at_a_time(tmp_path, untrained, monkeypatch):
+def test_a_packed_archive_is_unpacked_for_one_shard_at_a_time(packed_job):
     """Two shards of one archive do not send each other back to its front, and each member gets its own bytes."""
-    (tmp_path / "in").mkdir()
-    with tarfile.open(tmp_path / "in" / "a.tar.gz", "w:gz") as archive:
-        for key, data in FILES.items():
-            member = tarfile.TarInfo(key)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    fronts = []
-    unpacked = reading.UnpackedBytes
-    monkeypatch.setattr(reading, "UnpackedBytes", lambda packed: fronts.append(1) or unpacked(packed))
-    source, dest = open_source(str(tmp_path / "in")), open_store(tmp_path / "out")
-    totals = write_manifest(dest, source.inputs(dest.uri), images_per_shard=1000)
-    assert totals.shards == 3
-    worker = ShardWorker(ShardSpec(source.root, dest.uri, totals, ColorizerOptions(checkpoint=untrained)))
+    worker, fronts = packed_job(FILES)
+    assert worker.spec.totals.shards == 3
     outcomes = run_two_at_a_time(worker)
     assert [outcome.status for outcome in outcomes] == ["colorized"] * len(FILES)
-    assert len(fronts) <= totals.shards
+    assert len(fronts) <= worker.spec.totals.shards
     for outcome, data in zip(outcomes, FILES.values(), strict=True):
-        assert dest.get(outcome.output_key) == worker.colorizer.colorize(data).data
+        assert worker.dest.get(outcome.output_key) == worker.colorizer.colorize(data).data
