@@ -70,7 +70,8 @@ class Evaluator:
             cache_dir: where decoded shards are kept; default as `LabSplit`.
         """
         self.checkpoints, self.cache_dir, self.device = checkpoints, cache_dir, torch.device(device)
-        self.bf16, self.tta = choose_precision(precision, self.device) == "bf16", tta
+        self.bf16 = choose_precision(precision, self.device) == "bf16"
+        self.tta = tta
         self._networks = [
             checkpoint.model().to(self.device).to(memory_format=torch.channels_last) for checkpoint in self.checkpoints
         ]
