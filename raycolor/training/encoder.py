@@ -18,6 +18,7 @@ from raycolor.errors import ConfigError
 from raycolor.models import ColorNet, load_encoder_weights
 from raycolor.models.regression import RegressionConfig, RegressionNet
 
+_ENCODER = "encoder."  # of the U-Net's and of regression's parameters
 DOWNLOAD_TIMEOUT_S = 20.0  # without any byte
 EXPECTED = "expected a ResNet-18 state dict as torchvision or Places365 distribute it (.pth, .pth.tar, .safetensors)"
 
@@ -76,12 +77,16 @@ def read_weights(name_or_path: str, method: str) -> tuple[bytes, dict[str, str]]
 def apply_weights(network: ColorNet, packed: bytes) -> None:
     """Put into a network what `read_weights` returned, as far as names and shapes agree; the rest stays as it is.
 
+    An encoder is taken over whole or not at all: layers of one in another would be worse than none.
+
     Raises:
         ConfigError: nothing fits.
     """
     found: dict[str, torch.Tensor] = torch.load(io.BytesIO(packed), weights_only=True)
     own = network.state_dict()
     fitting = {key: value for key, value in found.items() if key in own and own[key].shape == value.shape}
+    if {key for key in own if key.startswith(_ENCODER)} - set(fitting):
+        fitting = {key: value for key, value in fitting.items() if not key.startswith(_ENCODER)}
     if not fitting:
         raise ConfigError(f"init_from: none of its weights fit this {network.name}: use the network settings it has")
     network.load_state_dict({**own, **fitting}, strict=True)

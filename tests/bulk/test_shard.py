@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+import threading
 
 import photographs
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
 from raycolor.bulk.spec import BrokenWorkerError
-from raycolor.colorizer import Colorized
+from raycolor.colorizer import Colorized, Colorizer
 from raycolor.errors import ImageError, StorageError
 from raycolor.manifest import FOLDER, read_outcomes
 from raycolor.options import ColorizerOptions
@@ -114,6 +115,21 @@ def test_a_defect_of_ours_costs_one_image(job, monkeypatch):
     outcomes = run_all(worker)
     assert (outcomes["1.jpg"].reason, outcomes["1.jpg"].detail) == ("internal_error", "ZeroDivisionError: ours")
     assert [outcomes[key].status for key in ("0.jpg", "2.jpg")] == ["colorized"] * 2
+
+
+def test_a_worker_is_warm_before_its_first_shard(job, monkeypatch):
+    """Compiled code and network have run once, in the thread that will compute; a defect shows at the first image."""
+    threads = []
+
+    def colorize(self, data):
+        threads.append(threading.current_thread().name)
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(Colorizer, "colorize", colorize)
+    worker = job({"a.jpg": photographs.encoded(photographs.gray_pixels())})
+    assert threads == ["compute_0"]
+    with pytest.raises(BrokenWorkerError, match="ZeroDivisionError"):
+        worker.run(0)
 
 
 def test_a_broken_worker_is_no_images_failure(job, monkeypatch):

@@ -9,6 +9,7 @@ import torch
 
 from raycolor.errors import ConfigError, ShapeError
 from raycolor.models import MODEL_NAMES, build_discriminator, build_model, load_encoder_weights
+from raycolor.models.efficientnet import EfficientNetLite
 from raycolor.models.regression import RegressionNet
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -170,3 +171,21 @@ def test_a_long_strip_passes(name):
     model = build_model(name, SMALL[name]).eval()
     with torch.no_grad():
         assert model(torch.zeros(1, 1, model.stride, 40 * model.stride)).shape[-1] == 40 * model.stride
+
+
+@pytest.mark.parametrize(
+    ("variant", "skips", "deepest"), [("lite0", (16, 24, 40, 112), 320), ("lite2", (16, 24, 48, 120), 352)]
+)
+def test_encoders_take_over_the_published_weights(variant, skips, deepest):
+    """Every layer finds its weights in the package, and features come at a half, a quarter ... of the size."""
+    encoder = EfficientNetLite(variant).eval()
+    drawn = {key: value.clone() for key, value in encoder.state_dict().items() if key.endswith("weight")}
+    encoder.load_imagenet()
+    state = encoder.state_dict()
+    assert not [key for key, value in drawn.items() if torch.equal(value, state[key])]
+    with torch.no_grad():
+        features = encoder(pictures(1, 64))
+    assert [tuple(x.shape[1:]) for x in features] == [
+        (channels, 64 >> number, 64 >> number) for number, channels in enumerate((*skips, deepest), 1)
+    ]
+    assert (encoder.skip_channels, encoder.channels) == (skips, deepest)

@@ -166,6 +166,16 @@ def test_training_starts_from_a_checkpoint(tmp_path):
         apply_weights(build_model("gan", {"base": 8, "levels": 3}), packed)
 
 
+def test_an_encoder_is_taken_over_whole_or_not_at_all():
+    """Some layers of another encoder fit in shape, and would be noise where they come to stand."""
+    old, new = (build_model("unet", {**BINS, "encoder": encoder}) for encoder in ("lite0", "lite2"))
+    before = {key: value.clone() for key, value in new.state_dict().items()}
+    apply_weights(new, checkpoints.pack_state(old.state_dict()))
+    after = new.state_dict()
+    assert all(torch.equal(after[key], before[key]) for key in after if key.startswith("encoder."))
+    assert torch.equal(after["head.conv.weight"], old.state_dict()["head.conv.weight"])
+
+
 def test_a_step_minimizes_every_term_it_is_given():
     """A term that a configuration sets and the step forgets would be a setting without effect."""
     names = {field.name for field in dataclasses.fields(ObjectiveSettings)}
