@@ -41,7 +41,7 @@ class Checkpoint:
 
     Attributes:
         source: the name or path it was loaded from.
-        method: `regression`, `autoencoder` or `gan`.
+        method: `regression`, `autoencoder`, `gan`, `unet` or `ensemble`.
         network: `{"name": ..., "config": {...}}`, what `build_model` takes.
         training: resolved training configuration.
         dataset: fingerprint and counts of the dataset.
@@ -148,11 +148,12 @@ def to_files(
 
     Args:
         model: a ColorNet, not wrapped.
-        method: `regression`, `autoencoder` or `gan`.
+        method: `regression`, `autoencoder`, `gan`, `unet` or `ensemble`.
         training: resolved training configuration, JSON values.
         dataset: fingerprint and counts of the dataset, JSON values.
         metrics: metrics on val, JSON values.
-        dtype: of floating-point weights in the file; loading gives float32 again.
+        dtype: of floating-point weights in the file, but for those that are too large for it, which stay as they are;
+            loading gives float32 again.
 
     Raises:
         CheckpointError: the model is no ColorNet, or a weight is not finite.
@@ -168,9 +169,10 @@ def to_files(
     for key, value in model.state_dict().items():
         tensor = value.detach().cpu().contiguous()
         if tensor.is_floating_point():
-            tensor = tensor.to(getattr(torch, dtype))
             if not bool(torch.isfinite(tensor).all()):
-                raise CheckpointError(f"{key}: a weight is not finite as {dtype}: the checkpoint was not saved")
+                raise CheckpointError(f"{key}: a weight is not finite: the checkpoint was not saved")
+            narrow = tensor.to(getattr(torch, dtype))
+            tensor = narrow if bool(torch.isfinite(narrow).all()) else tensor
         weights[key] = tensor
     data = safetensors.torch.save(weights)
     description = {

@@ -54,6 +54,17 @@ def test_weights_stored_in_16_bits_load_as_float32(tmp_path, model, dtype):
     assert sizes[1] < 0.65 * sizes[0]
 
 
+def test_a_weight_too_large_for_float16_stays_as_it_is(tmp_path, model):
+    """Variances of a batch normalization may be: the others are stored as float16 all the same."""
+    with torch.no_grad():
+        model.last.bias.fill_(123456.7)
+    wide = checkpoints.save(tmp_path, model, dtype="float16", **ABOUT)
+    loaded = checkpoints.load(tmp_path)
+    assert torch.equal(loaded.weights["last.bias"], model.last.bias)
+    assert len(loaded.data) < 0.7 * len(checkpoints.to_files(model, **ABOUT)["weights.safetensors"])
+    assert wide == loaded.weights_sha256
+
+
 def test_the_same_model_gives_the_same_bytes(model):
     """Nothing of time or place enters the files."""
     assert checkpoints.to_files(model, **ABOUT) == checkpoints.to_files(model, **ABOUT)

@@ -1,6 +1,6 @@
 """Put a trained checkpoint among those that come with raycolor: python docs/training/ship.py RUN NAME [KEY=VALUE ...]
 
-Weights are stored as float16 (bfloat16 where that is too narrow) and computed with as float32. `bottleneck=N` narrows
+Weights are stored as float16 where that is wide enough, and computed with as float32. `bottleneck=N` narrows
 the autoencoder: its two dense layers have nothing between them, so that their product is cut to that rank by a singular
 value decomposition, which is the nearest autoencoder of that bottleneck. `temperature=T` and `rebalance=R` change how
 the U-Net's bins head turns its distribution into color; see `vividness.py`. The script prints by how much the colors of
@@ -52,8 +52,6 @@ def main(run: str, name: str, *changes: str) -> None:
         network = narrow(network, int(settings.pop("bottleneck")))
     if settings:
         network = with_settings(network, settings)
-    # Running variances of a batch normalization may lie beyond float16.
-    wide = any(float(value.abs().max()) > 6e4 for value in network.state_dict().values() if value.is_floating_point())
     checkpoints.save(
         folder,
         network,
@@ -61,7 +59,7 @@ def main(run: str, name: str, *changes: str) -> None:
         training=trained.training,
         dataset=trained.dataset,
         metrics={"as_trained": trained.metrics, "changed": list(changes)} if changes else trained.metrics,
-        dtype="bfloat16" if wide else "float16",
+        dtype="float16",
     )
     L_net = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (1, 1, 28, 28)).astype(np.float32))
     L_net = torch.nn.functional.interpolate(L_net, size=(224, 224), mode="bicubic")

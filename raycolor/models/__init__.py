@@ -9,19 +9,20 @@ from raycolor.errors import ConfigError
 from raycolor.models.autoencoder import Autoencoder, AutoencoderConfig
 from raycolor.models.bins import BinsHead, BinTargets
 from raycolor.models.blocks import ColorNet, count_parameters, read_config, shapes_alone, to_channels_last
+from raycolor.models.ensemble import Ensemble, EnsembleConfig
 from raycolor.models.gan import DiscriminatorConfig, GanConfig, GanGenerator, PatchDiscriminator
 from raycolor.models.perceptual import PerceptualLoss
 from raycolor.models.regression import RegressionConfig, RegressionNet, load_encoder_weights
 from raycolor.models.unet import THIN, Thinned, UNet, UNetConfig
 
-MODEL_NAMES: Final[tuple[str, ...]] = ("regression", "autoencoder", "gan", "unet")
+MODEL_NAMES: Final[tuple[str, ...]] = ("regression", "autoencoder", "gan", "unet")  # those that can be trained
 
 
 def build_model(name: str, config: Mapping[str, Any] | None = None, *, pretrained: bool = True) -> ColorNet:
     """Build a network with fresh weights.
 
     Args:
-        name: `regression`, `autoencoder`, `gan` (its generator) or `unet`.
+        name: `regression`, `autoencoder`, `gan` (its generator), `unet`, or `ensemble` of some of these.
         config: what the network's configuration class takes; missing keys take their defaults.
         pretrained: load the encoder weights that the configuration asks for; False where saved weights will replace
             them anyway.
@@ -38,6 +39,9 @@ def build_model(name: str, config: Mapping[str, Any] | None = None, *, pretraine
         return GanGenerator(read_config(GanConfig, owner, config))
     if name == "unet":
         return UNet(read_config(UNetConfig, owner, config), load=pretrained)
+    if name == "ensemble":
+        settings = read_config(EnsembleConfig, owner, config)
+        return Ensemble(settings, [build_model(m.name, m.config, pretrained=pretrained) for m in settings.members])
     raise ConfigError(f"network {name!r}: unknown: choose one of {', '.join(MODEL_NAMES)}")
 
 
@@ -56,6 +60,7 @@ __all__ = [
     "BinTargets",
     "BinsHead",
     "ColorNet",
+    "Ensemble",
     "PatchDiscriminator",
     "PerceptualLoss",
     "Thinned",

@@ -55,13 +55,14 @@ class ColorNet(nn.Module):
         name: what `build_model` calls it.
         stride: height and width of the input are multiples of it; padding or resizing is the caller's job.
         fixed_size_px: the only height and width it takes, where a dense layer fixes it; else None.
-        last_doubling: name of the `Upsample` that does nothing but enlarge the finished color, if there is one.
+        last_doublings: names of the `Upsample`s that do nothing but enlarge the finished color: one, or as many as
+            networks answer together.
     """
 
     name: ClassVar[str]
     stride: int
     fixed_size_px: int | None = None
-    last_doubling: str | None = None
+    last_doublings: tuple[str, ...] = ()
 
     def __init__(self, settings: NetworkConfig) -> None:
         super().__init__()

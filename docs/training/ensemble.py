@@ -1,0 +1,41 @@
+"""Let trained checkpoints answer together: python docs/training/ensemble.py OUT CHECKPOINT CHECKPOINT ...
+
+Written is one checkpoint, whose color is the mean of theirs. Networks that differ err differently, so that it is nearer
+to the truth than each, and as slow as all of them together. `raycolor evaluate OUT CHECKPOINT ...` shows by how much.
+"""
+
+import sys
+from pathlib import Path
+
+from raycolor import checkpoints
+from raycolor.models import build_model
+
+
+def main(out: str, *sources: str) -> None:
+    """Load all, store one."""
+    members = [checkpoints.load(source) for source in sources]
+    if len(members) < 2:
+        sys.exit("name two checkpoints or more")
+    first = members[0]
+    for one in members[1:]:
+        if one.dataset.get("image_size") != first.dataset.get("image_size"):
+            sys.exit(
+                f"{one.source}: trained on photographs of another size than {first.source}: choose ones that agree"
+            )
+    network = build_model("ensemble", {"members": [one.network for one in members]}, pretrained=False)
+    network.load_state_dict(
+        {f"members.{i}.{key}": value for i, one in enumerate(members) for key, value in one.weights.items()}
+    )
+    checkpoints.save(
+        Path(out),
+        network.eval(),
+        method="ensemble",
+        training={"crop_px": first.training.get("crop_px"), "members": [one.training for one in members]},
+        dataset=first.dataset,
+        metrics={"members": [one.metrics for one in members]},
+    )
+    print(f"{out}: {', '.join(one.name for one in members)} together")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

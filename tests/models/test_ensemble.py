@@ -1,0 +1,94 @@
+"""Networks that answer together: the mean of their colors, saved and fused like any other."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+from raycolor import checkpoints
+from raycolor.color.scale import net_to_ab
+from raycolor.errors import ConfigError, ShapeError
+from raycolor.models import build_model
+from raycolor.models.fused import fuse
+
+MAIN = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "training" / "ensemble.py"))["main"]
+BINS = {"name": "unet", "config": {"head": "bins", "widths": [16, 16, 8, 8], "convs": 1}}
+PLAIN = {"name": "unet", "config": {"encoder": "lite2", "widths": [16, 16, 8, 8], "convs": 1}}
+
+
+def saved(folder, seed, member):
+    """Save a network with weights drawn from a seed, and return it."""
+    torch.manual_seed(seed)
+    network = build_model(member["name"], member["config"], pretrained=False).eval()
+    for parameter in network.head.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    checkpoints.save(
+        folder,
+        network,
+        method="unet",
+        training={"crop_px": 64},
+        dataset={"image_size": 64},
+        metrics={"mse": float(seed)},
+    )
+    return network
+
+
+def test_it_gives_the_mean_of_what_its_members_give(tmp_path):
+    """Color and confidence, from the file as it was written; a description that builds the same again."""
+    first, second = (saved(tmp_path / name, seed, BINS) for seed, name in enumerate("ab"))
+    MAIN(str(tmp_path / "both"), str(tmp_path / "a"), str(tmp_path / "b"))
+    checkpoint = checkpoints.load(str(tmp_path / "both"))
+    network = checkpoint.model()
+    L_net = torch.rand(2, 1, 64, 96) * 2 - 1
+    with torch.inference_mode():
+        (color, sure), ones = network.color(L_net), [first.color(L_net), second.color(L_net)]
+        assert torch.allclose(network(L_net), color)
+    assert torch.allclose(color, (ones[0][0] + ones[1][0]) / 2, atol=1e-6)
+    assert torch.allclose(sure, (ones[0][1] + ones[1][1]) / 2, atol=1e-6)
+    assert not torch.allclose(color, ones[0][0], atol=1e-3)
+    assert checkpoint.method == "ensemble"
+    assert network.config() == checkpoint.network["config"]
+    assert checkpoint.skeleton().stride == 32
+
+
+def test_who_cannot_tell_makes_all_of_them_silent():
+    """A member without confidence leaves none: half a mean would be read as a whole one."""
+    network = build_model("ensemble", {"members": [BINS, PLAIN]}, pretrained=False).eval()
+    assert network.color(torch.rand(1, 1, 64, 64))[1] is None
+
+
+@pytest.mark.parametrize(
+    "members", [[BINS, PLAIN], [PLAIN, {"name": "regression", "config": {}}], [PLAIN, {"name": "gan", "config": {}}]]
+)
+def test_fused_it_gives_the_same(members):
+    """At half the size where all members end by doubling it, else whole: halves are averaged with halves."""
+    torch.manual_seed(3)
+    network = build_model("ensemble", {"members": members}, pretrained=False).eval()
+    for member in network.members:
+        last = [module for module in member.modules() if isinstance(module, torch.nn.Conv2d)][-1]
+        torch.nn.init.normal_(last.weight, std=0.2)
+    L_net = torch.rand(1, 1, 96, 96) * 2 - 1
+    with torch.inference_mode():
+        expected, found = network(L_net), fuse(network).color(L_net)[0]
+    assert found.shape[2] == (96 if "gan" in [member["name"] for member in members] else 48)
+    if found.shape[2] == 48:
+        found = torch.nn.functional.interpolate(found, scale_factor=2.0, mode="bilinear", align_corners=False)
+    assert expected.abs().max() > 0.01
+    assert net_to_ab(found - expected).abs().max() < 0.01
+
+
+def test_members_must_agree_on_what_they_take(tmp_path):
+    """A member's fixed size is everyone's; training photographs of two sizes are refused, and a single member."""
+    dense = {"name": "autoencoder", "config": {"bottleneck": 8}}
+    network = build_model("ensemble", {"members": [PLAIN, dense]}, pretrained=False)
+    assert network.fixed_size_px == 224
+    with pytest.raises(ShapeError, match="resize it to 224x224"):
+        network(torch.zeros(1, 1, 256, 256))
+    with pytest.raises(ConfigError, match="members"):
+        build_model("ensemble", {"members": [PLAIN]}, pretrained=False)
+    saved(tmp_path / "a", 0, PLAIN)
+    other = saved(tmp_path / "b", 1, PLAIN)
+    checkpoints.save(tmp_path / "b", other, method="unet", training={}, dataset={"image_size": 128}, metrics={})
+    with pytest.raises(SystemExit, match="another size"):
+        MAIN(str(tmp_path / "both"), str(tmp_path / "a"), str(tmp_path / "b"))
