@@ -68,6 +68,19 @@ def test_normalization_and_activations_are_gone():
     assert isinstance(fused.head.forward, FusedConv)
 
 
+def test_constants_are_not_rounded():
+    """What a convolution adds at every pixel alike stays float32 beside weights in bfloat16."""
+    conv = nn.Conv2d(1, 1, 1)
+    with torch.no_grad():
+        conv.weight.fill_(-100.0)
+        conv.bias.fill_(100.3)
+    fused = FusedConv(conv, "", torch.bfloat16)
+    if not fused._in_one:
+        pytest.skip("no oneDNN in bfloat16 here")
+    with torch.inference_mode():
+        assert float(fused(torch.ones(1, 1, 8, 8)).mean()) == pytest.approx(0.3, abs=0.01)
+
+
 def test_the_network_itself_stays_as_it_is():
     """Fusing works on a copy: the trained network gives the same bytes before and after."""
     network = made("unet")
