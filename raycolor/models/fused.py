@@ -38,8 +38,7 @@ class FusedConv(nn.Module):
         self._around = conv.around if isinstance(conv, SameConv2d) else None
         self._padding, self._stride = list(cast(Any, conv.padding)), list(conv.stride)
         self._dilation, self._groups = list(conv.dilation), conv.groups
-        weight = conv.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
-        self._weight: Tensor = weight
+        self._weight: Tensor = conv.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
         # A constant rounded is off by as much at every pixel, and no mean makes up for it.
         self._bias: Tensor | None = None if conv.bias is None else conv.bias.detach().float()
         self._in_one = self._works_in_one()
