@@ -80,6 +80,8 @@ def _film(rng: np.random.Generator, L_net: Plane, ab_net: Plane) -> None:
 def _age(rng: np.random.Generator, L_net: Plane) -> None:
     """Fade, bend, blur, add grain and compress, each now and then."""
     if rng.random() < 0.5:  # gradation: paper and development
+        # Area resizing leaves black at -1 - 2.4e-7: a negative base has no fractional power.
+        np.clip(L_net, -1, 1, out=L_net)
         np.copyto(L_net, ((L_net + 1) / 2) ** np.float32(np.exp(rng.normal(0, 0.25))) * 2 - 1)
     if rng.random() < 0.5:  # faded blacks, yellowed whites
         low, high = rng.uniform(-1, -0.6), rng.uniform(0.65, 1)
