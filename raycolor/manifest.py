@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import csv
-import io
 import itertools
 import json
 from collections import Counter
@@ -327,15 +325,6 @@ class Tally:
     def total(self) -> int:
         """Number of outcomes counted."""
         return sum(self.counts.values())
-
-
-def failed_csv(outcomes: Iterable[Outcome]) -> bytes:
-    """Write `failed.csv`: `key,reason,detail` of every failed input."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["key", "reason", "detail"])
-    writer.writerows([o.key, o.reason, o.detail] for o in outcomes if o.status == "failed")
-    return text.getvalue().encode()
 
 
 def _put_table(dest: ObjectStore, key: str, table: pa.Table) -> None:

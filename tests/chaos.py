@@ -16,7 +16,7 @@ from raycolor.storage.base import TEMP_PREFIX
 FLAKY = {"rate": 0.05, "kinds": ("503", "reset", "truncate", "stall", "lost"), "stall_s": 2.0}
 """One answer in twenty goes wrong, in one of five ways."""
 
-OWN = {"job.json", "manifest", "outcomes", "summary.json", "failed.csv", "report.html"}
+OWN = {"job.json", "manifest", "outcomes", "summary.json", "failed.csv", "outcomes.csv", "report.html"}
 """All that a finished job keeps under `_raycolor/`."""
 
 

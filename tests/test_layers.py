@@ -9,12 +9,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
-    "errors": 1, "machine": 1, "progress": 1,
+    "cells": 1, "errors": 1, "machine": 1, "progress": 1,
     "color": 2,
     "codecs": 3, "storage": 3,
     "models": 4, "losses": 4, "metrics": 4, "precision": 4,
     "dataset": 5, "manifest": 5, "lease": 5, "sources": 5, "options": 5,
-    "checkpoints": 6,
+    "checkpoints": 6, "outcome_csv": 6,
     "training": 7, "colorizer": 7,
     "bulk": 8, "evaluation": 8, "pages": 8, "tuning": 8,
     "config": 9,

@@ -14,7 +14,6 @@ from raycolor.manifest import (
     Tally,
     check_same_job,
     done_shards,
-    failed_csv,
     order_of_work,
     read_job,
     read_outcomes,
@@ -77,12 +76,6 @@ def test_outcomes_survive_the_round_trip(tmp_path):
     write_outcomes(store, 3, outcomes)
     assert done_shards(store) == {3}
     assert list(read_outcomes(store)) == outcomes
-
-
-def test_failed_csv_holds_the_failed_alone():
-    """failed.csv lists failures, quoted so that any key survives."""
-    rows = [Outcome('a"b,c\nd.jpg', "failed", "empty", "0 bytes"), Outcome("fine.jpg", "colorized")]
-    assert failed_csv(rows) == b'key,reason,detail\n"a""b,c\nd.jpg",empty,0 bytes\n'
 
 
 def test_tallies_add_up():

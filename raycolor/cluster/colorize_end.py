@@ -1,4 +1,4 @@
-"""The end of a bulk job, reached or not: summary.json, failed.csv, the page and the table on the terminal."""
+"""The end of a bulk job, reached or not: summary.json, the CSV files, the page and the table on the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from raycolor import __version__
 from raycolor.bulk import ShardReport
 from raycolor.config import ColorizeConfig
 from raycolor.errors import ConfigError, RaycolorError, StorageError
-from raycolor.manifest import ATTEMPTS, FOLDER, JobRecord, Manifest, Tally, failed_csv, read_outcomes
+from raycolor.manifest import ATTEMPTS, FOLDER, JobRecord, Manifest, Tally, read_outcomes
+from raycolor.outcome_csv import write_csvs
 from raycolor.sources import Reader, Source
 from raycolor.storage import ObjectStore
 
@@ -63,7 +64,7 @@ def finish(
     timing: Timing,
     limit: FailureLimit,
 ) -> int:
-    """Write summary.json, failed.csv and report.html of a finished job, and judge the failures."""
+    """Write summary.json, the CSV files and report.html of a finished job, and judge the failures."""
     summary = summarize(config, record, dest, timing)
     if not summary["complete"]:
         raise RaycolorError(
@@ -83,13 +84,13 @@ def finish(
 
 
 def summarize(config: ColorizeConfig, record: JobRecord, dest: ObjectStore, timing: Timing) -> dict[str, Any]:
-    """Write summary.json and failed.csv from the outcomes that there are, of a finished job or of one that was stopped.
+    """Write summary.json and the CSV files from the outcomes that there are, of a finished or a stopped job.
 
     Raises:
         StorageError: the destination cannot be read or written.
     """
     tally = Tally()
-    failed = failed_csv(tally.counting(read_outcomes(dest)))
+    write_csvs(dest, tally.counting(read_outcomes(dest)))
     summary: dict[str, Any] = {
         "complete": tally.total == record.manifest.images,
         "counts": {status: tally.counts[status] for status in ("colorized", "skipped", "failed")},
@@ -113,7 +114,6 @@ def summarize(config: ColorizeConfig, record: JobRecord, dest: ObjectStore, timi
         "shards": record.manifest.shards,
         "raycolor_version": __version__,
     }
-    dest.put(FOLDER + "failed.csv", failed)
     dest.put(FOLDER + "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
     return summary
 

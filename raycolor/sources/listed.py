@@ -10,7 +10,7 @@ from raycolor.sources.lists import Entry, InputList, ListPlan
 from raycolor.sources.location import Location
 from raycolor.sources.places import archive_part, check_places
 from raycolor.sources.source import Input, Source
-from raycolor.storage import Located, ObjectInfo
+from raycolor.storage import Located, ObjectInfo, StorageError, check_key
 
 
 class ListSource(Source):
@@ -39,6 +39,12 @@ class ListSource(Source):
                 # A version of its own is an input of its own, under a key of its own.
                 if not seen.add(f"{self._key(entry)}\0{entry.version or ''}"):
                     self.notes["listed more than once"] += 1
+                    continue
+                try:
+                    check_key(entry.object)
+                except StorageError as exc:
+                    problem = Location(reason=exc.reason, detail=exc.detail)
+                    yield Located(self._key(entry), 0, "", problem.to_text())
                     continue
                 archive = archive_part(entry.object) if through else None
                 if archive is None or self.reader.store(entry.uri).stat(archive) is None:

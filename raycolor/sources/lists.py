@@ -107,6 +107,8 @@ class InputList:
         """Return the store and the key in it that a row means."""
         if row.bucket is not None:
             return self._below_root(f"s3://{row.bucket}", row.key, row)
+        if row.of_job and self.root is not None:
+            return self.root, row.key
         if row.key.startswith("s3://"):
             bucket, _, key = row.key.removeprefix("s3://").partition("/")
             if not bucket or not key:

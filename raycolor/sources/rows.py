@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raycolor.cells import unguard
 from raycolor.errors import ConfigError, StorageError
 from raycolor.sources.streams import ObjectFile, RangedBytes
 from raycolor.storage import ObjectStore
@@ -35,6 +36,8 @@ class Row(NamedTuple):
     size: int = 0
     etag: str = ""
     is_uri: bool = False
+    of_job: bool = False
+    """Whether an earlier job wrote it: the key is a key, whatever it looks like."""
 
 
 def read_rows(store: ObjectStore, key: str) -> Iterator[Row]:
@@ -102,11 +105,14 @@ def _csv(text: io.TextIOWrapper, where: str) -> Iterator[Row]:
         names = ["uri"] if len(first) == 1 else ["bucket", "key", "version"]
         line = 1
         rows = itertools.chain([first], reader)
+    # Columns of failed.csv and outcomes.csv.
+    of_job = {"key", "reason", "detail"} <= set(names)
     for cells in rows:
         if cells:
             if len(cells) > len(names):
                 raise ConfigError(f"{where}: line {line}: {len(cells)} columns, not {len(names)}: quote commas in keys")
-            yield row_of(dict(zip(names, cells, strict=False)), f"line {line}", where)
+            row = row_of(dict(zip(names, cells, strict=False)), f"line {line}", where)
+            yield row._replace(key=unguard(row.key), of_job=True) if of_job else row
         line = reader.line_num + 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from raycolor.errors import StorageError
@@ -75,6 +76,10 @@ class ObjectStore(Protocol):
         Returns:
             True if written, False if `only_if_absent` and the key already holds an object.
         """
+        ...
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Write one object, replaced if it exists, whole or not at all, from a local file of any size."""
         ...
 
     def delete(self, key: str) -> None:

@@ -9,7 +9,7 @@ import re
 import secrets
 import stat as stat_modes
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from raycolor.errors import StorageError
@@ -20,6 +20,7 @@ from raycolor.storage.base import TEMP_PREFIX, ObjectInfo, check_key
 _ESCAPE = re.compile(r"%(25|[89A-F][0-9A-F])")
 _NEEDS_ESCAPE = re.compile(r"%(?=25|[89A-F][0-9A-F])|[\udc80-\udcff]")
 
+_COPIED_BYTES = 1 << 20
 _FIXES = {
     errno.ENOSPC: "no space left on the device (ENOSPC): free some, then run the same command again",
     errno.EDQUOT: "disk quota exceeded (EDQUOT): free some, then run the same command again",
@@ -165,6 +166,17 @@ class LocalStore:
 
     def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> bool:
         """Write one file whole or not at all: a temporary one beside it, synced to disk, then renamed."""
+        return self._write(key, (data,), only_if_absent)
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Write one file whole or not at all, as `put` does, from another file."""
+        try:
+            with path.open("rb") as file:
+                self._write(key, iter(lambda: file.read(_COPIED_BYTES), b""), only_if_absent=False)
+        except OSError as exc:
+            raise storage_error(exc, str(path)) from exc
+
+    def _write(self, key: str, pieces: Iterable[bytes], only_if_absent: bool) -> bool:
         path = self.path(key)
         temp = path.parent / f"{TEMP_PREFIX}{secrets.token_hex(8)}"
         try:
@@ -176,9 +188,10 @@ class LocalStore:
                 # Not tempfile: its mode 0600 would stay on the finished file.
                 descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
                 with os.fdopen(descriptor, "wb", buffering=0) as file:
-                    rest = memoryview(data)
-                    while rest:
-                        rest = rest[file.write(rest) :]
+                    for piece in pieces:
+                        rest = memoryview(piece)
+                        while rest:
+                            rest = rest[file.write(rest) :]
                     os.fsync(file.fileno())
                 if not only_if_absent:
                     temp.replace(path)

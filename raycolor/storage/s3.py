@@ -10,9 +10,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import boto3
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -38,6 +40,9 @@ T = TypeVar("T")
 _TRIES: Final = 7  # 0.2 to 12.8 s of waiting between them: longer than an S3 partition takes to split
 _FIRST_WAIT_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 10.0
+
+# A PUT that is cut off leaves nothing behind; an upload in parts does.
+_ONE_PUT: Final = TransferConfig(multipart_threshold=4 << 30, multipart_chunksize=1 << 30, use_threads=False)
 
 _NOT_FOUND: Final = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound", "404"})
 _DENIED: Final = frozenset(
@@ -253,6 +258,20 @@ class S3Store:
             )
             return head.get("Metadata", {}).get("raycolor-writer") == writer
         return False
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Write one object whole or not at all from a local file; in several parts only past what one PUT takes."""
+        full = self._full(key)
+        options = dict(self._write_options)
+        kind = mimetypes.guess_type(key)[0]
+        if kind:
+            options["ContentType"] = kind
+
+        def write() -> None:
+            with path.open("rb") as file:
+                self.client.upload_fileobj(file, self.bucket, full, ExtraArgs=options, Config=_ONE_PUT)
+
+        self._call(write, f"{self.uri}/{key}")
 
     def delete(self, key: str) -> None:
         """Remove one object; one that is not there is no error."""

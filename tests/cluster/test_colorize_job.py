@@ -51,7 +51,7 @@ def test_a_job_leaves_one_outcome_per_input_and_its_summary(mixed):
     own = {name for name in files if name.startswith("_raycolor/")}
     assert set(files) - own == colorized
     assert {name.split("/")[1] for name in own} == {
-        "job.json", "manifest", "outcomes", "summary.json", "failed.csv", "report.html",
+        "job.json", "manifest", "outcomes", "summary.json", "failed.csv", "outcomes.csv", "report.html",
     }  # fmt: skip
     summary = json.loads(files["_raycolor/summary.json"])
     assert summary["counts"] == {"colorized": 9, "skipped": 1, "failed": 5}

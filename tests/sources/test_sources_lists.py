@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from raycolor.errors import ConfigError
-from raycolor.manifest import JobRecord, ManifestTotals, Outcome, failed_csv
+from raycolor.manifest import JobRecord, ManifestTotals, Outcome
+from raycolor.outcome_csv import write_csvs
 from raycolor.sources import Location, Reader, open_source
 from raycolor.sources.keybook import KeyBook
 from raycolor.storage import Located, open_store
@@ -218,7 +219,7 @@ def finished(dest, source, failed, **config):
     """Write what a finished job leaves behind that a later one reads: job.json and failed.csv."""
     store = open_store(dest)
     JobRecord({}, {}, source, config, "0", ManifestTotals(1, 1, 1, (0,)), "2026").write(store)
-    store.put("_raycolor/failed.csv", failed_csv(Outcome(key, "failed", "empty", "x") for key in failed))
+    write_csvs(store, (Outcome(key, "failed", "empty", "x") for key in failed))
     return str(dest / "_raycolor" / "failed.csv")
 
 
@@ -233,6 +234,25 @@ def test_failed_csv_is_a_source(place):
     assert found == {'b c/"f"\n.jpg': b"F", "p.tar/3": b"3", "a.jpg": b"A", "p.tar/1": b"1", "ü%41.jpg": b"U"}
     with pytest.raises(ConfigError, match="is the SOURCE itself"):
         source.check_dest(str(tmp_path / "in"))
+
+
+def test_failed_csv_gives_back_keys_that_look_like_formulas(place):
+    """Keys that a spreadsheet would compute are guarded in failed.csv, and are the same keys again as a SOURCE."""
+    tmp_path, _ = place
+    keys = ["=1+1.jpg", "-a.jpg", "@x/+y.jpg", "'=q.jpg", "'plain.jpg"]
+    photographs.write_all(tmp_path / "in", {key: key.encode() for key in keys})
+    path = finished(tmp_path / "out", str(tmp_path / "in"), keys)
+    assert read(open_source(path)) == {key: key.encode() for key in keys}
+    assert read(open_source(path, root=str(tmp_path / "in"))) == {key: key.encode() for key in keys}
+
+
+def test_a_key_that_leads_elsewhere_costs_its_own_row(place):
+    """Whatever stands in failed.csv, nothing outside the earlier source is read, and the other rows are."""
+    tmp_path, _ = place
+    evil = ["s3://evil/x", "s3://evil/a.tar/x", "../in/a.jpg", "../p.tar/1", "/etc/hostname"]
+    found = read(open_source(finished(tmp_path / "out", str(tmp_path / "in"), [*evil, "a.jpg"])))
+    assert found.pop("a.jpg") == b"A"
+    assert {key: problem[0] for key, problem in found.items()} == dict.fromkeys(evil, "storage_error")
 
 
 def test_failed_csv_of_a_job_over_a_list(place):
