@@ -9,6 +9,7 @@ from skimage.color import deltaE_ciede2000
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from raycolor import metrics
+from raycolor.color.difference import delta_e00
 from raycolor.color.scale import L_to_net, ab_to_net
 from raycolor.errors import ConfigError, ShapeError
 
@@ -56,14 +57,14 @@ def test_delta_e00_is_scikit_images():
     b[:, 1:, 5:15] = 0
     b[:, :, 20:25] = a[:, :, 20:25]
     expected = deltaE_ciede2000(np.moveaxis(a.numpy(), 1, -1), np.moveaxis(b.numpy(), 1, -1))
-    assert np.abs(metrics.delta_e00(a, b).numpy() - expected).max() < 1e-9
+    assert np.abs(delta_e00(a, b).numpy() - expected).max() < 1e-9
 
 
 def test_delta_e00_matches_published_pairs():
     """Pairs 1, 7, 17 and 25 of the test data of Sharma, Wu & Dalal 2005, table 1."""
     first = torch.tensor([[50, 2.6772, -79.7751], [50, 0, 0], [50, 2.5, 0], [60.2574, -34.0099, 36.2677]])
     second = torch.tensor([[50, 0, -82.7485], [50, -1, 2], [73, 25, -18], [60.4626, -34.1751, 39.4387]])
-    found = metrics.delta_e00(first.double().view(4, 3, 1, 1), second.double().view(4, 3, 1, 1)).flatten()
+    found = delta_e00(first.double().view(4, 3, 1, 1), second.double().view(4, 3, 1, 1)).flatten()
     assert found.tolist() == pytest.approx([2.0425, 2.3669, 27.1492, 1.2644], abs=1e-4)
 
 
@@ -190,3 +191,14 @@ def test_mismatched_shapes_are_refused():
         metrics.MetricSums().add(L_net, predicted[:1], truth, ["a", "b"])
     with pytest.raises(ConfigError, match="cannot be merged"):
         metrics.MetricSums().merge(metrics.MetricSums(full=False))
+
+
+def test_farther_than_gray_is_the_share_that_color_made_worse():
+    """Half of the way to the truth is nearer than gray, its opposite is farther, and gray itself is neither."""
+    L, _, truth = batch(4)
+    predicted = truth * torch.tensor([0.5, -0.5, 0.0, 1.0]).view(4, 1, 1, 1)
+    sums = metrics.MetricSums()
+    sums.add(L, predicted, truth, list("abcd"))
+    cell = sums.result(rounds=200)["farther_than_gray"]
+    assert cell["value"] == 0.25
+    assert 0 <= cell["low"] < 0.25 < cell["high"] <= 1

@@ -1,4 +1,4 @@
-"""Show how a distribution over colors is best read: python docs/training/reading.py CHECKPOINT FOLDER [FOLDER ...] [-n N]
+"""Show how a distribution over colors is best read: python docs/training/reading.py CHECKPOINT FOLDER ...
 
 The network runs once per color photograph of the folders, none of which it was trained on; what its bins head (or those
 of an ensemble's members) says is turned into color by every temperature, rebalancing and saturation. Printed for each
@@ -16,14 +16,15 @@ import torch
 
 from raycolor import checkpoints
 from raycolor.color import kernels, scale
+from raycolor.color.difference import delta_e00
 from raycolor.color.joined import lightness
 from raycolor.color.resize import resize_area
 from raycolor.colorizer.photograph import network_shape
-from raycolor.metrics import colorfulness, delta_e00, to_rgb
+from raycolor.metrics import colorfulness, to_rgb
 from raycolor.models import BinsHead
 from raycolor.precision import choose_precision
 
-WAYS = [(1.0, 0.0), (0.8, 0.0), (0.6, 0.0), (1.0, 0.2), (1.0, 0.4)]
+WAYS = [(1.0, 0.0), (0.6, 0.0), (0.4, 0.0), (0.3, 0.0), (0.6, 0.1), (1.0, 0.2)]
 SATURATIONS = (1.0, 1.1, 1.15, 1.2, 1.3, 1.4)
 
 
@@ -71,13 +72,16 @@ def main() -> None:
                     color = ab * saturation
                     error = float(delta_e00(torch.cat([full[0], color], dim=1), truth).mean())
                     chroma, rich = float(color.norm(dim=1).mean()), float(colorfulness(to_rgb(full[0], color)))
-                    found.setdefault((temperature, rebalance, saturation), []).append((error, chroma, rich, error > dull))
+                    found.setdefault((temperature, rebalance, saturation), []).append(
+                        (error, chroma, rich, error > dull)
+                    )
         gray_error, own_chroma, own_colorfulness = np.mean(truths, axis=0)
         name = "/".join(Path(folder).parts[-2:])
         print(f"| {name} ({len(truths)}) | gray | | | {gray_error:.2f} | {own_chroma:.1f} | {own_colorfulness:.1f} | |")
         for way, values in found.items():
             error, chroma, rich, farther = np.mean(values, axis=0)
-            print(f"| {name} | {way[0]} | {way[1]} | {way[2]} | {error:.2f} | {chroma:.1f} | {rich:.1f} | {farther:.2f} |", flush=True)
+            cells = [name, *map(str, way), f"{error:.2f}", f"{chroma:.1f}", f"{rich:.1f}", f"{farther:.2f}"]
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

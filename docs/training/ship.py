@@ -2,9 +2,9 @@
 
 Weights are stored as float16 where that is wide enough, and computed with as float32. `bottleneck=N` narrows
 the autoencoder: its two dense layers have nothing between them, so that their product is cut to that rank by a singular
-value decomposition, which is the nearest autoencoder of that bottleneck. `temperature=T` and `rebalance=R` change how
-the U-Net's bins head turns its distribution into color; see `vividness.py`. The script prints by how much the colors of
-a made picture change, in Lab units; `raycolor evaluate RUN NAME` prints what it does to the metrics.
+value decomposition, which is the nearest autoencoder of that bottleneck. `temperature=T`, `rebalance=R` and
+`saturation=S` change how the U-Net's bins head turns its distribution into color; see `reading.py`. The script prints
+by how much the colors of a made picture change, in Lab units; `raycolor evaluate RUN NAME` what that does to metrics.
 """
 
 import sys

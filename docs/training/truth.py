@@ -1,4 +1,4 @@
-"""Compare what `raycolor colorize` writes with the truth: python docs/training/truth.py --data FOLDER CHECKPOINT [CHECKPOINT ...]
+"""Compare what `raycolor colorize` writes with the truth: python docs/training/truth.py --data FOLDER CHECKPOINT ...
 
 FOLDER (repeatable) holds color photographs that were never trained on. Gray JPEG copies of them go through `raycolor
 colorize` with every checkpoint; the files that come out are compared with the color photographs over all pixels.
@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from raycolor.color.difference import delta_e00
 from raycolor.color.lab import rgb_to_lab
-from raycolor.metrics import bootstrap_interval, colorfulness, delta_e00
+from raycolor.metrics import bootstrap_interval, colorfulness
 
 QUALITY = 92
 
@@ -85,10 +86,8 @@ def main() -> None:
             print(f"| {label} | gray | {cell([dull for _, dull in photographs.values()], 2)} | 0 | 0 | |", flush=True)
             for at, checkpoint in enumerate(args.checkpoints):
                 out = Path(scratch) / f"color-{number}-{at}"
-                subprocess.run(
-                    [sys.executable, "-m", "raycolor", "colorize", str(gray), str(out), "--checkpoint", checkpoint, *flags],
-                    check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                )  # fmt: skip
+                command = [sys.executable, "-m", "raycolor", "colorize", str(gray), str(out)]
+                subprocess.run([*command, "--checkpoint", checkpoint, *flags], check=True, capture_output=True)
                 rows = []
                 for name, (bgr, dull) in photographs.items():
                     colored = read(out / name)

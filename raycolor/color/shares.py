@@ -49,7 +49,7 @@ def _read(values: Any, largest: Any, table: Any, mean: Any, entropy: Any) -> Non
 
 
 def read_shares(
-    logits: Tensor, centers: NDArray[np.float32], weights: NDArray[np.float32]
+    logits: Tensor, centers: NDArray[np.float32], weights: NDArray[np.float32], temperature: float = 1.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Read many distributions over the same colors.
 
@@ -57,10 +57,11 @@ def read_shares(
         logits: (N, K) of any float type, on the CPU, without gradient; the distribution is their softmax.
         centers: (K, 2), the colors.
         weights: (K,) above 0, by which shares are multiplied for the mean.
+        temperature: above 0; logits are divided by it, as float32.
 
     Returns:
-        Weighted means (N, 2) and entropies (N,) in nats of the distributions as they are; both within 1e-5 of float64.
-        A distribution with a logit that is no number has neither.
+        Weighted means (N, 2) and entropies (N,) in nats of the distributions without weights; both within 1e-5 of
+        float64. A distribution with a logit that is no number has neither.
 
     Raises:
         ShapeError: shapes that do not fit.
@@ -74,5 +75,7 @@ def read_shares(
     for start in range(0, count, _ROWS):
         part = slice(start, start + _ROWS)
         values = room[: len(mean[part])].copy_(logits[part])
+        if temperature != 1:
+            values /= temperature
         _read(values.numpy(), values.amax(dim=1).numpy(), table, mean[part], entropy[part])
     return mean, entropy

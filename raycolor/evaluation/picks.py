@@ -31,12 +31,16 @@ class Pick:
 
 
 def per_image(sums: MetricSums, st_lpips: Sequence[float] = ()) -> dict[str, NDArray[np.float64]]:
-    """Return every metric of each photograph; the rebalanced AUC with the weights of all photographs together."""
+    """Return every metric of each photograph; the rebalanced AUC with the weights of all photographs together.
+
+    `farther_than_gray`, a share of photographs, is for one of them the difference of its errors.
+    """
     found = {name: np.asarray(sums.values[name]) for name in ("mse", "accuracy_10", "auc")}
     area, weight = sums.balance()
     found["auc_rebalanced"] = area / weight
     for name in ("psnr_db", "ssim", "delta_e00", "colorfulness"):
         found[name] = np.asarray(sums.values[name])
+    found["farther_than_gray"] = found["delta_e00"] - np.asarray(sums.values["delta_e00_gray"])
     found["delta_colorfulness"] = np.abs(found["colorfulness"] - np.asarray(sums.values["colorfulness_truth"]))
     if st_lpips:
         found["st_lpips"] = np.asarray(st_lpips)

@@ -47,6 +47,10 @@ COLUMNS: Final = (
     Column("ssim", "SSIM", "higher", "Structural similarity on sRGB. All rows share the photograph's own lightness."),
     Column("delta_e00", "ΔE00", "lower", "CIEDE2000 color difference, mean over pixels; 1 is just noticeable."),
     Column(
+        "farther_than_gray", "farther than gray", "lower",
+        "Share of photographs whose ΔE00 is worse than without any color; of one photograph, by how much it is.",
+    ),
+    Column(
         "colorfulness", "colorfulness", "",
         "Hasler and Süsstrunk's measure: 0 is gray, about 60 quite colorful. Compare it with the photographs' own.",
     ),

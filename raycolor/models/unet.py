@@ -30,6 +30,7 @@ class UNetConfig(NetworkConfig):
     bin_spacing: float = Field(10.0, ge=4, le=40, description="distance of the nodes of the bins head, Lab units")
     temperature: float = Field(1.0, gt=0.05, le=2, description="of the bins head's mean: below 1 more vivid")
     rebalance: float = Field(0.0, ge=0, le=1, description="how far the bins head brings rare colors forward")
+    saturation: float = Field(1.0, ge=0, le=3, description="factor on the color that the bins head is read as")
 
 
 _BINS_LR = 5.0  # the bins head's share of the learning rate
@@ -86,7 +87,9 @@ class UNet(ColorNet):
         init_he(self.levels)
         self.head: nn.Conv2d | BinsHead
         if settings.head == "bins":
-            self.head = BinsHead(inputs, settings.bin_spacing, settings.temperature, settings.rebalance)
+            self.head = BinsHead(
+                inputs, settings.bin_spacing, settings.temperature, settings.rebalance, settings.saturation
+            )
         else:
             self.head = nn.Conv2d(inputs, 2, kernel_size=3, padding=1)
             nn.init.normal_(self.head.weight, std=1e-3)

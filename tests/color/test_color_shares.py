@@ -37,6 +37,19 @@ def test_agrees_with_float64(count, size, spread):
     np.testing.assert_allclose(entropy, wanted_entropy, atol=1e-5 + 1e-5 * np.log(size))
 
 
+@pytest.mark.parametrize("temperature", [0.3, 0.6, 2.0])
+def test_a_temperature_divides_the_logits_in_float32(temperature):
+    """Also those of bfloat16, which would round once more."""
+    centers, weights = colors(20)
+    logits = torch.randn(40, 20, generator=torch.Generator().manual_seed(0)).bfloat16()
+    for mine, theirs in zip(
+        read_shares(logits, centers, weights, temperature),
+        read_shares(logits.float() / temperature, centers, weights),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_bfloat16_is_read_as_the_numbers_that_it_holds():
     """The same bytes come out as for the same numbers in float32."""
     centers, weights = colors(308)

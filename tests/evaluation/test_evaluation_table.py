@@ -84,7 +84,8 @@ def sums(**values):
     area[:, 0] = values.get("auc", np.ones(count))
     pixels = np.zeros_like(area)
     pixels[:, 0] = 1
-    names = ("mse", "accuracy_10", "auc", "psnr_db", "ssim", "delta_e00", "colorfulness", "colorfulness_truth")
+    names = ("mse", "accuracy_10", "auc", "psnr_db", "ssim", "delta_e00", "delta_e00_gray")
+    names += ("colorfulness", "colorfulness_truth")
     full = {name: list(values.get(name, np.zeros(count))) for name in names}
     return MetricSums(True, [str(k) for k in range(count)], full, list(area), list(pixels))
 

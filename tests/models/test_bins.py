@@ -95,10 +95,24 @@ def test_confidence_runs_from_no_idea_to_certain():
     assert float(bins.read(logits)[1]) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_saturation_multiplies_what_is_read_and_nothing_that_is_learned_from():
+    """Color grows by the factor; the plain mean, which the loss compares with the truth, stays."""
+    logits = torch.randn(1, head().count, 4, 4, generator=torch.Generator().manual_seed(0))
+    usual, vivid = head(), head(saturation=1.25)
+    assert torch.allclose(vivid.mean(logits), 1.25 * usual.mean(logits), atol=1e-6)
+    assert torch.allclose(vivid.read(logits)[0], 1.25 * usual.read(logits)[0], atol=1e-6)
+    assert torch.equal(vivid.mean(logits, plain=True), usual.mean(logits, plain=True))
+
+
 def test_reading_gives_the_color_of_the_mean():
     """Color and confidence from one pass are the color that `mean` gives, whatever temperature and rebalancing."""
     logits = torch.randn(1, head().count, 4, 4, generator=torch.Generator().manual_seed(0))
-    for settings in ({}, {"rebalance": 0.5}, {"temperature": 0.5}, {"temperature": 0.5, "rebalance": 0.5}):
+    for settings in (
+        {},
+        {"rebalance": 0.5},
+        {"temperature": 0.5},
+        {"temperature": 0.5, "rebalance": 0.5, "saturation": 1.2},
+    ):
         bins = head(**settings)
         assert torch.allclose(bins.read(logits)[0], bins.mean(logits), atol=1e-5)
 
@@ -106,7 +120,7 @@ def test_reading_gives_the_color_of_the_mean():
 def test_the_compiled_way_and_torch_read_alike():
     """Where a gradient is asked for, or on a GPU, torch computes the same color and confidence."""
     logits = 3 * torch.randn(2, head().count, 5, 7, generator=torch.Generator().manual_seed(0))
-    for settings in ({}, {"temperature": 0.6, "rebalance": 0.5}):
+    for settings in ({}, {"temperature": 0.6, "rebalance": 0.5, "saturation": 0.8}):
         bins = head(**settings)
         for given in (logits, logits.bfloat16()):
             compiled, by_torch = bins.read(given), bins.read(given.clone().requires_grad_())
