@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 import cv2
 import numpy as np
@@ -54,7 +56,7 @@ def vary(augment: Augment, rng: np.random.Generator, L_net: Plane, ab_net: Plane
     Args:
         augment: what may happen.
         rng: decides what does.
-        L_net: (H, W), network units; changed.
+        L_net: (H, W), in [-1, 1]; changed, and in [-1, 1] after every step.
         ab_net: (2, H, W), network units.
     """
     if rng.random() < augment.film:
@@ -79,26 +81,51 @@ def _film(rng: np.random.Generator, L_net: Plane, ab_net: Plane) -> None:
 
 def _age(rng: np.random.Generator, L_net: Plane) -> None:
     """Fade, bend, blur, add grain and compress, each now and then."""
-    if rng.random() < 0.5:  # gradation: paper and development
-        # Area resizing leaves black at -1 - 2.4e-7: a negative base has no fractional power.
-        np.clip(L_net, -1, 1, out=L_net)
-        np.copyto(L_net, ((L_net + 1) / 2) ** np.float32(np.exp(rng.normal(0, 0.25))) * 2 - 1)
-    if rng.random() < 0.5:  # faded blacks, yellowed whites
-        low, high = rng.uniform(-1, -0.6), rng.uniform(0.65, 1)
-        np.copyto(L_net, np.float32(low) + (L_net + 1) * np.float32((high - low) / 2))
-    if rng.random() < 0.3:
-        np.copyto(L_net, cv2.GaussianBlur(L_net, (0, 0), rng.uniform(0.4, 1.2)))
-    if rng.random() < 0.5:
-        grain = rng.standard_normal(L_net.shape, dtype=np.float32)
-        if rng.random() < 0.5:  # coarser than a pixel
-            grain = 2 * np.asarray(cv2.GaussianBlur(grain, (0, 0), 0.7), dtype=np.float32)
-        L_net += grain * np.float32(rng.uniform(0.01, 0.08))
-    np.clip(L_net, -1, 1, out=L_net)
-    if rng.random() < 0.3:
-        codes = np.rint((L_net + 1) * 127.5).astype(np.uint8)
-        done, packed = cv2.imencode(".jpg", codes, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 92))])
-        if done:
-            np.copyto(L_net, _byte_table()[np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE))])
+    for probability, step in AGING:
+        if rng.random() < probability:
+            step(rng, L_net)
+            # A hair outside is enough: a negative base has no fractional power, and the next step may be one.
+            np.clip(L_net, -1, 1, out=L_net)
+
+
+def _bend(rng: np.random.Generator, L_net: Plane) -> None:
+    """Change the gradation, as paper and development do."""
+    np.copyto(L_net, ((L_net + 1) / 2) ** np.float32(np.exp(rng.normal(0, 0.25))) * 2 - 1)
+
+
+def _fade(rng: np.random.Generator, L_net: Plane) -> None:
+    """Lighten blacks and darken whites, as fading and yellowing do."""
+    low, high = rng.uniform(-1, -0.6), rng.uniform(0.65, 1)
+    np.copyto(L_net, np.float32(low) + (L_net + 1) * np.float32((high - low) / 2))
+
+
+def _blur(rng: np.random.Generator, L_net: Plane) -> None:
+    np.copyto(L_net, cv2.GaussianBlur(L_net, (0, 0), rng.uniform(0.4, 1.2)))
+
+
+def _grain(rng: np.random.Generator, L_net: Plane) -> None:
+    grain = rng.standard_normal(L_net.shape, dtype=np.float32)
+    if rng.random() < 0.5:  # coarser than a pixel
+        grain = 2 * np.asarray(cv2.GaussianBlur(grain, (0, 0), 0.7), dtype=np.float32)
+    L_net += grain * np.float32(rng.uniform(0.01, 0.08))
+
+
+def _compress(rng: np.random.Generator, L_net: Plane) -> None:
+    """Compress to a JPEG and back."""
+    codes = np.rint((L_net + 1) * 127.5).astype(np.uint8)
+    done, packed = cv2.imencode(".jpg", codes, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 92))])
+    if done:
+        np.copyto(L_net, _byte_table()[np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE))])
+
+
+AGING: Final[tuple[tuple[float, Callable[[np.random.Generator, Plane], None]], ...]] = (
+    (0.5, _bend),
+    (0.5, _fade),
+    (0.3, _blur),
+    (0.5, _grain),
+    (0.3, _compress),
+)
+"""What age and poor copies do, in this order: the probability of each, and what changes a plane within [-1, 1]."""
 
 
 @lru_cache(maxsize=1)

@@ -171,7 +171,7 @@ def _fill(
     L_out: NDArray[np.float32],
     ab_out: NDArray[np.float32],
 ) -> None:
-    """Write one square cut out of a photograph in network units, resized: L_out (1, c, c), ab_out (2, c, c)."""
+    """Write one square cut out of a photograph, resized: L_out (1, c, c) in [-1, 1], ab_out (2, c, c) network units."""
     crop_px = L_out.shape[-1]
     L_table, ab_table = _tables()
     L, ab = split.planes(index)
@@ -186,6 +186,9 @@ def _fill(
         if side != crop_px:
             smooth = cv2.INTER_AREA if side > crop_px else cv2.INTER_LINEAR
             cv2.resize(values, (crop_px, crop_px), dst=out, interpolation=smooth)
+    if side != crop_px:
+        # Weights that sum to a hair more than 1 take black to -1.0000002, of which nothing can take a root.
+        np.clip(L_out, -1, 1, out=L_out)
 
 
 @lru_cache(maxsize=1)

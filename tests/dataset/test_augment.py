@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from raycolor.color.arrays import rgb_to_lab
 from raycolor.color.scale import L_to_net, ab_to_net
+from raycolor.dataset import augment, loading
 from raycolor.dataset.augment import Augment, crop_window, vary
 
 ALL = Augment(zoom=0.5, film=1.0, aging=1.0)
@@ -29,6 +32,64 @@ def test_lightness_stays_lightness(seed):
     assert L_net.min() >= -1
     assert L_net.max() <= 1
     assert np.array_equal(ab_net, before)
+
+
+class Stored:
+    """A split of one photograph of 40 x 40 pixels."""
+
+    def __init__(self, L, ab):
+        self.L, self.ab = L, ab
+
+    def planes(self, index):
+        return self.L, self.ab
+
+
+def is_lightness(L_net):
+    return np.isfinite(L_net).all() and L_net.min() >= -1 and L_net.max() <= 1
+
+
+def stored_planes():
+    """Black, white, every constant, and what has both ends side by side."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    extremes = np.where(noise > 127, 255, 0).astype(np.uint8)
+    constants = st.one_of(st.sampled_from([0, 255]), st.integers(0, 255))
+    flat = constants.map(lambda level: np.full((40, 40), level, dtype=np.uint8))
+    return st.one_of(flat, st.sampled_from([noise, extremes, np.sort(noise, axis=None).reshape(40, 40)]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    L=stored_planes(),
+    chroma=st.integers(-128, 127),
+    side=st.integers(8, 40),
+    crop_px=st.sampled_from([8, 17, 32, 40]),
+    seed=st.integers(0, 2**32 - 1),
+)
+@example(L=np.zeros((40, 40), dtype=np.uint8), chroma=0, side=40, crop_px=17, seed=0)
+@example(L=np.full((40, 40), 255, dtype=np.uint8), chroma=127, side=37, crop_px=32, seed=0)
+def test_lightness_stays_lightness_after_every_step(L, chroma, side, crop_px, seed):
+    """Cut out of any plane at any side, seen by any film, and aged by any step: finite, and in [-1, 1] each time."""
+    split = Stored(L, np.full((2, 40, 40), chroma, dtype=np.int8))
+    rng = np.random.default_rng(seed)
+    top, left = rng.integers(0, 40 - side + 1, 2)
+    cut, ab_net = np.empty((1, crop_px, crop_px), np.float32), np.empty((2, crop_px, crop_px), np.float32)
+    loading._fill(split, 0, int(top), int(left), side, bool(seed % 2), cut, ab_net)
+    assert is_lightness(cut), "cut out"
+    for name, varied in (("film", Augment(film=1.0)), ("aging", Augment(aging=1.0)), ("both", ALL)):
+        L_net = cut[0].copy()
+        vary(varied, rng, L_net, ab_net)
+        assert is_lightness(L_net), name
+    for _, step in augment.AGING:
+        L_net = cut[0].copy()
+        aged(step, rng, L_net)
+        assert is_lightness(L_net), step.__name__
+
+
+def aged(step, rng, L_net):
+    """Age by one step alone, as `vary` does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(augment, "AGING", ((1.0, step),))
+        vary(Augment(aging=1.0), rng, L_net, np.zeros((2, *L_net.shape), np.float32))
 
 
 def test_the_same_numbers_give_the_same_photograph():
