@@ -21,8 +21,9 @@ from raycolor.bulk import ShardSpec
 from raycolor.bulk import shard as shard_module
 from raycolor.bulk.shard import ShardWorker
 from raycolor.cluster.colorize import SHARDS_AT_ONCE
-from raycolor.manifest import read_outcomes, write_manifest
+from raycolor.manifest import write_manifest
 from raycolor.options import ColorizerOptions
+from raycolor.outcomes import read_outcomes
 from raycolor.storage import open_store
 
 

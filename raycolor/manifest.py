@@ -1,14 +1,13 @@
-"""What a bulk job writes down under DEST/_raycolor: its inputs, its settings, and one outcome per input."""
+"""What a bulk job fixes under DEST/_raycolor before it works: its inputs and its settings."""
 
 from __future__ import annotations
 
 import bisect
 import itertools
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Final, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,8 +19,6 @@ FOLDER: Final = "_raycolor/"
 JOB_KEY: Final = FOLDER + "job.json"
 ATTEMPTS: Final = FOLDER + "attempts/"
 FORMAT_VERSION: Final = 1
-
-Status = Literal["colorized", "skipped", "failed"]
 
 # `location` is null but for members of archives, pinned versions and inputs of several buckets.
 _MANIFEST_SCHEMA = pa.schema(
@@ -38,33 +35,6 @@ _KEYS_PER_PART = 16_384
 _BYTES_PER_SHARD = 512 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one input; the fields are the columns of `outcomes/part-*.parquet`."""
-
-    key: str
-    status: Status
-    reason: str | None = None
-    detail: str | None = None
-    source_kind: str | None = None
-    width: int | None = None
-    height: int | None = None
-    input_bytes: int = 0
-    input_etag: str = ""
-    output_key: str | None = None
-    output_bytes: int | None = None
-    output_sha256: str | None = None
-    seconds: float = 0.0
-    confidence: float | None = None
-    flags: str | None = None
-
-
-_ARROW_TYPES = {"int": pa.int64(), "float": pa.float64()}
-OUTCOME_SCHEMA = pa.schema(
-    [(f.name, _ARROW_TYPES.get(str(f.type).split(" |")[0], pa.string())) for f in fields(Outcome)]
-)
-
-
 @dataclass(frozen=True)
 class ManifestTotals:
     """How many inputs a manifest holds and where its shards begin."""
@@ -74,6 +44,9 @@ class ManifestTotals:
     shards: int
     part_starts: tuple[int, ...]
     """First shard of each manifest part: finds the part of a shard without reading the others."""
+
+
+EMPTY: Final = ManifestTotals(0, 0, 0, ())
 
 
 def shard_limits(images_per_shard: int) -> Iterator[int]:
@@ -104,6 +77,7 @@ def write_manifest(
     inputs: Iterable[ObjectInfo | Located],
     *,
     images_per_shard: int,
+    after: ManifestTotals = EMPTY,
     on_progress: Callable[[int], None] = lambda images: None,
 ) -> ManifestTotals:
     """Stream a listing into `manifest/part-*.parquet` and cut it into shards.
@@ -114,14 +88,16 @@ def write_manifest(
         dest: the job's destination.
         inputs: the objects to colorize, in the order that fixes the shards.
         images_per_shard: largest number of images in one shard.
+        after: a manifest that stands there, whose parts and shards stay as they are: new ones follow them.
         on_progress: called with the number of keys listed so far after each part.
 
     Raises:
         StorageError: the destination cannot be written.
     """
     rows: list[tuple[str, int, str, int, str | None]] = []
-    part_starts: list[int] = []
-    images = total_bytes = shard = in_shard = shard_bytes = part_first = 0
+    part_starts = list(after.part_starts)
+    images, total_bytes, shard, part_first = after.images, after.bytes, after.shards, after.shards
+    in_shard = shard_bytes = 0
     limits = shard_limits(images_per_shard)
     limit = next(limits)
 
@@ -129,10 +105,7 @@ def write_manifest(
         nonlocal part_first
         if not rows:
             return
-        columns = list(zip(*rows, strict=True))
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, _MANIFEST_SCHEMA, strict=True)]
-        table = pa.table(arrays, schema=_MANIFEST_SCHEMA)
-        _put_table(dest, f"{FOLDER}manifest/part-{len(part_starts):05d}.parquet", table)
+        _put_rows(dest, len(part_starts), rows)
         part_starts.append(part_first)
         rows.clear()
         part_first = shard
@@ -147,9 +120,19 @@ def write_manifest(
         rows.append((info.key, info.size, info.etag, shard, location))
         images, total_bytes = images + 1, total_bytes + info.size
         in_shard, shard_bytes = in_shard + 1, shard_bytes + info.size
-    shards = shard + 1 if images else 0
+    shards = shard + 1 if in_shard else shard
     flush()
     return ManifestTotals(images=images, bytes=total_bytes, shards=shards, part_starts=tuple(part_starts))
+
+
+def _put_rows(dest: ObjectStore, part: int, rows: Iterable[Sequence[Any]]) -> None:
+    columns = list(zip(*rows, strict=True))
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, _MANIFEST_SCHEMA, strict=True)]
+    put_table(dest, _part_key(part), pa.table(arrays, schema=_MANIFEST_SCHEMA))
+
+
+def _part_key(part: int) -> str:
+    return f"{FOLDER}manifest/part-{part:05d}.parquet"
 
 
 class Manifest:
@@ -179,10 +162,25 @@ class Manifest:
                 return found[0]
         return None
 
+    def parts(self) -> Iterator[tuple[int, list[ObjectInfo | Located]]]:
+        """Yield the inputs of each part behind its number."""
+        for part in range(len(self._totals.part_starts)):
+            yield part, _inputs(self._load(part))
+
+    def replace(self, part: int, inputs: Sequence[ObjectInfo | Located]) -> None:
+        """Write one part anew: the same keys in the same shards, at another place or of another size and etag."""
+        shards = self._load(part)["shard"].to_pylist()
+        rows = [
+            (info.key, info.size, info.etag, shard, info.location if isinstance(info, Located) else None)
+            for info, shard in zip(inputs, shards, strict=True)
+        ]
+        _put_rows(self._dest, part, rows)
+        self._part = None
+
     def _load(self, part: int) -> pa.Table:
         held = self._part  # another thread may put another part there
         if held is None or held[0] != part:
-            held = self._part = part, _get_table(self._dest, f"{FOLDER}manifest/part-{part:05d}.parquet")
+            held = self._part = part, get_table(self._dest, _part_key(part))
         return held[1]
 
 
@@ -193,6 +191,21 @@ def _inputs(table: pa.Table) -> list[ObjectInfo | Located]:
         else ObjectInfo(row["key"], row["size"], row["etag"])
         for row in table.to_pylist()
     ]
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a later run does again of a job; stands in `job.json` until it has ended, so that a kill loses nothing."""
+
+    number: int
+    """Completion records written in it carry this number: those shards are not done again in the same round."""
+    retry: bool = False
+    reasons: tuple[str, ...] = ()
+    """Reasons of the failures to retry; all if empty."""
+    add_new: bool = False
+    verify: bool = False
+    listed: bool = False
+    """Whether the source was listed for it and the manifest says what was found."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +222,11 @@ class JobRecord:
     format_version: int = FORMAT_VERSION
     device: str | None = None
     """Where the network runs, `cpu` or `cuda`; None until the first worker starts."""
+    root: str | None = None
+    """Store of the inputs that have no location: a list that has grown may have another one."""
+    rounds: int = 0
+    """Rounds that were begun."""
+    round: Round | None = None
 
     def write(self, dest: ObjectStore) -> None:
         """Write `job.json`; from then on the destination belongs to this job."""
@@ -230,6 +248,8 @@ def read_job(dest: ObjectStore) -> JobRecord | None:
             )
         loaded["manifest"]["part_starts"] = tuple(loaded["manifest"]["part_starts"])
         loaded["manifest"] = ManifestTotals(**loaded["manifest"])
+        if loaded.get("round"):
+            loaded["round"] = Round(**{**loaded["round"], "reasons": tuple(loaded["round"]["reasons"])})
         return JobRecord(**loaded)
     except StorageError as exc:
         if exc.reason == "not_found":
@@ -237,6 +257,16 @@ def read_job(dest: ObjectStore) -> JobRecord | None:
         raise
     except (ValueError, KeyError, TypeError) as exc:
         raise ManifestError(f"{dest.uri}: {JOB_KEY} is damaged ({exc}): give a new DEST") from exc
+
+
+def amend_job(dest: ObjectStore, **changes: Any) -> JobRecord:
+    """Change some fields of `job.json` as it stands now, and return it."""
+    record = read_job(dest)
+    if record is None:
+        raise ManifestError(f"{dest.uri}: {JOB_KEY} has gone while the job ran: give a new DEST")
+    record = replace(record, **changes)
+    record.write(dest)
+    return record
 
 
 def check_same_job(record: JobRecord, wanted: Mapping[str, Any], dest_uri: str) -> None:
@@ -257,83 +287,19 @@ def check_same_job(record: JobRecord, wanted: Mapping[str, Any], dest_uri: str) 
         )
 
 
-def write_outcomes(dest: ObjectStore, shard: int, outcomes: Sequence[Outcome]) -> None:
-    """Write the completion record of a shard, last of all: whole or not at all."""
-    columns = {name: [getattr(outcome, name) for outcome in outcomes] for name in OUTCOME_SCHEMA.names}
-    _put_table(dest, _outcomes_key(shard), pa.table(columns, schema=OUTCOME_SCHEMA))
-
-
-def done_shards(dest: ObjectStore) -> set[int]:
-    """Return the shards that have a completion record."""
-    prefix = f"{FOLDER}outcomes/part-"
-    return {int(info.key[len(prefix) :].split(".")[0]) for info in dest.list(prefix)}
-
-
-def read_outcomes(dest: ObjectStore, shards: Iterable[int] | None = None) -> Iterator[Outcome]:
-    """Yield outcomes, shard by shard in order, without holding more than one shard.
-
-    Raises:
-        ManifestError: a completion record is damaged.
-    """
-    for shard in sorted(done_shards(dest) if shards is None else shards):
-        for row in _get_table(dest, _outcomes_key(shard)).to_pylist():
-            yield Outcome(**row)
-
-
-def _outcomes_key(shard: int) -> str:
-    return f"{FOLDER}outcomes/part-{shard:06d}.parquet"
-
-
-@dataclass
-class Tally:
-    """Counts and sums of outcomes; tallies of two workers add up to the tally of both."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-    kinds: Counter[str] = field(default_factory=Counter)
-    pixels: int = 0
-    input_bytes: int = 0
-    output_bytes: int = 0
-
-    def add(self, outcome: Outcome) -> None:
-        """Count one outcome."""
-        self.counts[outcome.status] += 1
-        if outcome.reason:
-            self.reasons[outcome.reason] += 1
-        if outcome.source_kind:
-            self.kinds[outcome.source_kind] += 1
-        if outcome.status == "colorized":
-            self.pixels += (outcome.width or 0) * (outcome.height or 0)
-        self.input_bytes += outcome.input_bytes
-        self.output_bytes += outcome.output_bytes or 0
-
-    def counting(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-        """Pass outcomes on and count each."""
-        for outcome in outcomes:
-            self.add(outcome)
-            yield outcome
-
-    def merge(self, other: Tally) -> None:
-        """Add another tally to this one."""
-        for mine, theirs in ((self.counts, other.counts), (self.reasons, other.reasons), (self.kinds, other.kinds)):
-            mine.update(theirs)
-        self.pixels += other.pixels
-        self.input_bytes += other.input_bytes
-        self.output_bytes += other.output_bytes
-
-    @property
-    def total(self) -> int:
-        """Number of outcomes counted."""
-        return sum(self.counts.values())
-
-
-def _put_table(dest: ObjectStore, key: str, table: pa.Table) -> None:
+def put_table(dest: ObjectStore, key: str, table: pa.Table) -> None:
+    """Write a table as one Parquet object, whole or not at all."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     dest.put(key, sink.getvalue().to_pybytes())
 
 
-def _get_table(dest: ObjectStore, key: str) -> pa.Table:
+def get_table(dest: ObjectStore, key: str) -> pa.Table:
+    """Read one Parquet object.
+
+    Raises:
+        ManifestError: it is missing or damaged.
+    """
     try:
         return pq.read_table(pa.BufferReader(dest.get(key)))
     except pa.ArrowException as exc:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from raycolor.cells import guard
-from raycolor.manifest import FOLDER, OUTCOME_SCHEMA, Outcome
+from raycolor.manifest import FOLDER
+from raycolor.outcomes import OUTCOME_SCHEMA, Outcome
 from raycolor.storage import ObjectStore
 
 FAILED: Final = ("key", "reason", "detail")

@@ -30,7 +30,8 @@ import chaos
 import faultproxy
 from s3server import S3Server
 
-from raycolor.manifest import done_shards, read_job
+from raycolor.manifest import read_job
+from raycolor.outcomes import done_shards
 from raycolor.storage import open_store
 
 SOURCE, DEST = "s3://photographs", "s3://colorized"

@@ -10,17 +10,13 @@ from raycolor.manifest import (
     JobRecord,
     Manifest,
     ManifestTotals,
-    Outcome,
-    Tally,
     check_same_job,
-    done_shards,
     order_of_work,
     read_job,
-    read_outcomes,
     shard_limits,
     write_manifest,
-    write_outcomes,
 )
+from raycolor.outcomes import Outcome, Tally, done_shards, read_outcomes, write_outcomes
 from raycolor.storage import ObjectInfo, open_store
 
 

@@ -9,8 +9,9 @@ import pyarrow.csv
 import pytest
 
 from raycolor.cells import guard, unguard
-from raycolor.manifest import FOLDER, OUTCOME_SCHEMA, Outcome
+from raycolor.manifest import FOLDER
 from raycolor.outcome_csv import write_csvs
+from raycolor.outcomes import OUTCOME_SCHEMA, Outcome
 from raycolor.storage import open_store
 
 TEXTS = ["=1+1", "+a", "-a.jpg", "@x", "'=a", "''-b", "'quoted'", "", "a=b", "\tx", "\ry", "a\rb", 'a"b,c\nd', "ü"]

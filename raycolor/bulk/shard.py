@@ -27,7 +27,8 @@ from raycolor.bulk.sharing import Budget, Turns
 from raycolor.bulk.spec import BrokenWorkerError, NetworkGoneError, ShardReport, ShardSpec
 from raycolor.colorizer import Colorized, Colorizer, Predict, Predicted, Prepared
 from raycolor.errors import ImageError, Reason, StorageError
-from raycolor.manifest import ATTEMPTS, Manifest, Outcome, Tally, write_outcomes
+from raycolor.manifest import ATTEMPTS, Manifest
+from raycolor.outcomes import Outcome, Tally, write_outcomes
 from raycolor.sources import Input, Reader, SkippedInputError
 from raycolor.storage import open_store
 

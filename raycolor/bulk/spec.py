@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raycolor.errors import RaycolorError
-from raycolor.manifest import ManifestTotals, Tally
+from raycolor.manifest import ManifestTotals
 from raycolor.options import ColorizerOptions
+from raycolor.outcomes import Tally
 
 
 class NetworkGoneError(RaycolorError):

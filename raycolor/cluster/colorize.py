@@ -24,17 +24,9 @@ from raycolor.cluster.metrics import ColorizeMetrics
 from raycolor.config import ColorizeConfig
 from raycolor.errors import ConfigError, RaycolorError
 from raycolor.lease import Lease
-from raycolor.manifest import (
-    JobRecord,
-    ManifestTotals,
-    check_same_job,
-    done_shards,
-    order_of_work,
-    read_job,
-    read_outcomes,
-    write_manifest,
-)
+from raycolor.manifest import JobRecord, ManifestTotals, check_same_job, order_of_work, read_job, write_manifest
 from raycolor.options import ColorizerOptions
+from raycolor.outcomes import done_shards, read_outcomes
 from raycolor.progress import Progress
 from raycolor.sources import Source, open_source
 from raycolor.storage import ObjectStore, open_store

@@ -11,8 +11,9 @@ from raycolor import __version__
 from raycolor.bulk import ShardReport
 from raycolor.config import ColorizeConfig
 from raycolor.errors import ConfigError, RaycolorError, StorageError
-from raycolor.manifest import ATTEMPTS, FOLDER, JobRecord, Manifest, Tally, read_outcomes
+from raycolor.manifest import ATTEMPTS, FOLDER, JobRecord, Manifest
 from raycolor.outcome_csv import write_csvs
+from raycolor.outcomes import Tally, read_outcomes
 from raycolor.sources import Reader, Source
 from raycolor.storage import ObjectStore
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ray.util.metrics import Counter, Gauge
 
 if TYPE_CHECKING:
-    from raycolor.manifest import Tally
+    from raycolor.outcomes import Tally
 
 # Ray puts `ray_` before these names.
 IMAGES: Final = "raycolor_images_total"

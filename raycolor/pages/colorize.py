@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from markupsafe import Markup
 
 from raycolor.errors import ImageError
-from raycolor.manifest import Outcome, read_outcomes
+from raycolor.outcomes import Outcome, read_outcomes
 from raycolor.pages.plots import Line, axis_of, line_chart
 from raycolor.pages.render import data_uri, photo_thumbnail, render
 from raycolor.storage import ObjectStore

@@ -28,13 +28,7 @@ class KeyBook:
     def _file(self) -> sqlite3.Connection:
         """The open file; most sources need none."""
         self._folder = tempfile.TemporaryDirectory(prefix="raycolor-keys-")
-        file = sqlite3.connect(Path(self._folder.name) / "keys", isolation_level=None, check_same_thread=False)
-        # Nothing here outlives the process: no journal, no waiting for the disk.
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_CACHE_KIB}", "locking_mode=EXCLUSIVE"):
-            file.execute(f"PRAGMA {pragma}")
-        file.execute("CREATE TABLE keys (hash BLOB PRIMARY KEY, last INTEGER) WITHOUT ROWID")
-        file.execute("BEGIN")
-        return file
+        return scratch(self._folder.name, "CREATE TABLE keys (hash BLOB PRIMARY KEY, last INTEGER) WITHOUT ROWID")
 
     def __enter__(self) -> KeyBook:
         return self
@@ -47,10 +41,10 @@ class KeyBook:
 
     def add(self, key: str) -> bool:
         """Add a key; False if it was there."""
-        return self._file.execute("INSERT OR IGNORE INTO keys VALUES (?, 1)", [_hash(key)]).rowcount == 1
+        return self._file.execute("INSERT OR IGNORE INTO keys VALUES (?, 1)", [hashed(key)]).rowcount == 1
 
     def __contains__(self, key: object) -> bool:
-        found = self._file.execute("SELECT 1 FROM keys WHERE hash = ?", [_hash(str(key))])
+        found = self._file.execute("SELECT 1 FROM keys WHERE hash = ?", [hashed(str(key))])
         return found.fetchone() is not None
 
     def free_name(self, key: str) -> str:
@@ -58,11 +52,24 @@ class KeyBook:
         if self.add(key):
             return key
         # Where the last search ended is kept, so that a million members of one name take a million steps.
-        (last,) = self._file.execute("SELECT last FROM keys WHERE hash = ?", [_hash(key)]).fetchone()
+        (last,) = self._file.execute("SELECT last FROM keys WHERE hash = ?", [hashed(key)]).fetchone()
         name, number = unused(key, self.add, last + 1)
-        self._file.execute("UPDATE keys SET last = ? WHERE hash = ?", [number, _hash(key)])
+        self._file.execute("UPDATE keys SET last = ? WHERE hash = ?", [number, hashed(key)])
         return name
 
 
-def _hash(key: str) -> bytes:
+def scratch(folder: str, *statements: str) -> sqlite3.Connection:
+    """Open tables in a file that does not outlive the process."""
+    file = sqlite3.connect(Path(folder) / "keys", isolation_level=None, check_same_thread=False)
+    # No journal, no waiting for the disk.
+    for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_CACHE_KIB}", "locking_mode=EXCLUSIVE"):
+        file.execute(f"PRAGMA {pragma}")
+    for statement in statements:
+        file.execute(statement)
+    file.execute("BEGIN")
+    return file
+
+
+def hashed(key: str) -> bytes:
+    """Return 128 bits that stand for a key."""
     return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -43,7 +43,14 @@ class Source:
         check_places(self.uri, dest)
         check_places(self.root, dest)
 
-    def inputs(self, dest: str, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> Iterator[Input]:
+    def inputs(
+        self,
+        dest: str,
+        include: tuple[str, ...] = (),
+        exclude: tuple[str, ...] = (),
+        *,
+        unchanged: Callable[[Input], bool] = lambda archive: False,
+    ) -> Iterator[Input]:
         """Yield what a job has to colorize, each key once, archives member by member.
 
         Left out, and counted in `notes`: what lies in the destination, records of an earlier job, and repetitions. An
@@ -54,6 +61,7 @@ class Source:
             dest: the destination; what lies inside is no input.
             include: globs of keys to take; none means all.
             exclude: globs of keys to leave out; of an archive's key, all its members.
+            unchanged: whether the members of an archive are known already, so that it need not be read.
 
         Raises:
             ConfigError: a list that cannot be used.
@@ -63,6 +71,8 @@ class Source:
         with KeyBook() as book:
             for info in self._listed():
                 if self._left_out(info, dest) or any(fnmatchcase(info.key, pattern) for pattern in exclude):
+                    continue
+                if self._opens(info) and unchanged(info):
                     continue
                 for found in self._expanded(info, book):
                     # A broken archive is told whatever the patterns take: its members may be lost.
@@ -89,9 +99,8 @@ class Source:
 
     def _expanded(self, info: Input, book: KeyBook) -> Iterator[Input]:
         """Yield the members of an archive, or the input itself; keys that are taken get a number."""
-        place = place_of(info)
-        opens = self.archives and is_archive(info.key) and place.kind is None and place.reason is None
-        if not opens:
+        if not self._opens(info):
+            place = place_of(info)
             # Keys of one listing differ; only the members of an archive may meet an object below its name.
             if self.archives and place.kind is None and archive_part(info.key):
                 info = _renamed(info, book.free_name(info.key))
@@ -100,6 +109,10 @@ class Source:
         for found in self.members(info):
             # The archive's own row, if it has one, cannot meet another.
             yield found if found.key == info.key else found._replace(key=book.free_name(found.key))
+
+    def _opens(self, info: Input) -> bool:
+        place = place_of(info)
+        return self.archives and is_archive(info.key) and place.kind is None and place.reason is None
 
     def members(self, info: Input) -> Iterator[Input]:
         """Yield the members of an archive as inputs, or the object itself if it is none.

@@ -11,7 +11,8 @@ from raycolor.bulk import shard as shard_module
 from raycolor.bulk.shard import ShardWorker
 from raycolor.bulk.spec import NetworkGoneError
 from raycolor.colorizer import Batcher, Predictor
-from raycolor.manifest import FOLDER, read_outcomes
+from raycolor.manifest import FOLDER
+from raycolor.outcomes import read_outcomes
 
 FILES = {f"{i}.jpg": photographs.encoded(photographs.gray_pixels(40 + i, 60, seed=i)) for i in range(8)}
 

@@ -22,8 +22,9 @@ from raycolor.bulk import ShardSpec
 from raycolor.bulk.isolated import IsolatedColorizer
 from raycolor.bulk.shard import ShardWorker
 from raycolor.errors import REASONS, ImageError
-from raycolor.manifest import FOLDER, Outcome, read_outcomes, write_manifest
+from raycolor.manifest import FOLDER, write_manifest
 from raycolor.options import ColorizerOptions
+from raycolor.outcomes import Outcome, read_outcomes
 from raycolor.sources import open_source
 from raycolor.storage import LocalStore, open_store
 

@@ -13,8 +13,9 @@ from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
 from raycolor.bulk.spec import BrokenWorkerError
 from raycolor.colorizer import Colorized, Colorizer
 from raycolor.errors import ImageError, StorageError
-from raycolor.manifest import FOLDER, read_outcomes
+from raycolor.manifest import FOLDER
 from raycolor.options import ColorizerOptions
+from raycolor.outcomes import read_outcomes
 
 
 def run_all(worker):

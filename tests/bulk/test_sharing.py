@@ -10,7 +10,8 @@ import pytest
 
 from raycolor.bulk.shard import ShardWorker
 from raycolor.bulk.sharing import Turns
-from raycolor.manifest import FOLDER, read_outcomes, write_manifest
+from raycolor.manifest import FOLDER, write_manifest
+from raycolor.outcomes import read_outcomes
 from raycolor.storage import open_store
 
 FILES = {f"{i:02}.jpg": photographs.encoded(photographs.gray_pixels(40 + i, 60, seed=i)) for i in range(12)}

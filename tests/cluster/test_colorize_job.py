@@ -16,7 +16,7 @@ import pytest
 from raycolor import checkpoints, cli
 from raycolor.config import ColorizeConfig
 from raycolor.errors import ManifestError
-from raycolor.manifest import read_outcomes
+from raycolor.outcomes import read_outcomes
 from raycolor.sources import open_source
 from raycolor.storage import open_store
 

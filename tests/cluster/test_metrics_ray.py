@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from raycolor.manifest import Outcome, Tally
+from raycolor.outcomes import Outcome, Tally
 
 pytestmark = pytest.mark.ray
 

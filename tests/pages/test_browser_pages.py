@@ -9,7 +9,7 @@ from browser import CHROMIUM, Browser
 from madesweep import EVIL, write_sweep
 
 from raycolor.cluster.tune_report import Reporter
-from raycolor.manifest import Outcome, write_outcomes
+from raycolor.outcomes import Outcome, write_outcomes
 from raycolor.pages.colorize import write_report
 from raycolor.pages.evaluate import Photograph, TableCell, TableHead, evaluation_page
 from raycolor.pages.plots import Named, axis_of, named_points, word_color

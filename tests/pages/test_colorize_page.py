@@ -6,7 +6,7 @@ import numpy as np
 import photographs
 import pytest
 
-from raycolor.manifest import Outcome, write_outcomes
+from raycolor.outcomes import Outcome, write_outcomes
 from raycolor.pages.colorize import write_report
 from raycolor.storage import open_store
 

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from raycolor.errors import ConfigError
-from raycolor.manifest import JobRecord, ManifestTotals, Outcome
+from raycolor.manifest import JobRecord, ManifestTotals
 from raycolor.outcome_csv import write_csvs
+from raycolor.outcomes import Outcome
 from raycolor.sources import Location, Reader, open_source
 from raycolor.sources.keybook import KeyBook
 from raycolor.storage import Located, open_store

@@ -13,8 +13,9 @@ from raycolor.bulk import shard as shard_module
 from raycolor.bulk.shard import ShardSpec, ShardWorker
 from raycolor.colorizer import Colorized
 from raycolor.errors import ConfigError
-from raycolor.manifest import Tally, read_outcomes, write_manifest
+from raycolor.manifest import write_manifest
 from raycolor.options import ColorizerOptions
+from raycolor.outcomes import Tally, read_outcomes
 from raycolor.sources import Location, Reader, open_source
 from raycolor.storage import open_store
 
