@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import logging
 import os
-import re
 import socket
 import sys
 import threading
@@ -23,6 +22,7 @@ import simplejpeg
 import torch
 
 from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
+from raycolor.bulk.outputs import name_output
 from raycolor.bulk.sharing import Budget, Turns
 from raycolor.bulk.spec import BrokenWorkerError, NetworkGoneError, ShardReport, ShardSpec
 from raycolor.colorizer import Colorized, Colorizer, Predict, Predicted, Prepared
@@ -38,7 +38,6 @@ EXIT_HUNG, EXIT_BROKEN = 70, 71
 _LANES = 8  # photographs on their way: enough to hide 100 ms of a store behind 40 ms of computing
 _HELD_BYTES = 64_000_000  # of their files
 _LARGE_BYTES = 64_000_000  # of one photograph's pixels
-_ADDED = re.compile(r"\.raycolor\.[a-z0-9]+\Z")
 
 
 @dataclass(frozen=True)
@@ -268,17 +267,6 @@ class ShardWorker:
             yield
         finally:
             watch.cancel()
-
-
-def name_output(key: str, extension: str | None) -> str:
-    """Return the key of an input's output: the input's, with `.raycolor.EXT` where the format had to change.
-
-    An input whose key ends so already gets the same once more, or it would share its output with another input.
-    """
-    if extension:
-        return f"{key}.raycolor{extension}"
-    added = _ADDED.search(key)
-    return key + added[0] if added else key
 
 
 def end_worker(why: str, code: int) -> NoReturn:

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from raycolor.errors import ConfigError
 from raycolor.sources.inventory import inventory_rows, read_manifest
-from raycolor.sources.places import RECORDS, archive_part
+from raycolor.sources.places import archive_part
 from raycolor.sources.rows import Row, read_rows
 from raycolor.storage import ObjectStore
+from raycolor.storage.base import RECORDS
 from raycolor.storage.local import name_to_key
 
 

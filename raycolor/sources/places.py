@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final
 
 from raycolor.errors import ConfigError
 from raycolor.storage.base import TEMP_PREFIX
 from raycolor.storage.local import name_to_key
-
-RECORDS: Final = "_raycolor/"
-"""What a job keeps beside its outputs; in a source it is what an earlier job left, never photographs."""
 
 _ARCHIVE = re.compile(r"\.(tar|tar\.gz|tgz|zip)$", re.IGNORECASE)
 _THROUGH_ARCHIVE = re.compile(r"\.(?:tar|tar\.gz|tgz|zip)(?=/)", re.IGNORECASE)
@@ -63,7 +59,7 @@ def member_key(archive: str, name: str) -> str:
     safe = [
         "%2E%2E"
         if part == ".."
-        # Files that start so are taken for half-written ones and swept.
+        # Names that start so are most often half-written files.
         else f"%2E{part[1:]}"
         if part.startswith(TEMP_PREFIX)
         else part.replace("\0", "%00")

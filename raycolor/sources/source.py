@@ -11,9 +11,10 @@ from typing import Any
 from raycolor.sources.archives import archive_members
 from raycolor.sources.keybook import KeyBook
 from raycolor.sources.location import Location
-from raycolor.sources.places import RECORDS, archive_part, check_places, is_archive, key_inside, member_key
+from raycolor.sources.places import archive_part, check_places, is_archive, key_inside, member_key
 from raycolor.sources.reading import Reader, stat_version
 from raycolor.storage import Located, ObjectInfo, StorageError
+from raycolor.storage.base import RECORDS
 
 Input = ObjectInfo | Located
 

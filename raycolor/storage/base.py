@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from raycolor.errors import StorageError
 
+RECORDS: Final = "_raycolor/"
+"""What a job keeps beside its outputs; the folder that holds it is a job's destination."""
+
 TEMP_PREFIX: Final = ".raycolor-"
-"""File names that start so are half-written objects: never listed, removed by `sweep`."""
+TEMP_NAME: Final = re.compile(r"\.raycolor-[0-9a-f]{8}-[0-9a-f]{16}\Z")
+"""Names of half-written files: the writer's folder, and a number of its own. Never listed, removed by `sweep`."""
 
 
 class ObjectInfo(NamedTuple):
@@ -87,7 +92,7 @@ class ObjectStore(Protocol):
         ...
 
     def sweep(self, prefix: str = "", *, older_than_s: float = 3600.0) -> int:
-        """Remove what killed writers left behind under `prefix` and return how many pieces that were."""
+        """Remove what killed writers of this store left behind under `prefix`; return how many pieces that were."""
         ...
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import hashlib
 import os
 import re
 import secrets
 import stat as stat_modes
 import time
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 from raycolor.errors import StorageError
-from raycolor.storage.base import TEMP_PREFIX, ObjectInfo, check_key
+from raycolor.storage.base import RECORDS, TEMP_NAME, TEMP_PREFIX, ObjectInfo, check_key
 
 # Keys go into Parquet, CSV and S3, which take UTF-8 only, but a Linux file name is any bytes. A byte that is no UTF-8
 # becomes %XX, and a % that would read as such becomes %25; every other name is its own key, "50%.jpg" included.
@@ -21,7 +24,11 @@ _ESCAPE = re.compile(r"%(25|[89A-F][0-9A-F])")
 _NEEDS_ESCAPE = re.compile(r"%(?=25|[89A-F][0-9A-F])|[\udc80-\udcff]")
 
 _COPIED_BYTES = 1 << 20
+_NO_LINKS = errno.ENOLINK  # raised here only, where a file system can give no name without replacing another file
+
 _FIXES = {
+    _NO_LINKS: "the file system has neither hard links nor a rename that replaces nothing, which keep two writers "
+    "from one file: write to another file system or to S3",
     errno.ENOSPC: "no space left on the device (ENOSPC): free some, then run the same command again",
     errno.EDQUOT: "disk quota exceeded (EDQUOT): free some, then run the same command again",
     errno.ENAMETOOLONG: "the file name is too long for this file system (ENAMETOOLONG): shorten it or write to S3",
@@ -63,7 +70,7 @@ def storage_error(exc: OSError, what: str) -> StorageError:
 class LocalStore:
     """Objects as files below one folder, which is created by the first `put`.
 
-    Links are followed, except a link to a folder that holds it. Files starting with `.raycolor-` are not listed.
+    Links are followed, except a link to a folder that holds it. Half-written files (`TEMP_NAME`) are not listed.
     Names that are no UTF-8 appear with `%XX` for each such byte (see `name_to_key`).
     """
 
@@ -79,6 +86,15 @@ class LocalStore:
         check_key(key)
         return self.root / key_to_name(key)
 
+    def temp_name(self) -> str:
+        """Return a name for a half-written file that only writers to this folder give, however they spell it."""
+        return f"{self._temp_prefix}{secrets.token_hex(8)}"
+
+    @cached_property
+    def _temp_prefix(self) -> str:
+        place = os.fsencode(os.path.realpath(self.root))
+        return f"{TEMP_PREFIX}{hashlib.blake2b(place, digest_size=4).hexdigest()}-"
+
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the files whose key starts with `prefix`, sorted by key; holds one folder's names at a time."""
         folder, slash, _ = prefix.rpartition("/")
@@ -86,7 +102,7 @@ class LocalStore:
             check_key(folder)
         start = self.root / key_to_name(folder)
         for key, entry in self._walk(start, folder + slash, prefix, frozenset()):
-            if entry.name.startswith(TEMP_PREFIX):
+            if TEMP_NAME.match(entry.name):
                 continue
             try:
                 status = entry.stat()
@@ -178,7 +194,7 @@ class LocalStore:
 
     def _write(self, key: str, pieces: Iterable[bytes], only_if_absent: bool) -> bool:
         path = self.path(key)
-        temp = path.parent / f"{TEMP_PREFIX}{secrets.token_hex(8)}"
+        temp = path.parent / self.temp_name()
         try:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,8 +212,7 @@ class LocalStore:
                 if not only_if_absent:
                     temp.replace(path)
                     return True
-                # A hard link fails where the name is taken, and the name never shows half a file.
-                os.link(temp, path)
+                _name_if_free(temp, path)
                 return True
             except FileExistsError:
                 return False
@@ -218,22 +233,59 @@ class LocalStore:
             raise storage_error(exc, str(path)) from exc
 
     def sweep(self, prefix: str = "", *, older_than_s: float = 3600.0) -> int:
-        """Remove temporary files of writers that were killed, once they are older than a write can take."""
+        """Remove temporary files of writers to this store that were killed, once they are older than a write can take.
+
+        Links are not followed, nor is the destination of another job entered that lies below.
+        """
         oldest = time.time() - older_than_s
         removed = 0
-        folder, slash, _ = prefix.rpartition("/")
         # Temporary files stand in the same folders as the keys, whatever their names: filter by folder alone.
-        for _, entry in self._walk(self.root / key_to_name(folder), folder + slash, folder + slash, frozenset()):
-            if not entry.name.startswith(TEMP_PREFIX):
+        for place, folders, names in os.walk(self.root / key_to_name(prefix.rpartition("/")[0])):
+            if RECORDS.rstrip("/") in folders and Path(place) != self.root:
+                folders.clear()
                 continue
-            with contextlib.suppress(FileNotFoundError):
-                try:
-                    if entry.stat(follow_symlinks=False).st_mtime <= oldest:
-                        Path(entry.path).unlink()
-                        removed += 1
-                except PermissionError as exc:
-                    raise storage_error(exc, entry.path) from exc
+            for name in names:
+                if not (name.startswith(self._temp_prefix) and TEMP_NAME.match(name)):
+                    continue
+                path = Path(place) / name
+                with contextlib.suppress(FileNotFoundError):
+                    try:
+                        if path.stat(follow_symlinks=False).st_mtime <= oldest:
+                            path.unlink()
+                            removed += 1
+                    except PermissionError as exc:
+                        raise storage_error(exc, str(path)) from exc
         return removed
+
+
+def _name_if_free(temp: Path, path: Path) -> None:
+    """Give a whole file its name, which never shows half a file and never replaces another.
+
+    Raises:
+        OSError: FileExistsError if the name is taken.
+    """
+    try:
+        os.link(temp, path)
+    except FileExistsError:
+        # A network file system may have lost the answer to a link that was made.
+        if temp.stat().st_nlink < 2:
+            raise
+    except OSError as exc:
+        if exc.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        # FAT, exFAT and some network file systems have no hard links.
+        _rename_if_free(temp, path)
+
+
+def _rename_if_free(temp: Path, path: Path) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        raise OSError(_NO_LINKS, "no renameat2")
+    here, no_replace = -100, 1  # AT_FDCWD, RENAME_NOREPLACE of <linux/fs.h>
+    if libc.renameat2(here, os.fsencode(temp), here, os.fsencode(path), no_replace) == 0:
+        return
+    code = ctypes.get_errno()
+    raise OSError(_NO_LINKS if code in (errno.EINVAL, errno.ENOSYS) else code, os.strerror(code), str(path))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

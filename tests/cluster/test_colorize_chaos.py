@@ -18,7 +18,6 @@ import photographs
 import pytest
 
 from raycolor.storage import open_store
-from raycolor.storage.base import TEMP_PREFIX
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -155,7 +154,7 @@ def test_two_jobs_on_one_destination(archive, tmp_path):
     assert "another raycolor job" in second.stderr.splitlines()[-1]
     assert len(second.stderr.splitlines()) == 1
     # As a worker leaves it that is killed while it writes: the job that goes on without it removes it.
-    (tmp_path / "out" / f"{TEMP_PREFIX}dead").write_bytes(b"half")
+    (tmp_path / "out" / open_store(tmp_path / "out").temp_name()).write_bytes(b"half")
     _, errors = first.communicate(timeout=600)
     assert first.returncode == 0, errors
     assert chaos.results(tmp_path / "out") == archive["expected"]

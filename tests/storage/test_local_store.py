@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raycolor.errors import ConfigError, StorageError
-from raycolor.storage import LocalStore, ObjectStore, open_store
+from raycolor.storage import LocalStore, ObjectStore, local, open_store
 from raycolor.storage.local import key_to_name, name_to_key
 
 
@@ -105,7 +105,7 @@ def test_pipes_are_neither_listed_nor_waited_for(store):
 def test_temporary_files_are_hidden_and_swept_when_old(store):
     """A killed writer's file is never listed; sweep removes it once old, and nothing else."""
     store.put("a/1", b"x")
-    old, new = store.root / "a" / ".raycolor-old", store.root / "a" / ".raycolor-new"
+    old, new = store.root / "a" / store.temp_name(), store.root / "a" / store.temp_name()
     old.write_bytes(b"half")
     new.write_bytes(b"half")
     long_ago = time.time() - 7200
@@ -116,6 +116,63 @@ def test_temporary_files_are_hidden_and_swept_when_old(store):
     assert not old.exists()
     assert new.exists()
     assert keys(store) == ["a/1"]
+
+
+def test_sweep_touches_only_what_this_store_can_have_left(store, tmp_path):
+    """Another job's half-written files stay, in a destination below, behind a link, or beside; so do photographs."""
+    names = [".raycolor-x.jpg", ".raycolor-0123456789abcdef", "a.jpg"]
+    for name in names:
+        store.put(name, b"a photograph")
+    nested = LocalStore(store.root / "nested")
+    nested.put("_raycolor/job.json", b"{}")
+    (nested.root / "_raycolor" / store.temp_name()).write_bytes(b"half")
+    (nested.root / store.temp_name()).write_bytes(b"half")
+    outside = LocalStore(tmp_path / "outside")
+    outside.put("x", b"")
+    (store.root / "linked").symlink_to(outside.root)
+    (outside.root / store.temp_name()).write_bytes(b"half")
+    (store.root / outside.temp_name()).write_bytes(b"half")
+    own = store.root / "_raycolor" / store.temp_name()
+    own.parent.mkdir()
+    own.write_bytes(b"half")
+    before = set(tmp_path.rglob("*")) | set(outside.root.iterdir())
+    assert store.sweep(older_than_s=0) == 1
+    assert before - (set(tmp_path.rglob("*")) | set(outside.root.iterdir())) == {own}
+    assert [key for key in keys(store) if "/" not in key] == sorted(names)
+
+
+def test_one_folder_spelled_in_two_ways_is_swept_by_either(store, tmp_path):
+    """A killed writer that knew the folder by a link leaves nothing that the next one does not find."""
+    store.put("a", b"")
+    (tmp_path / "link").symlink_to(store.root)
+    (store.root / LocalStore(tmp_path / "link").temp_name()).write_bytes(b"half")
+    assert store.sweep(older_than_s=0) == 1
+
+
+def test_without_hard_links_a_name_is_still_given_once(store, monkeypatch):
+    """FAT has no hard links: the file is renamed, and never over another."""
+
+    def none(source, target):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", none)
+    assert store.put("a", b"first", only_if_absent=True)
+    assert not store.put("a", b"second", only_if_absent=True)
+    assert store.get("a") == b"first"
+    assert [path.name for path in store.root.iterdir()] == ["a"]
+
+
+def test_a_file_system_that_can_do_neither_is_named(store, monkeypatch):
+    """Where a file can be given no name without replacing another, just that is said."""
+
+    def none(*names):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", none)
+    monkeypatch.setattr(local.ctypes, "CDLL", lambda name, use_errno: object())
+    with pytest.raises(StorageError, match=r"neither hard links nor a rename .* write to another file system"):
+        store.put("a", b"first", only_if_absent=True)
+    assert list(store.root.iterdir()) == []
 
 
 def test_a_failed_write_leaves_nothing(store, monkeypatch):
