@@ -6,6 +6,7 @@ from typing import Final, Literal, get_args
 
 Reason = Literal[
     "already_color",
+    "not_a_photograph",
     "empty",
     "not_an_image",
     "decode_error",

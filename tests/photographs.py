@@ -43,10 +43,10 @@ def bad_files():
     jpeg, png = encoded(gray_pixels(200, 300)), encoded(gray_pixels(200, 300), "png")
     return {
         "empty.jpg": (b"", "empty"),
-        "letter.txt": (b"Dear archive,\n" * 40, "not_an_image"),
+        "letter.png": (b"Dear archive,\n" * 40, "not_an_image"),
         "cut.jpg": (jpeg[: len(jpeg) // 2], "truncated"),
         "cut.png": (png[: len(png) // 2], "truncated"),
-        "film.gif.mp4": (b"\0\0\0\x18ftypmp42" + bytes(64), "not_an_image"),
+        "film.gif": (b"\0\0\0\x18ftypmp42" + bytes(64), "not_an_image"),
     }
 
 

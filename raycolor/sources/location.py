@@ -12,7 +12,7 @@ ArchiveKind = Literal["tar", "tgz", "zip"]
 
 
 class SkippedInputError(ImageError):
-    """An input that is none by its nature, such as a link inside an archive: its outcome is `skipped`."""
+    """An input that is no photograph, by its name or as a link inside an archive: its outcome is `skipped`."""
 
 
 @dataclass(frozen=True)

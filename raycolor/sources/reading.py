@@ -7,7 +7,8 @@ from typing import Any
 
 from raycolor.errors import ConfigError, StorageError
 from raycolor.sources import tars, zips
-from raycolor.sources.location import Location
+from raycolor.sources.clutter import clutter
+from raycolor.sources.location import Location, SkippedInputError
 from raycolor.sources.streams import Fetch, RangedBytes, UnpackedBytes
 from raycolor.storage import Located, ObjectInfo, ObjectStore, open_store
 
@@ -44,8 +45,11 @@ class Reader:
         """Return all bytes of one input.
 
         Raises:
-            ImageError: it cannot be read; `reason` is what its outcome says. `SkippedInputError` if it is none.
+            ImageError: it cannot be read; `reason` is what its outcome says. `SkippedInputError` if it is none: then
+                nothing is read.
         """
+        if (what := clutter(info.key)) is not None:
+            raise SkippedInputError("not_a_photograph", what)
         if not isinstance(info, Located):
             return self.store().get(info.key)
         place = Location.from_text(info.location)

@@ -82,7 +82,7 @@ def _headers(file: RangedBytes | UnpackedBytes, kind: ArchiveKind) -> Iterator[t
 def _member(info: tarfile.TarInfo, kind: ArchiveKind) -> Member:
     if info.type in _SPECIAL:
         what = f"{_SPECIAL[info.type]} inside an archive"
-        return Member(info.name, 0, Location(reason="not_an_image", detail=what, skipped=True))
+        return Member(info.name, 0, Location(reason="not_a_photograph", detail=what, skipped=True))
     if info.issparse():
         return Member(
             info.name, info.size, Location(reason="unsupported_format", detail="a sparse file inside an archive")

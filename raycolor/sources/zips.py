@@ -54,7 +54,7 @@ def zip_members(file: RangedBytes) -> Iterator[Member]:
             continue
         if system == _UNIX and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             what = "a symbolic link" if stat.S_ISLNK(mode) else "a special file"
-            yield Member(text, 0, Location(reason="not_an_image", detail=f"{what} inside an archive", skipped=True))
+            yield Member(text, 0, Location(reason="not_a_photograph", detail=f"{what} inside an archive", skipped=True))
             continue
         location = Location(kind="zip", start=start + shift, packed=packed, method=method, crc=crc)
         location = _checked(location, size, flags, file.size)

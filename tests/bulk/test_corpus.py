@@ -30,6 +30,7 @@ from raycolor.storage import LocalStore, open_store
 
 # Of these, not even a hostile file may be the cause.
 NEVER = {"internal_error", "not_found"}
+SKIPS = {"already_color", "not_a_photograph"}
 
 
 @dataclass
@@ -114,7 +115,7 @@ def test_every_file_ends_in_one_outcome_with_a_named_reason(run):
             assert outcome.reason is None, outcome
         else:
             assert outcome.reason in set(REASONS) - NEVER, outcome
-            assert (outcome.status == "skipped") == (outcome.reason == "already_color"), outcome
+            assert (outcome.status == "skipped") == (outcome.reason in SKIPS), outcome
             assert outcome.detail, outcome
             assert outcome.output_key is None, outcome
             assert len(outcome.detail.splitlines()) == 1, outcome

@@ -27,6 +27,16 @@ def run_all(worker):
     return {outcome.key: outcome for outcome in outcomes}
 
 
+def test_clutter_is_skipped_and_a_false_picture_fails(job):
+    """What systems leave between photographs fails nothing; what claims to be a picture and is none does."""
+    clutter = {".DS_Store": b"x", "a/Thumbs.db": b"x", "a/._b.jpg": b"x", "@eaDir/b.jpg/t.jpg": b"x", "b.xmp": b"<x/>"}
+    outcomes = run_all(job({**clutter, "read me.txt": b"Dear archive", "letter.jpg": b"Dear archive"}))
+    false = outcomes.pop("letter.jpg")
+    assert (false.status, false.reason) == ("failed", "not_an_image")
+    assert {(outcome.status, outcome.reason) for outcome in outcomes.values()} == {("skipped", "not_a_photograph")}
+    assert len(outcomes) == len(clutter) + 1
+
+
 def test_every_input_ends_in_one_outcome_with_its_reason(job, tmp_path):
     """Good, bad and colored files each end in their own outcome, and the inputs stay as they were."""
     bad = photographs.bad_files()

@@ -142,7 +142,7 @@ def test_links_and_devices_are_skipped_with_a_reason(read):
                   "q.zip": packs.zipped([(link, "/etc/passwd"), ("folder/", b"")])})  # fmt: skip
     assert found.pop("p.tar/a.jpg") == b"first"
     assert set(found) == {*(f"p.tar/{name}" for name in kinds), "q.zip/s"}
-    assert {(problem[0], problem[2]) for problem in found.values()} == {("not_an_image", "SkippedInputError")}
+    assert {(problem[0], problem[2]) for problem in found.values()} == {("not_a_photograph", "SkippedInputError")}
     assert "a symbolic link" in found["p.tar/s"][1]
 
 

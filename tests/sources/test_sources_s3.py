@@ -206,7 +206,7 @@ def test_problems_of_the_listing_become_outcomes(tmp_path, worker):
     told = {key: (o.status, o.reason, o.input_bytes) for key, o in found.items() if not key.endswith(".jpg")}
     assert told == {
         "p.tar": ("failed", "truncated", len(data)),
-        "p.tar/link": ("skipped", "not_an_image", 0),
+        "p.tar/link": ("skipped", "not_a_photograph", 0),
     }
     assert found["p.tar/link"].source_kind is None
     assert (found["a.jpg"].status, found["a.jpg"].input_bytes) == ("colorized", 5)
