@@ -14,6 +14,7 @@ import click
 from raycolor import __version__
 from raycolor.errors import ConfigError, RaycolorError
 from raycolor.progress import JsonLines, logs_json
+from raycolor.signals import Terminated, listening
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DONE, FAILED, BAD_USAGE, TOO_MANY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, BAD_USAGE, TOO_MANY_FAILED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
 
 class Job(NamedTuple):
@@ -202,7 +203,8 @@ def run(argv: Sequence[str]) -> int:
     if _wants_json(argv):
         _configure_logging("info", "json")  # a mistake in the command line itself is told as JSON too
     try:
-        code = cli.main(args=list(argv), prog_name="raycolor", standalone_mode=False)
+        with listening():
+            code = cli.main(args=list(argv), prog_name="raycolor", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as exc:
         click.echo(exc.format_message())
         return BAD_USAGE
@@ -213,6 +215,9 @@ def run(argv: Sequence[str]) -> int:
     except RaycolorError as exc:
         return _fail(_one_line(exc), FAILED, exc)
     except (KeyboardInterrupt, click.exceptions.Abort) as exc:
+        # Click turns both into its Abort.
+        if isinstance(exc, Terminated) or isinstance(exc.__cause__, Terminated):
+            return _fail("stopped by SIGTERM; run the same command again to continue", TERMINATED, exc)
         return _fail("stopped; run the same command again to continue", INTERRUPTED, exc)
     code = code if isinstance(code, int) else DONE
     if logs_json():

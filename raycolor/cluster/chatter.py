@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 _NOISE = re.compile(
     rb"core_worker\.cc:\d+: Actor with class name: .* has constructor arguments in the object store"
     rb"|authentication_token_setup\.py:\d+ -- Token authentication is enabled"
+    # A SIGTERM that comes while Ray starts; afterwards it is ours.
+    rb"|\*\*\* SIGTERM received at time=|\A(\[.*\] logging\.cc:\d+: )?(PC: @ |    @ ) *0x[0-9a-f]+ "
 )
 # Printed by Ray's Python where a sweep's trials start nine processes each on a machine of two CPUs.
 _PYTHON_NOISE = "worker processes have been started on node"

@@ -195,14 +195,11 @@ def _images_before(record: JobRecord, spec: ShardSpec, todo: list[int]) -> int:
 
 
 def _reports(dataset: ray.data.Dataset) -> Iterator[ShardReport]:
-    try:
-        for row in dataset.iter_rows():
-            report = pickle.loads(row["report"])
-            if isinstance(report, RaycolorError):
-                raise report
-            yield report
-    except (ray.exceptions.RayError, ray.exceptions.RayTaskError) as exc:
-        raise RaycolorError(f"Ray gave up: {session.last_line(exc)}: run the same command again to continue") from exc
+    for row in dataset.iter_rows():
+        report = pickle.loads(row["report"])
+        if isinstance(report, RaycolorError):
+            raise report
+        yield report
 
 
 def colorizer_options(config: ColorizeConfig) -> ColorizerOptions:

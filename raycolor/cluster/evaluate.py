@@ -288,15 +288,11 @@ class _Worker:
 
 def _results(dataset: ray.data.Dataset) -> Iterator[Any]:
     """Yield what workers returned; raise what they could not do."""
-    try:
-        for row in dataset.iter_rows():
-            result = pickle.loads(row["result"])
-            if isinstance(result, RaycolorError):
-                raise result
-            yield result
-    except ray.exceptions.RayError as exc:
-        lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-        raise RaycolorError(f"Ray gave up: {lines[-1] if lines else exc}: run the same command again") from exc
+    for row in dataset.iter_rows():
+        result = pickle.loads(row["result"])
+        if isinstance(result, RaycolorError):
+            raise result
+        yield result
 
 
 def _merge(batches: Sequence[Measured]) -> Measured:

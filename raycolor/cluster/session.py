@@ -7,11 +7,13 @@ import os
 import socket
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 
+from raycolor.cluster import reaper
 from raycolor.cluster.chatter import without_chatter
 from raycolor.errors import ConfigError, RaycolorError
 from raycolor.machine import cpu_count
+from raycolor.signals import Terminated, listen
 
 # Ray reads these when it is imported: no usage report leaves the machine, and zero GPUs is no reason to warn.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -20,6 +22,7 @@ os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
 
 import ray
 import ray.data
+from ray.data.exceptions import ExecutionTimeoutError
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +32,11 @@ SPARE_CPUS = 1
 # Ray gives its agents 15 s to start, fixed in its binary; on a machine that is busy with something else (a training,
 # say) they may take longer, and the next try finds their files in memory.
 _START_TRIES = 4
+
+# Ray Data ends a job in which nothing ends for so long; a job that has units of work of a longer bound says so itself.
+NO_PROGRESS_S = 3600.0
+# Workers that die one after the other before they are ready: of a machine that is short of memory, or a node that goes.
+_START_DEATHS = 3
 
 
 @contextmanager
@@ -46,31 +54,68 @@ def connect(
 
     Raises:
         ConfigError: no cluster answers at the address, or it got no room for a single worker.
+        RaycolorError: the body was ended by an error of Ray's.
     """
     target = address or os.environ.get("RAY_ADDRESS")
     if scale_to and not target:
         raise ConfigError(f"--scale-to {scale_to}: a local Ray has the CPUs it has: name a cluster with --address")
     if ray.is_initialized():
-        yield
+        _bound_data()
+        with _told_in_one_line():
+            yield
         return
     # What workers print is Ray's own talk: ours comes back as data, and errors as one line.
     verbose = logging.getLogger().isEnabledFor(logging.DEBUG)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"ray\.")
-    with without_chatter() if not verbose else nullcontext():
-        _init(target, verbose)
-        if not verbose:
-            quiet()
+    with without_chatter() if not verbose else nullcontext(), ExitStack() as ends:
         try:
+            before = reaper.descendants()
+            _init(target, verbose)
+            if not target:
+                ends.enter_context(reaper.watch(reaper.descendants() - before))
+            _bound_data()
+            if not verbose:
+                quiet()
             if scale_to:
                 from raycolor.cluster.nodes import scale  # what only a growing cluster needs
 
                 scale(scale_to, gpu=gpu, gpus=gpus)
-            yield
+            with _told_in_one_line():
+                yield
         finally:
             ray.shutdown()
 
 
+@contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    """Turn whatever Ray raises into an error of ours."""
+    try:
+        yield
+    except Exception as exc:
+        if not isinstance(exc, ray.exceptions.RayError) and type(exc).__module__.partition(".")[0] != "ray":
+            raise
+        raise RaycolorError(f"Ray gave up: {last_line(exc)}: run the same command again to continue") from exc
+
+
+def _bound_data() -> None:
+    """Set the limits of Ray Data on purpose."""
+    context = ray.data.DataContext.get_current()
+    context.execution_no_progress_timeout_s = NO_PROGRESS_S
+    context.max_consecutive_actor_init_deaths = _START_DEATHS
+
+
 def _init(target: str | None, verbose: bool) -> None:
+    """Join or start Ray, in whose way of meeting a SIGTERM there is no summary and no lease given back."""
+    try:
+        _join_or_start(target, verbose)
+    except SystemExit as exc:
+        # The handler that Ray sets meanwhile.
+        raise Terminated from exc
+    finally:
+        listen()
+
+
+def _join_or_start(target: str | None, verbose: bool) -> None:
     level = logging.WARNING if verbose else logging.ERROR
     try:
         if target:
@@ -117,7 +162,10 @@ def _knock(target: str) -> None:
 def last_line(exc: BaseException) -> str:
     """Return the last line of what Ray says of an error, its cause; the lines before are a stack of Ray's own."""
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    return lines[-1] if lines else type(exc).__name__
+    if not lines:
+        return type(exc).__name__
+    # Of this one the rest is advice to programmers.
+    return lines[0] if isinstance(exc, ExecutionTimeoutError) else lines[-1]
 
 
 def quiet() -> None:

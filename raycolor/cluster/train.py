@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -232,7 +233,7 @@ def _storage_path(out: str) -> str:
 def _run(trainer: TorchTrainer, out: str) -> dict[str, Any]:
     """Run to the end; return what the first worker returned."""
     try:
-        result: Any = trainer.fit()
+        result: Any = _in_a_thread(trainer.fit)
     except ray.train.WorkerGroupError as exc:
         for failure in exc.worker_failures.values():
             cause = getattr(failure, "cause", failure)
@@ -247,6 +248,26 @@ def _run(trainer: TorchTrainer, out: str) -> dict[str, Any]:
         detail = session.last_line(exc.controller_failure)[:300]
         raise TrainingError(f"{out}: Ray Train failed ({detail}): run the same command to go on") from exc
     return dict(result.return_value or {})
+
+
+def _in_a_thread(work: Callable[[], Any]) -> Any:
+    """Return or raise what a function does, called in another thread than the main one.
+
+    In the main thread Ray Train has a Ctrl-C of its own, which ends the process without a word and with exit code 1.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    ended: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            ended.set_result(work())
+        except BaseException as exc:  # noqa: BLE001  whatever it is, it belongs to the thread that waits
+            ended.set_exception(exc)
+
+    # A daemon: after Ctrl-C nobody waits for it.
+    threading.Thread(target=run, name="raycolor-train", daemon=True).start()
+    return ended.result()
 
 
 def _error(outcome: Mapping[str, Any]) -> RaycolorError:

@@ -1,0 +1,50 @@
+"""What a job sets in Ray on purpose, and what becomes of Ray's own errors."""
+
+import pytest
+
+from raycolor.cluster import session
+from raycolor.errors import ConfigError, RaycolorError
+
+TIMEOUT = "Dataset execution made no progress for at least 3600s.\nOperators still running:\nIf this is expected, raise"
+
+
+def errors():
+    """Return one of each kind that Ray raises, with what its line has to say."""
+    import ray
+    from ray.data.exceptions import ExecutionTimeoutError, SystemException
+
+    return [
+        (ExecutionTimeoutError(TIMEOUT), "made no progress for at least 3600s"),
+        (SystemException("broken\ninside"), "inside"),
+        (ray.exceptions.OutOfMemoryError("Task was killed\ndue to the node running low on memory."), "low on memory"),
+        (ray.exceptions.ActorDiedError(), "actor"),
+    ]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_whatever_ray_raises_is_one_line(monkeypatch, number):
+    """Also what is no RayError; the line says what to do."""
+    monkeypatch.setattr(session.ray, "is_initialized", lambda: True)
+    error, words = errors()[number]
+    with pytest.raises(RaycolorError, match="run the same command again") as caught, session.connect():
+        raise error
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [ConfigError("ours"), ZeroDivisionError("a defect")])
+def test_other_errors_pass(monkeypatch, error):
+    """A user's error keeps its exit code, and a defect of ours its stack."""
+    monkeypatch.setattr(session.ray, "is_initialized", lambda: True)
+    with pytest.raises(type(error), match=str(error)), session.connect():
+        raise error
+
+
+def test_the_limits_of_ray_data_are_ours(monkeypatch):
+    """A job does not end by a default that another version of Ray may change."""
+    monkeypatch.setattr(session.ray, "is_initialized", lambda: True)
+    context = session.ray.data.DataContext.get_current()
+    context.execution_no_progress_timeout_s, context.max_consecutive_actor_init_deaths = 1.0, 0
+    with session.connect():
+        assert context.execution_no_progress_timeout_s == session.NO_PROGRESS_S
+        assert context.max_consecutive_actor_init_deaths == 3
