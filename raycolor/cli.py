@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin
 import click
 
 from raycolor import __version__
-from raycolor.errors import ConfigError, RaycolorError
+from raycolor.errors import ConfigError, RaycolorError, TooManyFailedError
 from raycolor.progress import JsonLines, logs_json
 from raycolor.signals import Terminated, listening
 
@@ -87,7 +87,7 @@ JOBS = {
         "raycolor.cluster.colorize:run",
         "One outcome per input is written to DEST/_raycolor/outcomes, with totals in summary.json and a page in "
         "report.html. The same command continues a job that was stopped. Exit codes: 0 done, 1 failed, 2 bad usage, "
-        "3 done but more images failed than --max-failed allows.",
+        "3 more images failed than --max-failed allows: done, or stopped once 500 or more had an outcome.",
     ),
 }
 
@@ -212,6 +212,8 @@ def run(argv: Sequence[str]) -> int:
         return _fail(exc.format_message(), BAD_USAGE, exc)
     except ConfigError as exc:
         return _fail(_one_line(exc), BAD_USAGE, exc)
+    except TooManyFailedError as exc:
+        return _fail(_one_line(exc), TOO_MANY_FAILED, exc)
     except RaycolorError as exc:
         return _fail(_one_line(exc), FAILED, exc)
     except (KeyboardInterrupt, click.exceptions.Abort) as exc:

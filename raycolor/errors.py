@@ -74,6 +74,10 @@ class StorageError(ImageError):
         self.transient = transient
 
 
+class TooManyFailedError(RaycolorError):
+    """A job that was stopped as more images had failed than it allows (exit code 3)."""
+
+
 class CheckpointError(RaycolorError):
     """A checkpoint that is missing, damaged, of another format version, or of another network."""
 

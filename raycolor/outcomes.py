@@ -38,6 +38,9 @@ class Outcome:
     seconds: float = 0.0
     confidence: float | None = None
     flags: str | None = None
+    pages: int | None = None
+    pixels: int | None = None
+    """Of all pages."""
 
 
 _ARROW_TYPES = {"int": pa.int64(), "float": pa.float64()}
@@ -118,7 +121,9 @@ class Tally:
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
+    pages: int = 0
     pixels: int = 0
+    """Of colorized photographs, as `pages`: each page once, at its own size."""
     input_bytes: int = 0
     output_bytes: int = 0
 
@@ -130,7 +135,9 @@ class Tally:
         if outcome.source_kind:
             self.kinds[outcome.source_kind] += 1
         if outcome.status == "colorized":
-            self.pixels += (outcome.width or 0) * (outcome.height or 0)
+            # Records of an earlier raycolor tell the first page only.
+            self.pages += outcome.pages or 1
+            self.pixels += outcome.pixels or (outcome.width or 0) * (outcome.height or 0)
         self.input_bytes += outcome.input_bytes
         self.output_bytes += outcome.output_bytes or 0
 
@@ -144,6 +151,7 @@ class Tally:
         """Add another tally to this one."""
         for mine, theirs in ((self.counts, other.counts), (self.reasons, other.reasons), (self.kinds, other.kinds)):
             mine.update(theirs)
+        self.pages += other.pages
         self.pixels += other.pixels
         self.input_bytes += other.input_bytes
         self.output_bytes += other.output_bytes

@@ -68,6 +68,7 @@ class Progress:
         total: units in all; None while unknown.
         unit: plural of what is counted, for example `images`.
         already: units that an earlier run had finished: they count as done, not in the rate.
+        left_after: updates that finish units before the time left is told: a rate of the first few is a guess.
         interval_s: seconds between lines where there is no terminal.
         clock: monotonic seconds, replaced in tests.
     """
@@ -79,6 +80,7 @@ class Progress:
         unit: str = "images",
         *,
         already: int = 0,
+        left_after: int = 1,
         interval_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
         terminal: bool | None = None,
@@ -86,6 +88,8 @@ class Progress:
         self.title, self.total, self.unit = title, total, unit
         self.done, self.already = already, already
         self.notes: dict[str, str] = {}
+        self._left_after = left_after
+        self._rate: float | None = None
         self._values: dict[str, object] = {}
         self._interval_s, self._clock = interval_s, clock
         self._terminal = sys.stderr.isatty() and not logs_json() if terminal is None else terminal
@@ -105,32 +109,51 @@ class Progress:
         else:
             self._log("progress_end")
 
-    def update(self, count: int = 0, **notes: object) -> None:
-        """Add `count` finished units; `notes` (for example failed=3) are shown behind the rate."""
+    def update(self, count: int = 0, *, per_second: float | None = None, **notes: object) -> None:
+        """Add `count` finished units; `notes` (for example failed=3) are shown behind the rate.
+
+        Args:
+            count: units finished since the last update.
+            per_second: the rate, where the caller knows it better than the clock does: of a job without its start-up.
+            notes: what else to show.
+        """
         self.done += count
+        self._rate = per_second if per_second is not None else self._rate
+        if count:
+            self._left_after -= 1
         self.notes.update({name: str(value) for name, value in notes.items()})
         self._values.update(notes)
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self.done, total=self.total, notes=self._notes_text())
+            self._bar.update(
+                self._task, completed=self.done, total=self.total, notes=self._notes_text(), left=self._left_text()
+            )
         elif self._clock() - self._last_line >= self._interval_s:
             self._last_line = self._clock()
             self._log("progress")
 
     def rate(self) -> float:
-        """Finished units per second since the start, without those of an earlier run."""
+        """Finished units per second, without those of an earlier run: as was told, or since the start."""
+        if self._rate is not None:
+            return self._rate
         return (self.done - self.already) / max(self._clock() - self._started, 1e-9)
+
+    def seconds_left(self) -> float | None:
+        """Seconds until all units are finished at this rate; None while that cannot be said."""
+        rate = self.rate()
+        if self.total is None or rate <= 0 or (self._left_after > 0 and self.done < self.total):
+            return None
+        return max(self.total - self.done, 0) / rate
 
     def fields(self) -> dict[str, object]:
         """The numbers of `line` for machines; what is not known yet is None."""
-        rate = self.rate()
-        left = None if self.total is None or rate <= 0 else max(self.total - self.done, 0) / rate
+        left = self.seconds_left()
         return {
             "title": self.title,
             "unit": self.unit,
             "done": self.done,
             "total": self.total,
             "already": self.already,
-            "per_second": round(rate, 3),
+            "per_second": round(self.rate(), 3),
             "seconds_left": None if left is None else round(left, 1),
             **self._values,
         }
@@ -140,9 +163,13 @@ class Progress:
         total = "" if self.total is None else f"/{self.total:,}"
         parts = [f"{self.title}: {self.unit} {self.done:,}{total}", f"{self.rate():.1f}/s"]
         parts += [f"{name} {value}" for name, value in self.notes.items()]
-        if self.total is not None and self.done < self.total and self.rate() > 0:
-            parts.append(f"{duration_text((self.total - self.done) / self.rate())} left")
+        if left := self._left_text():
+            parts.append(left)
         return " | ".join(parts)
+
+    def _left_text(self) -> str:
+        left = self.seconds_left()
+        return f"{duration_text(left)} left" if left else ""
 
     def _log(self, event: str) -> None:
         logger.info("%s", self.line(), extra={"event": event, "fields": self.fields()})
@@ -152,7 +179,7 @@ class Progress:
 
     def _open_bar(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
         self._bar = RichProgress(
@@ -161,8 +188,8 @@ class Progress:
             MofNCompleteColumn(),
             TextColumn(self.unit),
             TextColumn("{task.fields[notes]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=Console(stderr=True),
         )
-        self._task = self._bar.add_task(self.title, total=self.total, completed=self.done, notes="")
+        self._task = self._bar.add_task(self.title, total=self.total, completed=self.done, notes="", left="")
         self._bar.start()

@@ -25,3 +25,17 @@ def test_a_log_gets_one_line_per_interval(caplog):
         "colorize: images 30/40 | 1.0/s | failed 2 | 10 s left",
         "colorize: images 30/40 | 1.0/s | failed 2 | 10 s left",
     ]
+
+
+def test_no_time_left_before_the_third_shard(caplog):
+    """The first two say too little; the rate is the one that was told, without start-up, in line and fields alike."""
+    now = [0.0]
+    with Progress("colorize", 40, left_after=3, interval_s=0, terminal=False, clock=lambda: now[0]) as progress:
+        now[0] = 100.0
+        for shard in range(1, 4):
+            progress.update(4, per_second=2.0)
+            progress.update(failed=1)
+            assert progress.rate() == progress.fields()["per_second"] == 2.0
+            assert (progress.fields()["seconds_left"] is None) == (shard < 3)
+            assert ("left" in progress.line()) == (shard == 3)
+    assert progress.line() == "colorize: images 12/40 | 2.0/s | failed 1 | 14 s left"

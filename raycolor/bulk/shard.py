@@ -199,6 +199,8 @@ class ShardWorker:
             seconds=seconds(),
             confidence=result.confidence,
             flags=",".join(result.flags) or None,
+            pages=result.pages,
+            pixels=result.pixels,
         )
 
     def _check_worker(self, attempt: _Attempt) -> None:

@@ -34,6 +34,7 @@ from raycolor.storage import ObjectStore, open_store
 logger = logging.getLogger(__name__)
 
 SHARDS_AT_ONCE: Final = 2  # in each worker
+_LEFT_AFTER: Final = 3  # shards
 
 
 def run(config: ColorizeConfig) -> int:
@@ -43,6 +44,7 @@ def run(config: ColorizeConfig) -> int:
         0, or 3 if more images failed than `max_failed` allows.
 
     Raises:
+        TooManyFailedError: so many had failed after 500 outcomes or more that the job was stopped.
         ConfigError: settings or places that cannot work.
         ManifestError: the destination belongs to another job.
         StorageError: the destination cannot be written.
@@ -70,7 +72,7 @@ def run(config: ColorizeConfig) -> int:
             try:
                 with session.connect(config.address, scale_to=config.scale_to, gpus=config.gpus or 0):
                     shape = _settle_shape(config, record, dest)
-                    _process(spec, todo, record, timing, config.workers, shape)
+                    _process(spec, todo, record, timing, config.workers, shape, limit)
             except (KeyboardInterrupt, SystemExit, RaycolorError):
                 # Stopped or given up: what stands so far is told, and the reason goes on its way.
                 with contextlib.suppress(RaycolorError):
@@ -140,7 +142,13 @@ def _settle_shape(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) 
 
 
 def _process(
-    spec: ShardSpec, todo: list[int], record: JobRecord, timing: Timing, workers: int | None, shape: Shape
+    spec: ShardSpec,
+    todo: list[int],
+    record: JobRecord,
+    timing: Timing,
+    workers: int | None,
+    shape: Shape,
+    limit: FailureLimit,
 ) -> None:
     """Run the unfinished shards through a pool of workers and show the progress."""
     timing.device = shape.device
@@ -165,15 +173,21 @@ def _process(
             enable_true_multi_threading=True,
         ),
     )
-    failed = 0
     metrics = ColorizeMetrics(spec.dest, record.manifest.images)
-    with Progress("colorize", record.manifest.images, already=_images_before(record, spec, todo)) as progress:
+    with Progress(
+        "colorize", record.manifest.images, already=_images_before(record, spec, todo), left_after=_LEFT_AFTER
+    ) as progress:
         for report in _reports(reports):
             timing.add(report)
-            failed += report.tally.counts["failed"]
             rates = timing.rates()
             metrics.add(report.tally, rates)
-            progress.update(report.tally.total, MP_per_s=f"{rates['megapixels_per_second'] or 0.0:.1f}", failed=failed)
+            progress.update(
+                report.tally.total,
+                per_second=rates["images_per_second"],
+                MP_per_s=f"{rates['megapixels_per_second'] or 0.0:.1f}",
+                failed=timing.failed,
+            )
+            limit.watch(timing.failed, timing.images, spec.dest)
     metrics.end()
 
 

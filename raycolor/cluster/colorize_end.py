@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import json
+import logging
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from raycolor import __version__
 from raycolor.bulk import ShardReport
 from raycolor.config import ColorizeConfig
-from raycolor.errors import ConfigError, RaycolorError, StorageError
+from raycolor.errors import ConfigError, RaycolorError, StorageError, TooManyFailedError
 from raycolor.manifest import ATTEMPTS, FOLDER, JobRecord, Manifest
 from raycolor.outcome_csv import write_csvs
 from raycolor.outcomes import Tally, read_outcomes
 from raycolor.sources import Reader, Source
 from raycolor.storage import ObjectStore
 
+logger = logging.getLogger(__name__)
+
 DONE, FAILED_IMAGES = 0, 3
+_MOST_POINTS: Final = 400
+_WATCHED_FROM: Final = 500  # outcomes: before, a few bad ones in front would stop a job that is good as a whole
 
 
 @dataclass
@@ -28,32 +35,46 @@ class Timing:
     first_image: float | None = None
     last_image: float | None = None
     images: int = 0
+    pages: int = 0
     pixels: int = 0
+    failed: int = 0
     workers: int = 0
     device: str | None = None
     networks: int = 0
-    timeline: list[tuple[float, int]] = field(default_factory=list)
-    """(seconds since the first photograph, photographs done): at most 400 points, whatever the number of shards."""
+    _ended: list[tuple[float, int]] = field(default_factory=list)
+    """(when it ended, images of it) of shards, in order of time; neighbors are joined when they are too many."""
 
     def add(self, report: ShardReport) -> None:
         """Take in a finished shard."""
         self.first_image = min(self.first_image or report.started, report.started)
         self.last_image = max(self.last_image or report.ended, report.ended)
         self.images += report.tally.total
+        self.pages += report.tally.pages
         self.pixels += report.tally.pixels
-        self.timeline.append((round(report.ended - self.first_image, 2), self.images))
-        if len(self.timeline) > 400:
-            self.timeline = self.timeline[::2]
+        self.failed += report.tally.counts["failed"]
+        # Reports need not come in the order in which shards ended.
+        bisect.insort(self._ended, (report.ended, report.tally.total))
+        if len(self._ended) > _MOST_POINTS:
+            pairs = (self._ended[at : at + 2] for at in range(0, len(self._ended), 2))
+            self._ended = [(pair[-1][0], sum(images for _, images in pair)) for pair in pairs]
+
+    def timeline(self) -> list[tuple[float, int]]:
+        """Return (seconds since the first photograph, photographs done by then), both growing; at most 400 points."""
+        done = itertools.accumulate(images for _, images in self._ended)
+        first = self.first_image or 0.0
+        return [(round(ended - first, 2), images) for (ended, _), images in zip(self._ended, done, strict=True)]
 
     def rates(self) -> dict[str, float | None]:
-        """Return the rates from first to last image, and the time before the first."""
+        """Return the seconds from first to last image, what was done in each of them, and the time before the first."""
         if self.first_image is None or self.last_image is None:
-            return {"images_per_second": None, "megapixels_per_second": None, "startup_seconds": None}
+            names = ("images_per_second", "megapixels_per_second", "startup_seconds", "colorizing_seconds")
+            return dict.fromkeys(names)
         seconds = max(self.last_image - self.first_image, 1e-6)
         return {
             "images_per_second": round(self.images / seconds, 3),
             "megapixels_per_second": round(self.pixels / 1e6 / seconds, 3),
             "startup_seconds": round(self.first_image - self.begun, 3),
+            "colorizing_seconds": round(seconds, 3),
         }
 
 
@@ -80,8 +101,12 @@ def finish(
     originals = _Originals(Manifest(dest, record.manifest), Reader(source.root, config.source_options()))
     dest.put(FOLDER + "report.html", write_report(summary, dest=dest, source=originals).encode())
     print_summary(summary)
-    failed = int(summary["counts"]["failed"])
-    return FAILED_IMAGES if limit.exceeded(failed, int(summary["images"])) else DONE
+    failed, images = int(summary["counts"]["failed"]), int(summary["images"])
+    if not limit.exceeded(failed, images):
+        return DONE
+    why = f"{limit.excess(failed, images)}: see {dest.uri}/{FOLDER}failed.csv, mend them or allow more"
+    logger.error("%s", why, extra={"event": "too_many_failed", "fields": {"failed": failed, "images": images}})
+    return FAILED_IMAGES
 
 
 def summarize(config: ColorizeConfig, record: JobRecord, dest: ObjectStore, timing: Timing) -> dict[str, Any]:
@@ -98,13 +123,15 @@ def summarize(config: ColorizeConfig, record: JobRecord, dest: ObjectStore, timi
         "reasons": dict(sorted(tally.reasons.items())),
         "kinds": dict(sorted(tally.kinds.items())),
         "images": tally.total,
+        "pages": tally.pages,
         "megapixels": round(tally.pixels / 1e6, 3),
         "input_bytes": tally.input_bytes,
         "output_bytes": tally.output_bytes,
         "seconds": round(time.time() - timing.begun, 3),
         **timing.rates(),
         "images_this_run": timing.images,
-        "timeline": sorted(timing.timeline),
+        "megapixels_this_run": round(timing.pixels / 1e6, 3),
+        "timeline": timing.timeline(),
         "workers": timing.workers,
         "networks": timing.networks,
         "device": timing.device,
@@ -148,10 +175,15 @@ def print_summary(summary: dict[str, Any]) -> None:
         table.add_row(status, f"{count:,}")
     for reason, count in summary["reasons"].items():
         table.add_row(f"  {reason}", f"{count:,}")
+    if summary["pages"] > summary["counts"]["colorized"]:
+        table.add_row("pages", f"{summary['pages']:,}")
     table.add_row("megapixels", f"{summary['megapixels']:,.1f}")
     if summary["images_per_second"] is not None:
         table.add_row("images per second", f"{summary['images_per_second']:.2f}")
     table.add_row("seconds", f"{summary['seconds']:.1f}")
+    if summary["images_per_second"] is not None:
+        table.add_row("  start-up", f"{summary['startup_seconds']:.1f}")
+        table.add_row("  first to last", f"{summary['colorizing_seconds']:.1f}")
     table.add_row("checkpoint", f"{summary['checkpoint']['name']} ({summary['checkpoint']['weights_sha256'][:12]})")
     console.print(table)
     console.print(f"photographs  {summary['dest']}", soft_wrap=True)
@@ -162,6 +194,7 @@ def print_summary(summary: dict[str, Any]) -> None:
 class FailureLimit:
     """How many failed images are still a success."""
 
+    text: str
     count: int | None
     share: float | None
 
@@ -180,10 +213,10 @@ class FailureLimit:
             else:
                 count = int(text)
                 if count >= 0:
-                    return cls(count, None)
+                    return cls(text, count, None)
                 raise ValueError
             if 0 <= share <= 1:
-                return cls(None, share)
+                return cls(text, None, share)
             raise ValueError
         except ValueError as exc:
             raise ConfigError(f"--max-failed {text}: must be a count (12) or a share (5% or 0.05)") from exc
@@ -193,3 +226,20 @@ class FailureLimit:
         if self.count is not None:
             return failed > self.count
         return failed > (self.share or 0.0) * total
+
+    def excess(self, failed: int, total: int) -> str:
+        """Say that `failed` of `total` are too many."""
+        allowed = self.count if self.count is not None else int((self.share or 0.0) * total)
+        return f"{failed:,} of {total:,} images failed, and --max-failed {self.text} allows {allowed:,}"
+
+    def watch(self, failed: int, total: int, dest: str) -> None:
+        """Stop a job that goes wrong, once 500 of its images have an outcome.
+
+        Raises:
+            TooManyFailedError: `failed` of the first `total` are too many.
+        """
+        if total >= _WATCHED_FROM and self.exceeded(failed, total):
+            raise TooManyFailedError(
+                f"stopped: {self.excess(failed, total)}: see {dest}/{FOLDER}failed.csv; mend that, or the same command "
+                "with a higher --max-failed continues"
+            )

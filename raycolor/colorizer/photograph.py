@@ -43,6 +43,9 @@ class Colorized:
     """How sure the network was, in 0..1, to compare photographs of one job by; None from a network that cannot tell."""
     flags: tuple[str, ...] = ()
     """`dull`: hardly any color was added; `overflow`: much of the predicted color lies beyond sRGB."""
+    pages: int = 1
+    pixels: int | None = None
+    """Of all pages; None where nobody counted."""
 
 
 @dataclass
@@ -117,7 +120,15 @@ class Colorizer:
         if kind == "color" and self.options.on_color == "skip":
             raise ImageError("already_color", "the photograph has colors: --on-color recolor colorizes it all the same")
         if kind == "color" and self.options.on_color == "copy":
-            return Colorized(data, kind, header.width, header.height, note="copied: it has colors")
+            return Colorized(
+                data,
+                kind,
+                header.width,
+                header.height,
+                note="copied: it has colors",
+                pages=len(photo.pages),
+                pixels=_pixels(photo.pages),
+            )
         exact = self.options.jpeg_luma == "exact" and header.format == "jpeg" and codecs.can_be_exact(header)
         small = [self._small_lightness(page, photo.orientation(i)) for i, page in enumerate(photo.pages)]
         return Prepared(data, photo, kind, exact, small)
@@ -149,12 +160,16 @@ class Colorizer:
             data = codecs.jpeg_exact(
                 prepared.data, cb, cr, provenance=self.provenance, quality=self.options.jpeg_quality
             )
-            return Colorized(data, prepared.kind, *size, note=note, confidence=sure, flags=flags)
+            return Colorized(
+                data, prepared.kind, *size, note=note, confidence=sure, flags=flags, pixels=_pixels(photo.pages)
+            )
         written = codecs.output_format(header)
         extension = None if written == header.format else f".{written}"
         pages = [JoinedPage(page, ab) for page, ab in zip(photo.pages, planes, strict=True)]
         data = codecs.encode(photo, pages, provenance=self.provenance, quality=self.options.jpeg_quality)
-        return Colorized(data, prepared.kind, *size, extension, note, sure, flags)
+        return Colorized(
+            data, prepared.kind, *size, extension, note, sure, flags, len(photo.pages), _pixels(photo.pages)
+        )
 
     def _small_lightness(self, page: NDArray[Any], orientation: int) -> NDArray[np.float32]:
         upright = codecs.upright(page, orientation)
@@ -208,6 +223,11 @@ def network_shape(height: int, width: int, size: int, stride: int, fixed: int | 
     aspect = min(max(width / height, 1 / _LARGEST_ASPECT), _LARGEST_ASPECT)
     sides = size / math.sqrt(aspect), size * math.sqrt(aspect)
     return max(stride, round(sides[0] / stride) * stride), max(stride, round(sides[1] / stride) * stride)
+
+
+def _pixels(pages: Sequence[NDArray[Any]]) -> int:
+    """Return the pixels of all pages, each at its own size."""
+    return sum(page.shape[0] * page.shape[1] for page in pages)
 
 
 def _kind(pages: Sequence[NDArray[Any]]) -> str:

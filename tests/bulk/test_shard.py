@@ -1,5 +1,6 @@
 """Laws of one shard of the bulk job."""
 
+import io
 import os
 import pickle
 import sys
@@ -16,6 +17,7 @@ from raycolor.errors import ImageError, StorageError
 from raycolor.manifest import FOLDER
 from raycolor.options import ColorizerOptions
 from raycolor.outcomes import read_outcomes
+from raycolor.plan.probe import look
 
 
 def run_all(worker):
@@ -25,6 +27,22 @@ def run_all(worker):
     outcomes = list(read_outcomes(worker.dest))
     assert len({outcome.key for outcome in outcomes}) == len(outcomes)
     return {outcome.key: outcome for outcome in outcomes}
+
+
+def test_every_page_counts_once_and_everywhere(job):
+    """A file of two pages of two sizes: outcome, tally, header and the sample of a plan tell the same pixels."""
+    pages = [photographs.gray_pixels(48, 64), photographs.gray_pixels(70, 30)]
+    sink = io.BytesIO()
+    first, second = map(Image.fromarray, pages)
+    first.save(sink, "tiff", save_all=True, append_images=[second])
+    pixels = sum(page.size for page in pages)
+    worker = job({"two.tif": sink.getvalue(), "one.jpg": photographs.encoded(pages[0])})
+    report = worker.run(0)
+    outcomes = {outcome.key: outcome for outcome in read_outcomes(worker.dest)}
+    assert (outcomes["two.tif"].pages, outcomes["two.tif"].pixels) == (2, pixels)
+    assert (outcomes["one.jpg"].pages, outcomes["one.jpg"].pixels) == (1, pages[0].size)
+    assert (report.tally.pages, report.tally.pixels) == (3, pixels + pages[0].size)
+    assert look(worker.colorizer, sink.getvalue(), {("tiff", False, 8, False)}).pixels == pixels
 
 
 def test_clutter_is_skipped_and_a_false_picture_fails(job):

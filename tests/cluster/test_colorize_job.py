@@ -96,7 +96,27 @@ def test_the_network_in_workers_of_its_own_makes_the_same_bytes(mixed):
 def test_too_many_failures_are_exit_code_3(mixed):
     """Done, but 5 of 15 failed and 5% are allowed by default."""
     folder, _ = mixed
-    assert colorize(folder / "in", folder / "out").returncode == 3
+    process = colorize(folder / "in", folder / "out")
+    assert process.returncode == 3
+    assert "5 of 15 images failed, and --max-failed 5% allows 0: see " in process.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_job_that_goes_wrong_stops_and_continues_with_more_allowed(tmp_path):
+    """Past --max-failed after 500 outcomes: exit code 3, one line, what stands so far; with a higher one it goes on."""
+    files = {f"{i:04}.jpg": b"no photograph" for i in range(2000)}
+    photographs.write_all(tmp_path / "in", files)
+    process = colorize(tmp_path / "in", tmp_path / "out", "--workers", "1", "--max-failed", "10")
+    assert process.returncode == 3, process.stderr
+    assert "images failed, and --max-failed 10 allows 10: see " in process.stderr.splitlines()[-1]
+    summary = json.loads((tmp_path / "out" / "_raycolor" / "summary.json").read_text())
+    assert not summary["complete"]
+    assert 500 <= summary["counts"]["failed"] < 2000
+    process = colorize(tmp_path / "in", tmp_path / "out", "--workers", "1", "--max-failed", "100%")
+    assert process.returncode == 0, process.stderr
+    summary = json.loads((tmp_path / "out" / "_raycolor" / "summary.json").read_text())
+    assert summary["complete"]
+    assert summary["counts"]["failed"] == 2000
 
 
 def test_another_setting_over_the_same_destination_is_refused(mixed):

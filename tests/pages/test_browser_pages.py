@@ -77,7 +77,7 @@ def colorize_page(tmp_path_factory):
     write_outcomes(dest, 0, outcomes)
     summary = {
         "counts": {"colorized": 8, "skipped": 1, "failed": 4}, "reasons": {"empty": 3, "truncated": 1, "already_color": 1},
-        "megapixels": 0.1, "images_per_second": 3.2, "seconds": 12.0, "timeline": [[0.5, 2], [1.0, 4], [2.5, 13]],
+        "pages": 41, "startup_seconds": 2.0, "megapixels": 0.1, "images_per_second": 3.2, "seconds": 12.0, "timeline": [[0.5, 2], [1.0, 4], [2.5, 13]],
         "checkpoint": {"name": "default", "weights_sha256": "ab" * 32}, "source": source.uri, "dest": dest.uri,
         "settings": {"saturation": 1.0},
     }  # fmt: skip

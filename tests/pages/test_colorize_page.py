@@ -33,6 +33,8 @@ def page(job, **more):
     summary = {
         "counts": {"colorized": 41, "skipped": 0, "failed": 9},
         "reasons": {"empty": 9},
+        "pages": 41,
+        "startup_seconds": 2.0,
         "megapixels": 0.1,
         "images_per_second": 3.2,
         "seconds": 12.0,
