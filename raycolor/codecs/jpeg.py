@@ -11,15 +11,13 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms
 
-from raycolor.codecs import icc, jpeg_markers
+from raycolor.codecs import icc, jpeg_markers, jpeg_whole
 from raycolor.codecs.guard import guard, pillow
 from raycolor.codecs.jpeg_markers import JpegFile
 from raycolor.codecs.photo import Header, Metadata, Photo, Plane, Provenance
 from raycolor.errors import DecodeError, Reason, ShapeError
 
 MAX_SIDE: Final = 65500  # libjpeg's JPEG_MAX_DIMENSION
-# Warnings of libjpeg after which the picture is nevertheless whole: every viewer shows such files.
-_HARMLESS: Final = ("extraneous bytes before marker", "Unknown Adobe color transform", "Inconsistent progression")
 
 
 def decode(data: bytes, header: Header) -> Photo:
@@ -32,7 +30,7 @@ def decode(data: bytes, header: Header) -> Photo:
     _check_supported(header)
     file = jpeg_markers.parse(data)
     metadata = jpeg_markers.read_metadata(file)
-    whole = _completed(data, file)
+    whole = _proven_whole(data, file)
     if header.color in ("cmyk", "ycck"):
         page = _decode_cmyk(whole, metadata, inverted=file.adobe_transform is not None)
     else:
@@ -56,7 +54,7 @@ def decode_luma(data: bytes) -> NDArray[np.uint8]:
     _check_supported(header)
     if header.color not in ("gray", "ycbcr"):
         raise DecodeError("unsupported_format", f"JPEG: {header.color} coding holds no luma")
-    return _decode_strictly(_completed(data, file), "GRAY")[..., 0]
+    return _decode_strictly(_proven_whole(data, file), "GRAY")[..., 0]
 
 
 def half_size_luma(luma: NDArray[np.uint8] | bytes) -> NDArray[np.uint8]:
@@ -108,17 +106,20 @@ def _check_supported(header: Header) -> None:
         raise DecodeError("unsupported_format", f"JPEG: {header.channels} components")
 
 
-def _completed(data: bytes, file: JpegFile) -> bytes:
-    """Return the file up to its EOI; one that lacks only the EOI gets it.
+def _proven_whole(data: bytes, file: JpegFile) -> bytes:
+    """Return the file as a strict decoder reads it without a warning: its picture is proven whole first.
 
-    Only a picture in a single scan is taken on trust to end there: the strict decoder then reports any missing block.
-    With several scans a whole scan may be missing without a trace.
+    Stray bytes between the segments before the first scan, which some writers leave, are left out. One that lacks
+    only the end marker gets it: a picture in a single scan. With several scans the file may go on.
     """
-    if file.end is not None:
-        return data
-    if len(file.scans) == 1 and len(file.scans[0].payload) == 4 + 2 * len(file.components) and file.sof != 0xC2:
-        return data.rstrip(b"\xff") + b"\xff\xd9"
-    raise DecodeError("truncated", "JPEG: no end-of-image marker after the last scan")
+    if file.end is None and (file.sof in (0xC2, 0xCA) or len(file.scans) > 1):
+        raise DecodeError("truncated", "JPEG: no end-of-image marker after the last scan")
+    jpeg_whole.check_whole(data, file)
+    if file.end is None:
+        data = data[: file.scans[0].scan[1]] + b"\xff\xd9"
+    for start, stop in reversed(file.stray):
+        data = data[:start] + data[stop:]
+    return data
 
 
 def _judge(message: str) -> Reason:
@@ -127,14 +128,9 @@ def _judge(message: str) -> Reason:
 
 
 def _decode_strictly(data: bytes, colorspace: str) -> Plane:
-    """Decode with libjpeg's warnings as errors, but for the harmless ones."""
+    """Decode with libjpeg's warnings as errors: none of them leaves a picture that is certain to be whole."""
     with guard("JPEG", _judge):
-        try:
-            return np.asarray(simplejpeg.decode_jpeg(data, colorspace, strict=True))
-        except ValueError as exc:
-            if not any(words in str(exc) for words in _HARMLESS):
-                raise
-        return np.asarray(simplejpeg.decode_jpeg(data, colorspace, strict=False))
+        return np.asarray(simplejpeg.decode_jpeg(data, colorspace, strict=True))
 
 
 def _decode_cmyk(data: bytes, metadata: Metadata, *, inverted: bool) -> Plane:
@@ -142,8 +138,7 @@ def _decode_cmyk(data: bytes, metadata: Metadata, *, inverted: bool) -> Plane:
 
     Adobe stores ink inverted (255 is none), and marks its files; Pillow takes every file for one of Adobe's.
     """
-    with guard("JPEG", _judge):  # Pillow fills what is missing with gray; the strict decoder tells
-        simplejpeg.decode_jpeg(data, "CMYK", strict=True)
+    _decode_strictly(data, "CMYK")  # Pillow fills what is missing with gray; the strict decoder tells
     with pillow("JPEG"), Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
         return cmyk_to_rgb(image if inverted else ImageChops.invert(image), metadata.icc)
 

@@ -20,6 +20,7 @@ from PIL import Image
 from raycolor.codecs import jpeg_markers, jpeg_scan
 from raycolor.codecs.guard import guard, pillow
 from raycolor.codecs.jpeg_markers import DHT, DQT, DRI, SOS, JpegFile, Segment, segment_bytes
+from raycolor.codecs.jpeg_tables import chosen, huffman_tables, quantization_tables
 from raycolor.codecs.photo import Header, Provenance
 from raycolor.errors import DecodeError, ShapeError
 
@@ -125,20 +126,13 @@ def _encode_plane(plane: NDArray[np.uint8], quality: int, progressive: bool) -> 
 
 def _luma_table(file: JpegFile) -> bytes:
     """Return a DQT payload that defines the luma's table as number 0."""
-    wanted, found = file.components[0].table, None
+    found = None
     for segment in file.segments:
         if segment.marker == SOS:
             break  # a table defined later cannot be the one the first scan was coded with
-        if segment.marker != DQT:
-            continue
-        at = 0
-        while at < len(segment.payload):
-            kind = segment.payload[at]
-            size = 128 if kind >> 4 else 64
-            if kind & 15 == wanted:
-                found = bytes([kind & 0xF0]) + segment.payload[at + 1 : at + 1 + size]
-            at += 1 + size
-    if found is None or len(found) not in (65, 129):
+        if segment.marker == DQT:
+            found = quantization_tables(segment.payload).get(file.components[0].table, found)
+    if found is None:
         raise DecodeError("decode_error", "JPEG: the luma's quantization table is missing")
     return found
 
@@ -150,7 +144,7 @@ def _luma_scans(data: bytes, file: JpegFile) -> list[_Scan]:
     scans: list[_Scan] = []
     for segment in file.segments:
         if segment.marker == DHT:
-            tables |= _huffman_tables(segment.payload)
+            tables |= huffman_tables(segment.payload)
         elif segment.marker == DRI and len(segment.payload) >= 2:
             (restart,) = struct.unpack_from(">H", segment.payload)
         elif segment.marker == SOS:
@@ -164,16 +158,16 @@ def _luma_scans(data: bytes, file: JpegFile) -> list[_Scan]:
 def _luma_scan(data: bytes, file: JpegFile, sos: Segment, tables: dict[int, bytes], restart: int) -> _Scan | None:
     """Return the luma's part of one scan, or None where it has none."""
     count = sos.payload[0]
-    chosen = [(sos.payload[1 + 2 * i], sos.payload[2 + 2 * i]) for i in range(count)]
+    pairs = [(sos.payload[1 + 2 * i], sos.payload[2 + 2 * i]) for i in range(count)]
     spectrum = sos.payload[1 + 2 * count : 4 + 2 * count]
     luma = file.components[0].ident
-    selectors = dict(chosen)
+    selectors = dict(pairs)
     if luma not in selectors:
         return None
     first, last, bits = spectrum
     needs_dc, needs_ac = first == 0 and bits >> 4 == 0, last > 0
-    dc = _table(tables, selectors[luma] >> 4) if needs_dc else None
-    ac = _table(tables, 16 | (selectors[luma] & 15)) if needs_ac else None
+    dc = chosen(tables, selectors[luma] >> 4) if needs_dc else None
+    ac = chosen(tables, 16 | (selectors[luma] & 15)) if needs_ac else None
     start, end = sos.scan
     if count == 1:
         return _Scan(spectrum, dc, ac, restart, data[start:end])
@@ -185,14 +179,14 @@ def _deinterleave(
 ) -> _Scan:
     by_id = {c.ident: c for c in file.components}
     count = sos.payload[0]
-    chosen = [(by_id[sos.payload[1 + 2 * i]], sos.payload[2 + 2 * i]) for i in range(count)]
+    pairs = [(by_id[sos.payload[1 + 2 * i]], sos.payload[2 + 2 * i]) for i in range(count)]
     refine = spectrum[2] >> 4 > 0
     h_max, v_max = max(c.h for c in file.components), max(c.v for c in file.components)
     empty = np.zeros(1 << 16, np.int32)
-    dc = np.stack([empty if refine else jpeg_scan.lookup(_table(tables, t >> 4)) for _, t in chosen])
+    dc = np.stack([empty if refine else jpeg_scan.lookup(chosen(tables, t >> 4)) for _, t in pairs])
     whole = ac is not None
-    acs = np.stack([jpeg_scan.lookup(_table(tables, 16 | (t & 15))) if whole else empty for _, t in chosen])
-    layout = np.array([(c.h, c.v, c is file.components[0]) for c, _ in chosen], dtype=np.int64)
+    acs = np.stack([jpeg_scan.lookup(chosen(tables, 16 | (t & 15))) if whole else empty for _, t in pairs])
+    layout = np.array([(c.h, c.v, c is file.components[0]) for c, _ in pairs], dtype=np.int64)
     mcus = (-(-file.height // (8 * v_max)), -(-file.width // (8 * h_max)))
     blocks = (-(-file.height // 8), -(-file.width // 8))
     raw, starts, intervals, size = jpeg_scan.unstuff(jpeg_scan.scan_array(data, *sos.scan))
@@ -207,19 +201,3 @@ def _deinterleave(
     if not coded.size:
         raise DecodeError("decode_error", "JPEG: a scan holds an impossible DC difference")
     return _Scan(spectrum, None if refine else jpeg_scan.DC_TABLE, ac, 0, coded.tobytes())
-
-
-def _huffman_tables(payload: bytes) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    at = 0
-    while at + 17 <= len(payload):
-        size = 16 + sum(payload[at + 1 : at + 17])
-        found[payload[at]] = payload[at + 1 : at + 1 + size]
-        at += 1 + size
-    return found
-
-
-def _table(tables: dict[int, bytes], number: int) -> bytes:
-    if number not in tables:
-        raise DecodeError("decode_error", "JPEG: a scan uses a Huffman table that is not defined")
-    return tables[number]

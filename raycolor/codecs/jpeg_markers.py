@@ -32,6 +32,10 @@ _SOF_PROCESS: Final = {
     0xC9: "arithmetic", 0xCA: "arithmetic", 0xCB: "lossless",
     0xCD: "hierarchical", 0xCE: "hierarchical", 0xCF: "hierarchical",
 }  # fmt: skip
+# A file of tiny segments or thousands of scans costs far more time and memory than its bytes: photographs have some
+# ten scans and a hundred segments.
+MAX_SCANS: Final = 100
+MAX_SEGMENTS: Final = 50_000
 _PIECE: Final = 1 << 16  # bytes of a scan that are looked at together
 _NEXT_MARKER: Final = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 
@@ -64,6 +68,7 @@ class JpegFile:
     height: int = 0
     components: list[Component] = field(default_factory=list)
     end: int | None = None  # just after EOI; None where there is none
+    stray: list[tuple[int, int]] = field(default_factory=list)  # bytes of no segment, before the first scan
 
     def payloads(self, marker: int, head: bytes = b"") -> list[bytes]:
         """Return the payloads of this marker that start with `head`, without it."""
@@ -102,19 +107,23 @@ def parse(data: bytes, *, scans: bool = True) -> JpegFile:
 
     Raises:
         DecodeError: `not_an_image` without SOI, `truncated` where the file ends inside a segment or before its frame
-            or first scan, `decode_error` where segments contradict the standard, `unsupported_format` for a height
-            that only follows the scan (DNL).
+            or first scan, `decode_error` where segments contradict the standard or stray bytes follow a scan,
+            `too_large` for more than 100 scans or 50,000 segments, `unsupported_format` for a height that only
+            follows the scan (DNL).
     """
     if data[:2] != b"\xff\xd8":
         raise DecodeError("not_an_image", "JPEG: no SOI marker")
     file, at = JpegFile(), 2
-    while True:
+    for _ in range(MAX_SEGMENTS):
         match = _NEXT_MARKER.match(data, at)
         if match is None:
             # Some writers leave stray bytes between segments: libjpeg skips to the next marker, and so do we.
             match = _NEXT_MARKER.search(data, at)
             if match is None:
                 break
+            if file.scans:
+                raise DecodeError("decode_error", "JPEG: stray bytes after a scan: a marker is damaged")
+            file.stray.append((at, match.start()))
         marker, at = match.group(1)[0], match.end()
         if marker == EOI:
             file.end = at
@@ -140,6 +149,10 @@ def parse(data: bytes, *, scans: bool = True) -> JpegFile:
                 return file
             stop = _scan_end(data, at)
             segment.scan, at = (at, stop), stop
+            if len(file.scans) > MAX_SCANS:
+                raise DecodeError("too_large", f"JPEG: over {MAX_SCANS} scans")
+    else:
+        raise DecodeError("too_large", f"JPEG: over {MAX_SEGMENTS:,} segments")
     if not file.sof or not file.scans:
         raise DecodeError("truncated", "JPEG: the file ends before its first scan")
     return file

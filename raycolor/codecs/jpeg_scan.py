@@ -11,6 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from raycolor.errors import DecodeError
+
 Bytes = NDArray[np.uint8]
 
 OK, BAD_CODE, ENDED = 0, 1, 2
@@ -25,7 +27,7 @@ def lookup(table: bytes) -> NDArray[np.int32]:
         table: 16 counts and the symbols, as a DHT segment holds them.
 
     Raises:
-        ValueError: more codes than bits can tell apart.
+        DecodeError: `decode_error` for more codes than bits can tell apart.
     """
     found = np.zeros(1 << 16, np.int32)
     code, k = 0, 16
@@ -33,7 +35,7 @@ def lookup(table: bytes) -> NDArray[np.int32]:
         for _ in range(table[length - 1]):
             first, last = code << (16 - length), (code + 1) << (16 - length)
             if last > 1 << 16 or k >= len(table):
-                raise ValueError("impossible Huffman table")
+                raise DecodeError("decode_error", "JPEG: impossible Huffman table")
             found[first:last] = length * 256 + table[k]
             code, k = code + 1, k + 1
         code <<= 1
@@ -54,8 +56,11 @@ def codes(table: bytes) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 @njit(cache=True, nogil=True)
 def unstuff(scan: Bytes) -> tuple[Bytes, NDArray[np.int64], int, int]:  # pragma: no cover
-    """Undo byte stuffing; return (bytes, start of each restart interval, their number, number of bytes)."""
-    out = np.zeros(scan.size + 8, np.uint8)
+    """Undo byte stuffing; return (bytes, start of each restart interval, their number, number of bytes).
+
+    A restart marker out of order ends the scan. Behind the bytes are as many zeros as a block without an end reads.
+    """
+    out = np.zeros(scan.size + 256, np.uint8)
     starts = np.zeros(scan.size // 2 + 2, np.int64)
     intervals, n, i = 1, 0, 0
     while i < scan.size:
@@ -69,7 +74,7 @@ def unstuff(scan: Bytes) -> tuple[Bytes, NDArray[np.int64], int, int]:  # pragma
             following = scan[i]
             i += 1
             if following != 0:
-                if not 0xD0 <= following <= 0xD7:
+                if following != 0xD0 + (intervals - 1) % 8:
                     break
                 starts[intervals] = n
                 intervals += 1
@@ -80,7 +85,7 @@ def unstuff(scan: Bytes) -> tuple[Bytes, NDArray[np.int64], int, int]:  # pragma
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _peek(data: Bytes, position: Any) -> Any:  # pragma: no cover
+def peek(data: Bytes, position: Any) -> Any:  # pragma: no cover
     """Return the next 16 bits."""
     i = position >> 3
     word = (np.int64(data[i]) << 16) | (np.int64(data[i + 1]) << 8) | np.int64(data[i + 2])
@@ -130,16 +135,16 @@ def split_luma(
                 if position > limit:
                     return ENDED, values, where, lengths
                 if refine:
-                    previous[c] = _peek(data, position) >> 15
+                    previous[c] = peek(data, position) >> 15
                     position += 1
                 else:
-                    entry = dc[c, _peek(data, position)]
+                    entry = dc[c, peek(data, position)]
                     if entry == 0 or (entry & 255) > 11:
                         return BAD_CODE, values, where, lengths
                     category = entry & 255
                     position += entry >> 8
                     if category > 0:
-                        bits = _peek(data, position) >> (16 - category)
+                        bits = peek(data, position) >> (16 - category)
                         if bits < 1 << (category - 1):
                             bits -= (1 << category) - 1
                         previous[c] += bits
@@ -148,7 +153,7 @@ def split_luma(
                 if whole:
                     k = 1
                     while k < 64:
-                        entry = ac[c, _peek(data, position)]
+                        entry = ac[c, peek(data, position)]
                         if entry == 0:
                             return BAD_CODE, values, where, lengths
                         position += (entry >> 8) + (entry & 15)
@@ -217,7 +222,7 @@ def join_luma(
             if left == 0:
                 break
             step = min(left, 16)
-            word = (word << step) | (_peek(data, position) >> (16 - step))
+            word = (word << step) | (peek(data, position) >> (16 - step))
             held += step
             position += step
             left -= step
