@@ -22,7 +22,7 @@ import simplejpeg
 import torch
 
 from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
-from raycolor.bulk.outputs import name_output
+from raycolor.bulk.outputs import KeyRefusedError, Outputs, name_output
 from raycolor.bulk.sharing import Budget, Turns
 from raycolor.bulk.spec import BrokenWorkerError, NetworkGoneError, ShardReport, ShardSpec
 from raycolor.colorizer import Colorized, Colorizer, Predict, Predicted, Prepared
@@ -73,6 +73,7 @@ class ShardWorker:
         self.spec = spec
         self.source = Reader(spec.source, spec.source_options)
         self.dest = open_store(spec.dest, **spec.dest_options)
+        self.outputs = Outputs(self.dest, spec.source)
         self.manifest = Manifest(self.dest, spec.totals)
         self.colorizer = Colorizer(spec.options, predict)
         self._predict = predict
@@ -182,7 +183,9 @@ class ShardWorker:
             return failed("internal_error", f"{type(exc).__name__}: {exc}")
         output_key = name_output(info.key, result.extension)
         try:
-            self.dest.put(output_key, result.data)
+            self.outputs.put(output_key, result.data)
+        except KeyRefusedError as exc:
+            return failed(exc.reason, f"output: {exc.detail}")
         except StorageError as exc:
             self._check_dest_works(len(result.data))
             return failed(exc.reason, f"output: {exc.detail}")

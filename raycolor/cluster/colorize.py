@@ -15,6 +15,7 @@ import ray
 
 from raycolor import __version__
 from raycolor.bulk import ShardReport, ShardSpec
+from raycolor.bulk.outputs import with_free_outputs
 from raycolor.checkpoints import Checkpoint, load
 from raycolor.cluster import session
 from raycolor.cluster.colorize_end import FailureLimit, Timing, finish, summarize
@@ -24,7 +25,7 @@ from raycolor.cluster.metrics import ColorizeMetrics
 from raycolor.config import ColorizeConfig
 from raycolor.errors import ConfigError, RaycolorError
 from raycolor.lease import Lease
-from raycolor.manifest import JobRecord, ManifestTotals, check_same_job, order_of_work, read_job, write_manifest
+from raycolor.manifest import FOLDER, JobRecord, ManifestTotals, check_same_job, order_of_work, read_job, write_manifest
 from raycolor.options import ColorizerOptions
 from raycolor.outcomes import done_shards, read_outcomes
 from raycolor.progress import Progress
@@ -102,12 +103,18 @@ def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore,
         return record
     with Progress("list", None, "photographs") as progress:
         inputs = source.inputs(dest.uri, config.include, config.exclude)
-        totals = write_manifest(
-            dest,
-            inputs,
-            images_per_shard=config.images_per_shard,
-            on_progress=lambda images: progress.update(images - progress.done),
-        )
+        try:
+            totals = write_manifest(
+                dest,
+                with_free_outputs(dest, inputs),
+                images_per_shard=config.images_per_shard,
+                on_progress=lambda images: progress.update(images - progress.done),
+            )
+        except ConfigError:
+            # A destination that is somebody else's is left as it was.
+            for info in list(dest.list(FOLDER + "manifest/")):
+                dest.delete(info.key)
+            raise
         progress.update(totals.images - progress.done)
     for why, count in source.notes.items():
         logger.info("left out: %s (%s)", f"{count:,}", why)

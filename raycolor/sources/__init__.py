@@ -2,12 +2,13 @@
 
 from raycolor.sources.location import Location, SkippedInputError
 from raycolor.sources.opening import open_source
-from raycolor.sources.places import check_places, key_inside
+from raycolor.sources.places import LinkGuard, check_places, key_inside, place_holds
 from raycolor.sources.reading import Reader
 from raycolor.sources.source import Input, Source, place_of
 
 __all__ = [
     "Input",
+    "LinkGuard",
     "Location",
     "Reader",
     "SkippedInputError",
@@ -15,5 +16,6 @@ __all__ = [
     "check_places",
     "key_inside",
     "open_source",
+    "place_holds",
     "place_of",
 ]

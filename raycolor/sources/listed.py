@@ -8,7 +8,7 @@ from typing import Any
 from raycolor.sources.keybook import KeyBook
 from raycolor.sources.lists import Entry, InputList, ListPlan
 from raycolor.sources.location import Location
-from raycolor.sources.places import archive_part, check_places
+from raycolor.sources.places import archive_part
 from raycolor.sources.source import Input, Source
 from raycolor.storage import Located, ObjectInfo, StorageError, check_key
 
@@ -24,9 +24,9 @@ class ListSource(Source):
         super().__init__(names.uri, plan.bases[0], archives=archives, options=options)
         self._names, self._plan = names, plan
 
-    def check_dest(self, dest: str) -> None:
-        for base in self._plan.bases:
-            check_places(base, dest)
+    @property
+    def places(self) -> tuple[str, ...]:
+        return self._plan.bases
 
     def _listed(self) -> Iterator[Input]:
         with KeyBook() as seen, KeyBook() as taken, KeyBook() as wanted, KeyBook() as found:
@@ -77,8 +77,9 @@ class RetrySource(Source):
         super().__init__(names.uri, earlier.root, archives=earlier.archives, options=options)
         self._names, self._earlier = names, earlier
 
-    def check_dest(self, dest: str) -> None:
-        self._earlier.check_dest(dest)
+    @property
+    def places(self) -> tuple[str, ...]:
+        return self._earlier.places
 
     def _listed(self) -> Iterator[Input]:
         dest = self.uri.rpartition("/")[0].rpartition("/")[0]  # that of the earlier job

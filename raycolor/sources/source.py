@@ -11,10 +11,11 @@ from typing import Any
 from raycolor.sources.archives import archive_members
 from raycolor.sources.keybook import KeyBook
 from raycolor.sources.location import Location
-from raycolor.sources.places import archive_part, check_places, is_archive, key_inside, member_key
+from raycolor.sources.places import archive_part, check_places, is_archive, key_inside, member_key, place_holds
 from raycolor.sources.reading import Reader, stat_version
-from raycolor.storage import Located, ObjectInfo, StorageError
+from raycolor.storage import LocalStore, Located, ObjectInfo, StorageError
 from raycolor.storage.base import RECORDS
+from raycolor.storage.local import key_to_name
 
 Input = ObjectInfo | Located
 
@@ -34,6 +35,12 @@ class Source:
         self.archives = archives
         self.notes: Counter[str] = Counter()
         self.reader = Reader(root, options)
+        self._folder = ("", False)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What its inputs lie in."""
+        return self.uri, self.root
 
     def check_dest(self, dest: str) -> None:
         """Refuse a destination that could overwrite inputs.
@@ -41,8 +48,8 @@ class Source:
         Raises:
             ConfigError: see `check_places`.
         """
-        check_places(self.uri, dest)
-        check_places(self.root, dest)
+        for place in self.places:
+            check_places(place, dest)
 
     def inputs(
         self,
@@ -69,6 +76,7 @@ class Source:
             StorageError: the source cannot be listed.
         """
         self.notes.clear()
+        self._folder = ("", False)  # of an earlier listing: links may have changed
         with KeyBook() as book:
             for info in self._listed():
                 if self._left_out(info, dest) or any(fnmatchcase(info.key, pattern) for pattern in exclude):
@@ -90,13 +98,24 @@ class Source:
     def _left_out(self, info: Input, dest: str) -> bool:
         place = place_of(info)
         where = f"{(place.uri or self.root).rstrip('/')}/{place.object or info.key}"
-        if key_inside(dest, where) is not None:
+        if key_inside(dest, where) is not None or self._leads_into(dest, info):
             self.notes["inside DEST"] += 1
             return True
         if info.key.startswith(RECORDS):
             self.notes["records of an earlier job"] += 1
             return True
         return False
+
+    def _leads_into(self, dest: str, info: Input) -> bool:
+        """Whether the folder of an input is the destination's by a link or by another spelling."""
+        place = place_of(info)
+        store = self.reader.store(place.uri)
+        if not isinstance(store, LocalStore) or dest.startswith("s3://"):
+            return False
+        folder = str((store.root / key_to_name(place.object or info.key)).parent)
+        if folder != self._folder[0]:
+            self._folder = folder, place_holds(dest, folder, or_is=True)
+        return self._folder[1]
 
     def _expanded(self, info: Input, book: KeyBook) -> Iterator[Input]:
         """Yield the members of an archive, or the input itself; keys that are taken get a number."""
@@ -168,8 +187,9 @@ class OneObject(Source):
         super().__init__(f"{root.rstrip('/')}/{key}", root, archives=archives, options=options)
         self._key = key
 
-    def check_dest(self, dest: str) -> None:
-        check_places(self.uri, dest)
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.uri,)
 
     def _listed(self) -> Iterator[Input]:
         info = self.reader.store().stat(self._key)

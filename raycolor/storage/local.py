@@ -222,6 +222,19 @@ class LocalStore:
         except OSError as exc:
             raise storage_error(exc, str(path)) from exc
 
+    def is_spelled(self, key: str) -> bool:
+        """Whether a file stands under just this key, not under one that the file system takes for the same."""
+        place = self.root
+        for part in key_to_name(key).split("/"):
+            try:
+                with os.scandir(place) as entries:
+                    if not any(entry.name == part for entry in entries):
+                        return False
+            except OSError as exc:
+                raise storage_error(exc, str(place)) from exc
+            place /= part
+        return True
+
     def delete(self, key: str) -> None:
         """Remove one file; one that is not there is no error. Empty folders stay."""
         path = self.path(key)

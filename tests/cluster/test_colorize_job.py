@@ -143,6 +143,18 @@ def test_the_same_weights_read_otherwise_are_another_checkpoint(tmp_path):
         begin_or_continue(config, source, dest, duller)
 
 
+def test_originals_in_the_destination_are_refused_and_stay(tmp_path, capsys):
+    """A DEST inside SOURCE that holds originals: the first run names one, and leaves no file behind."""
+    photographs.archive(tmp_path / "in", count=2)
+    photographs.archive(tmp_path / "in" / "color", count=1)
+    before = photographs.tree(tmp_path / "in")
+    assert cli.run(["colorize", str(tmp_path / "in"), str(tmp_path / "in" / "color")]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "holds a file where the output of" in error
+    assert "give another DEST" in error
+    assert photographs.tree(tmp_path / "in") == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -4,7 +4,7 @@ import photographs
 import pytest
 
 from raycolor.errors import ConfigError
-from raycolor.sources import check_places, key_inside, open_source
+from raycolor.sources import LinkGuard, check_places, key_inside, open_source
 
 
 @pytest.fixture
@@ -74,3 +74,82 @@ def test_key_inside_is_about_folders_not_letters():
     assert key_inside("/a/b", "/a/b/c") == "c/"
     assert key_inside("/a/b", "/a/bc") is None
     assert key_inside("/a/b", "/a/b") is None
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of photographs, known by links and by other spellings too."""
+    photographs.write_all(tmp_path / "photos", {"a.jpg": b"1", "sub/b.jpg": b"2"})
+    (tmp_path / "link").symlink_to("photos")
+    (tmp_path / "deep").symlink_to("photos/sub")
+    (tmp_path / "list.csv").write_text("key\nphotos/a.jpg\n")
+    (tmp_path / "photos" / "list.csv").write_text(f"key\n{tmp_path}/photos/a.jpg\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "source", ["photos", "link", "photos/../photos", "photos/a.jpg", "link/a.jpg", "photos/list.csv"]
+)
+@pytest.mark.parametrize(
+    "dest", ["photos", "link", "photos/../photos", "photos/sub/..", "deep/..", "link/../photos", "photos/../link/."]
+)
+def test_a_destination_is_the_source_however_it_is_spelled(photos, source, dest):
+    """Of a folder, of a file in it, and of a list of files there the folder is no destination, by whatever way."""
+    found = open_source(str(photos / source), root=str(photos / "link") if source.endswith(".csv") else None)
+    with pytest.raises(ConfigError, match="give another place"):
+        found.check_dest(str(photos / dest))
+
+
+def test_a_source_inside_the_destination_is_found_behind_links(photos):
+    """What holds the source really, or holds the link that the source is, could overwrite it."""
+    (photos / "up").symlink_to(".")
+    for source, dest in [("deep", "photos"), ("deep", "link"), ("link", "up"), ("photos/sub", "link"), ("deep", "up")]:
+        with pytest.raises(ConfigError, match="holds the SOURCE"):
+            open_source(str(photos / source)).check_dest(str(photos / dest))
+    open_source(str(photos)).check_dest(str(photos / "photos" / "out"))
+    open_source(str(photos / "deep")).check_dest(str(photos / "out"))
+
+
+def test_records_that_would_go_into_the_source_are_refused(photos):
+    """A link in the destination, where records go, is seen before anything is written."""
+    (photos / "out").mkdir()
+    (photos / "out" / "_raycolor").symlink_to(photos / "photos" / "sub")
+    with pytest.raises(ConfigError, match="_raycolor/ leads into the SOURCE"):
+        open_source(str(photos / "photos")).check_dest(str(photos / "out"))
+
+
+@pytest.mark.parametrize("dest", ["s3://b/in/", "s3://b//in", "s3://b/in/./", "s3://b/x/../in", "s3://b/", "s3://b"])
+def test_prefixes_are_compared_by_what_they_mean(dest):
+    """Slashes, `.` and `..` make no other place of a prefix."""
+    with pytest.raises(ConfigError, match="give another place"):
+        check_places("s3://b/in", dest)
+    check_places("s3://b/in", dest.replace("s3://b", "s3://c"))
+
+
+def test_a_folder_that_leads_into_the_destination_is_left_out(photos):
+    """Outputs and records are no inputs, reached by a link in the source either."""
+    photographs.write_all(photos / "out", {"x.jpg": b"3", "_raycolor/job.json": b"{}"})
+    (photos / "photos" / "mine").symlink_to(photos / "out")
+    assert keys(open_source(str(photos / "photos")), str(photos / "out")) == ["a.jpg", "list.csv", "sub/b.jpg"]
+    (photos / "photos" / "mine").unlink()
+    photographs.write_all(photos / "photos" / "out", {"y.jpg": b"3"})
+    assert keys(open_source(str(photos / "link")), str(photos / "photos" / "out")) == [
+        "a.jpg",
+        "list.csv",
+        "sub/b.jpg",
+    ]
+
+
+def test_a_link_that_is_put_into_the_destination_later_is_noticed(photos):
+    """A folder that was right once is looked at again when another stands in its place."""
+    (photos / "out" / "sub").mkdir(parents=True)
+    guard = LinkGuard(str(photos / "out"), str(photos / "photos"))
+    assert not guard.leads_into_source(photos / "out" / "sub")
+    assert not guard.leads_into_source(photos / "out" / "new" / "deep")
+    (photos / "out" / "sub").rmdir()
+    (photos / "out" / "sub").symlink_to(photos / "photos" / "sub")
+    assert guard.leads_into_source(photos / "out" / "sub")
+    assert guard.leads_into_source(photos / "out" / "sub" / "new")
+    (photos / "elsewhere").mkdir()
+    (photos / "out" / "other").symlink_to(photos / "elsewhere")
+    assert not guard.leads_into_source(photos / "out" / "other")
