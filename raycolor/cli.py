@@ -13,7 +13,7 @@ import click
 
 from raycolor import __version__
 from raycolor.errors import ConfigError, RaycolorError, TooManyFailedError
-from raycolor.progress import JsonLines, logs_json
+from raycolor.progress import JsonLines, TextLines, logs_json, printable
 from raycolor.signals import Terminated, listening
 
 if TYPE_CHECKING:
@@ -188,12 +188,11 @@ def _option(field: str, info: FieldInfo) -> click.Option:
 
 
 def _configure_logging(level: str, style: str) -> None:
-    logging.basicConfig(level=level.upper(), format="%(message)s", stream=sys.stderr, force=True)
+    logging.basicConfig(level=level.upper(), stream=sys.stderr, force=True)
     # As JSON everything on standard error has to be an object, Python's own warnings too.
     logging.captureWarnings(style == "json")
-    if style == "json":
-        for handler in logging.getLogger().handlers:
-            handler.setFormatter(JsonLines())
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(JsonLines() if style == "json" else TextLines())
     for noisy in ("ray", "botocore", "boto3", "urllib3", "numba", "PIL", "tifffile", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -238,7 +237,7 @@ def _fail(message: str, code: int, exc: BaseException) -> int:
         fields = {"exit_code": code, "kind": type(exc).__name__}
         logger.error(message, extra={"event": "error", "fields": fields})
     else:
-        click.echo(f"raycolor: {message}", err=True)
+        click.echo(f"raycolor: {printable(message)}", err=True)
     return code
 
 

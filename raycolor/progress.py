@@ -1,4 +1,4 @@
-"""How long work shows its progress: a bar on a terminal, one line per interval elsewhere, for machines as JSON."""
+"""What people are shown: progress as a bar or lines, log lines as text or JSON, and text that hides nothing."""
 
 from __future__ import annotations
 
@@ -7,15 +7,45 @@ import json
 import logging
 import sys
 import time
+import unicodedata
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
 logger = logging.getLogger(__name__)
+
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS: Final = "\u200c\u200d"  # words of many languages, and emoji, are spelled with them
+
+
+def printable(text: str) -> str:
+    """Return text as one line that shows what it holds: control, bidirectional and invisible characters as escapes.
+
+    A key may move the cursor, begin a new line of a log, or read `gpj.exe` where `exe.jpg` stands. For people alone:
+    records keep keys as they are. Escapes are Python's and JavaScript's: `\\n`, `\\x1b`, `\\u202e`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_shown(char) for char in text)
+
+
+def _shown(char: str) -> str:
+    if char in _JOINERS or unicodedata.category(char) not in _HIDDEN:
+        return char
+    return char.encode("unicode_escape").decode("ascii")
+
+
+class TextLines(logging.Formatter):
+    """Write the message of each log record; raycolor's own, which hold keys, as one printable line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        message = super().formatMessage(record)
+        return printable(message) if record.name.partition(".")[0] == "raycolor" else message
 
 
 class JsonLines(logging.Formatter):
@@ -38,7 +68,13 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         # A field that JSON has no word for is still better told as text than lost.
-        return json.dumps(line, default=str, ensure_ascii=False)
+        text = json.dumps(line, default=str, ensure_ascii=False)
+        # Outside of strings JSON has none of these; inside `\\u202e` means the character itself.
+        return text if text.isprintable() else "".join(_json_shown(char) for char in text)
+
+
+def _json_shown(char: str) -> str:
+    return char if _shown(char) == char else json.dumps(char)[1:-1]
 
 
 def logs_json() -> bool:

@@ -124,6 +124,30 @@ def test_json_takes_the_place_of_the_bar(monkeypatch):
         assert progress._bar is None
 
 
+EVIL = "a\x1b[2J\n\u202egpj.exe"
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_keys_hide_nothing_in_logs(monkeypatch, capsys, style):
+    """A key is one line and all of it is seen, in a log line and in the error that ends a command."""
+
+    def job(config):
+        logging.getLogger("raycolor.test").warning("%s: odd", EVIL)
+        raise CheckpointError(EVIL)
+
+    assert run_with(monkeypatch, job, "--log-format", style) == 1
+    told = capsys.readouterr().err
+    assert not [char for char in told if char in EVIL and not char.isprintable() and char != "\n"]
+    lines = told.splitlines()
+    if style == "json":
+        assert objects(told)[0]["message"] == f"{EVIL}: odd"
+        assert "\\u202e" in lines[0]
+    else:
+        assert lines[0] == "a\\x1b[2J\\n\\u202egpj.exe: odd"
+    assert len(lines) == 2
+    assert "\\u202egpj.exe" in lines[1]
+
+
 def test_what_json_cannot_say_is_text():
     """A field of any type, and any language, ends in a line that can be read."""
     record = logging.LogRecord("raycolor", logging.INFO, "", 1, "Fotografía %d", (7,), None)

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from raycolor.progress import Progress, duration_text
+from raycolor.progress import Progress, duration_text, printable
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (185, "3 min 05 s"), (7620, "2 h 07 min")])
@@ -39,3 +39,21 @@ def test_no_time_left_before_the_third_shard(caplog):
             assert (progress.fields()["seconds_left"] is None) == (shard < 3)
             assert ("left" in progress.line()) == (shard == 3)
     assert progress.line() == "colorize: images 12/40 | 2.0/s | failed 1 | 14 s left"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("box/photo 1.jpg", "box/photo 1.jpg"),
+        ("Fotografía\u202fñ 写真 صورة.jpg", "Fotografía\u202fñ 写真 صورة.jpg"),
+        ("نامه\u200cها.jpg", "نامه\u200cها.jpg"),
+        ("a\nfailed 9.jpg", "a\\nfailed 9.jpg"),
+        ("\x1b[2J\x9b.jpg", "\\x1b[2J\\x9b.jpg"),
+        ("exe\u202egpj.exe", "exe\\u202egpj.exe"),
+        ("\u2067a\u2069\u061c\u200f", "\\u2067a\\u2069\\u061c\\u200f"),
+        ("\ufeffa\u2028\udc80", "\\ufeffa\\u2028\\udc80"),
+    ],
+)
+def test_what_hides_or_moves_text_is_shown_as_an_escape(text, shown):
+    """Control, bidirectional and invisible characters; letters of every language, and the joiners they need, stay."""
+    assert printable(text) == shown

@@ -29,6 +29,7 @@ from raycolor.colorizer import Colorized, Colorizer, Predict, Predicted, Prepare
 from raycolor.errors import ImageError, Reason, StorageError
 from raycolor.manifest import ATTEMPTS, Manifest
 from raycolor.outcomes import Outcome, Tally, write_outcomes
+from raycolor.progress import printable
 from raycolor.sources import Input, Reader, SkippedInputError
 from raycolor.storage import open_store
 
@@ -178,7 +179,7 @@ class ShardWorker:
             return failed("internal_error", str(exc))
         # The outermost boundary of one image: a defect of ours must cost this image, never the job.
         except Exception as exc:
-            logger.warning("%s: internal error", info.key, exc_info=exc)
+            logger.warning("%s: internal error", printable(info.key), exc_info=exc)
             self._check_worker(attempt)
             return failed("internal_error", f"{type(exc).__name__}: {exc}")
         output_key = name_output(info.key, result.extension)

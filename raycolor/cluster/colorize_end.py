@@ -17,6 +17,7 @@ from raycolor.errors import ConfigError, RaycolorError, StorageError, TooManyFai
 from raycolor.manifest import ATTEMPTS, FOLDER, JobRecord, Manifest
 from raycolor.outcome_csv import write_csvs
 from raycolor.outcomes import Tally, read_outcomes
+from raycolor.progress import printable
 from raycolor.sources import Reader, Source
 from raycolor.storage import ObjectStore
 
@@ -167,6 +168,7 @@ class _Originals:
 def print_summary(summary: dict[str, Any]) -> None:
     """Show the totals as a table on standard output, and where everything is."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
@@ -184,10 +186,12 @@ def print_summary(summary: dict[str, Any]) -> None:
     if summary["images_per_second"] is not None:
         table.add_row("  start-up", f"{summary['startup_seconds']:.1f}")
         table.add_row("  first to last", f"{summary['colorizing_seconds']:.1f}")
-    table.add_row("checkpoint", f"{summary['checkpoint']['name']} ({summary['checkpoint']['weights_sha256'][:12]})")
+    name, weights = summary["checkpoint"]["name"], summary["checkpoint"]["weights_sha256"]
+    table.add_row("checkpoint", escape(printable(f"{name} ({weights[:12]})")))
     console.print(table)
-    console.print(f"photographs  {summary['dest']}", soft_wrap=True)
-    console.print(f"page         {summary['dest'].rstrip('/')}/{FOLDER}report.html", soft_wrap=True)
+    dest = printable(summary["dest"])
+    console.print(f"photographs  {dest}", soft_wrap=True, markup=False)
+    console.print(f"page         {dest.rstrip('/')}/{FOLDER}report.html", soft_wrap=True, markup=False)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from raycolor.cluster import session
 from raycolor.cluster.places import absolute
 from raycolor.cluster.prepare import prepare
 from raycolor.config import PrepareConfig
-from raycolor.progress import Progress
+from raycolor.progress import Progress, printable
 
 
 def run(config: PrepareConfig) -> int:
@@ -38,11 +38,12 @@ def run(config: PrepareConfig) -> int:
 
 def _print(summary: dict[str, object]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_header=False, box=None, padding=(0, 2))
     for key, value in summary.items():
         if isinstance(value, dict):
             value = ", ".join(f"{name} {count}" for name, count in value.items()) or "none"
-        table.add_row(key.replace("_", " "), str(value))
+        table.add_row(key.replace("_", " "), escape(printable(str(value))))
     Console(highlight=False).print(table)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from markupsafe import Markup, escape
 
+from raycolor.progress import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -301,7 +303,7 @@ class _Chart:
         text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text)  # inside HTML they say nothing
         text = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', ' role="img"', text, count=1)
         for number, hint in enumerate(self._hints):
-            text = text.replace(f'<g id="hint-{number}">', f"<g><title>{escape(hint)}</title>", 1)
+            text = text.replace(f'<g id="hint-{number}">', f"<g><title>{escape(printable(hint))}</title>", 1)
         # Names that several charts of one page would share, and nothing in the chart refers to.
         text = re.sub(r'<g id="[^"]+">', "<g>", text)
         text = text.replace(_INK, "currentColor").replace(_LINE, "var(--line, #999)")

@@ -10,15 +10,23 @@ import cv2
 import numpy as np
 import simplejpeg
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from raycolor import __version__, codecs
+from raycolor.progress import printable
 
 _MOST_BYTES_PER_PIXEL = 0.4
 
+
+def _shown(value: Any) -> Any:
+    """Show text of unknown origin, keys above all, without characters that hide or move others."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else printable(value)
+
+
 _ENVIRONMENT = Environment(
     loader=PackageLoader("raycolor.pages"),
+    finalize=_shown,
     autoescape=select_autoescape(default=True, default_for_string=True),
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -30,7 +38,13 @@ def _thousands(number: float) -> str:
     return f"{number:,}" if isinstance(number, int) else f"{number:,.1f}"
 
 
+def _lines(text: str) -> Markup:
+    """Keep the lines of a text that is made of some."""
+    return Markup("\n").join(escape(printable(line)) for line in text.split("\n"))
+
+
 _ENVIRONMENT.filters["thousands"] = _thousands
+_ENVIRONMENT.filters["lines"] = _lines
 
 
 @dataclass(frozen=True)

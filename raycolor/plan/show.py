@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from raycolor.progress import duration_text
+from raycolor.progress import duration_text, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,7 +59,7 @@ def _estimates(table: Table, report: Mapping[str, Any], sampled: int) -> None:
             value, interval = _figure(share, "{:,.0f}")
             remark = [] if whole else [f"{interval}, {share['sampled']} of {sampled}"]
             if "example" in share:
-                remark.append(_printable(share["example"]["key"]))
+                remark.append(_plain(share["example"]["key"]))
             table.add_row(f"  {label}", value, ": ".join(remark))
 
     shares("size of picture", estimates["megapixel_classes"])
@@ -134,8 +134,8 @@ def bytes_text(count: float) -> str:
     return f"{count:,.1f} TB"
 
 
-def _printable(key: str) -> str:
+def _plain(key: str) -> str:
     """Show a key on one line, whatever it holds; rich must not take brackets in it for markup."""
     from rich.markup import escape
 
-    return escape("".join(char if char.isprintable() else "�" for char in key))
+    return escape(printable(key))

@@ -18,6 +18,8 @@ from raycolor.storage import open_store
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: on Debian `apt install chromium`")
 
+HIDING = "bad/exe\u202egpj.\x1b[2J\nצילום.jpg"
+
 # Relative luminance and contrast: WCAG 2.2, success criterion 1.4.3.
 CONTRAST = """
 const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
@@ -72,7 +74,8 @@ def colorize_page(tmp_path_factory):
         dest.put(key, photographs.encoded(photographs.color_pixels(seed=i)))
         kind = "gray" if i % 2 else "toned"
         outcomes.append(Outcome(key, "colorized", None, None, kind, 64, 48, 9, "e", key, 9, "ff", 0.1))
-    outcomes += [Outcome(f"bad/{i}.jpg", "failed", "empty" if i else "truncated", "0 bytes") for i in range(4)]
+    outcomes += [Outcome(f"bad/{i}.jpg", "failed", "empty" if i else "truncated", "0 bytes") for i in range(3)]
+    outcomes += [Outcome(HIDING, "failed", "empty", f"{HIDING}: 0 bytes")]
     outcomes += [Outcome("new.jpg", "skipped", "already_color", None, "color", 64, 48)]
     write_outcomes(dest, 0, outcomes)
     summary = {
@@ -129,6 +132,17 @@ def sweep_page(tmp_path_factory):
         records, facts = write_sweep(folder)
         Reporter(records, facts).write(frozenset({5}))
     return records.store.get("report/index.html").decode()
+
+
+def test_a_key_hides_nothing(colorize_page, browse):
+    """Bidirectional and control characters of a key are seen as escapes, and turn nothing around."""
+    shown = browse(
+        colorize_page,
+        """return [...document.querySelectorAll("#outcomes td.key")].map(cell => cell.innerText)
+             .filter(text => text.includes("exe"));""",
+    )
+    assert shown == ["bad/exe\\u202egpj.\\x1b[2J\\nצילום.jpg"]
+    assert "\u202e" not in colorize_page
 
 
 def test_the_slider_shows_more_or_less_of_the_original(colorize_page, browse):

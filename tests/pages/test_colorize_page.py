@@ -56,6 +56,16 @@ def test_names_are_text_never_markup(job):
     assert "0 bytes &amp; &lt;nothing&gt;" in html
 
 
+def test_names_hide_nothing(job):
+    """Control and bidirectional characters of keys, details and places show as escapes."""
+    source, dest = job
+    write_outcomes(dest, 1, [Outcome("a\u202egpj.exe\n", "failed", "empty", "a\u2066b\x1b")])
+    html = page((source, dest), source="s3://in/\u202e")
+    assert "a\\u202egpj.exe\\n" in html
+    assert "a\\u2066b\\x1b" in html
+    assert not set(html) & set("\u202e\u2066\x1b")
+
+
 def test_the_page_needs_nothing_else(job):
     """No request leaves the page: pictures, styles and scripts are inside; links lead to the outputs alone."""
     html = page(job)
