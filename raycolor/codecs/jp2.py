@@ -12,7 +12,7 @@ import imagecodecs
 import numpy as np
 
 from raycolor.codecs import exif as exif_fields
-from raycolor.codecs import icc, xmp
+from raycolor.codecs import icc, jp2_stream, xmp
 from raycolor.codecs.guard import guard
 from raycolor.codecs.photo import Header, Metadata, Photo, Plane, Provenance, full_range, split_alpha
 from raycolor.errors import DecodeError
@@ -97,6 +97,7 @@ def read_header(data: bytes) -> Header:
 def decode(data: bytes, header: Header) -> Photo:
     """Decode a JPEG 2000 file: gray gives (H, W), color (H, W, 3), up to 8 bits uint8, up to 16 uint16."""
     boxes, stream = _split(data)
+    jp2_stream.check_whole(stream)
     with guard("JPEG 2000"):
         array = np.asarray(imagecodecs.jpeg2k_decode(stream, numthreads=1))
     if array.shape[:2] != (header.height, header.width):
