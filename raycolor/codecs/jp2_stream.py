@@ -35,7 +35,8 @@ class _Style:
         """Return the number of packets of one component of a tile of this size that begins at a precinct's edge."""
         found = 0
         for left, (wide, tall) in zip(reversed(range(len(self.precincts))), self.precincts, strict=True):
-            found += -(-(-(-width >> left)) >> wide) * -(-(-(-height >> left)) >> tall)
+            # Halved `left` times the picture is a resolution; `wide` or `tall` times more it counts precincts.
+            found += -(-width >> (left + wide)) * -(-height >> (left + tall))
         return found * self.layers
 
 
