@@ -57,7 +57,7 @@ def run(config: ColorizeConfig) -> int:
     checkpoint = load(config.checkpoint)
     options = colorizer_options(config)
     timing = Timing()
-    with Lease(dest):
+    with Lease(dest) as lease:
         record = begin_or_continue(config, source, dest, checkpoint)
         todo = sorted(set(range(record.manifest.shards)) - done_shards(dest))
         if todo:
@@ -76,8 +76,9 @@ def run(config: ColorizeConfig) -> int:
                     _process(spec, todo, record, timing, config.workers, shape, limit)
             except (KeyboardInterrupt, SystemExit, RaycolorError):
                 # Stopped or given up: what stands so far is told, and the reason goes on its way.
-                with contextlib.suppress(RaycolorError):
-                    summarize(config, record, dest, timing)
+                if not lease.lost:
+                    with contextlib.suppress(RaycolorError):
+                        summarize(config, record, dest, timing)
                 raise
             # Workers are gone now: what one that was killed left half-written is nobody's.
             dest.sweep(older_than_s=0)
