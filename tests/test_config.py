@@ -4,6 +4,7 @@ import pytest
 
 from raycolor.config import ColorizeConfig, TrainConfig, load_config
 from raycolor.errors import ConfigError
+from raycolor.storage import open_store
 
 
 def write(tmp_path, text):
@@ -83,3 +84,34 @@ def test_identity_leaves_out_what_changes_no_byte():
     other = load_config(ColorizeConfig, flags={**base, "workers": 3, "max_failed": "50%", "address": "auto"})
     assert one.identity() == other.identity()
     assert one.identity() != load_config(ColorizeConfig, flags={**base, "saturation": 1.1}).identity()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:s3cret@store:9000", "https://s3cret@store", "me:s3cret@store:9000", "https://me:s?3cret@store",
+        "https://store/?token=s3cret", "https://me:s#3cret@store", "https://me:@s3cret@store",
+    ],
+)  # fmt: skip
+def test_credentials_in_an_address_are_refused_and_not_repeated(url, tmp_path, monkeypatch):
+    """As a flag, in a file, by --set, for a store of Python and in the environment: one line, without the secret."""
+    (tmp_path / "c.yaml").write_text(f'endpoint_url: "{url}"')
+    places = {"source": "a", "dest": "b"}
+    ways = [
+        lambda: load_config(ColorizeConfig, flags={**places, "endpoint_url": url}),
+        lambda: load_config(ColorizeConfig, file=str(tmp_path / "c.yaml"), flags=places),
+        lambda: load_config(ColorizeConfig, sets=[f"endpoint_url='{url}'"], flags=places),
+        lambda: open_store("s3://bucket", endpoint_url=url),
+        lambda: monkeypatch.setenv("AWS_ENDPOINT_URL", url) or next(iter(open_store("s3://bucket").list())),
+    ]
+    for way in ways:
+        with pytest.raises(ConfigError, match=r"holds credentials .*: give the address alone") as caught:
+            way()
+        assert "3cret" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_address_without_credentials_is_taken():
+    """A port, a path and a number for a host are no credentials."""
+    for url in ("https://store:9000/path", "http://[::1]:8333", "http://127.0.0.1:8333"):
+        assert ColorizeConfig(source="a", dest="b", endpoint_url=url).endpoint_url == url

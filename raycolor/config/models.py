@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from raycolor.storage import check_endpoint
 
 _UNITS = {"k": 1e3, "m": 1e6, "mp": 1e6, "g": 1e9}
 
@@ -28,6 +30,10 @@ def _all(value: object) -> object:
 def _full(value: object) -> object:
     """Accept `full` for 0."""
     return 0 if value == "full" else value
+
+
+def _without_credentials(value: str | None) -> str | None:
+    return check_endpoint(value, "--endpoint-url")
 
 
 def _named(value: object) -> object:
@@ -83,7 +89,9 @@ class ColoringConfig(Frozen):
     archives: bool = Field(True, description="take .tar, .tar.gz, .tgz and .zip apart, member by member")
     root: str | None = Field(None, description="folder or s3://bucket/prefix that the keys of a list are relative to")
     requester_pays: bool = Field(False, description="pay for reading from requester-pays buckets")
-    endpoint_url: str | None = Field(None, description="S3 server other than AWS; default: AWS_ENDPOINT_URL")
+    endpoint_url: Annotated[str | None, AfterValidator(_without_credentials)] = Field(
+        None, description="S3 server other than AWS; default: AWS_ENDPOINT_URL"
+    )
 
     def source_options(self) -> dict[str, Any]:
         """What an S3 store is opened with for reading."""

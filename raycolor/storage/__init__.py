@@ -6,10 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from raycolor.errors import ConfigError, StorageError
-from raycolor.storage.base import Located, ObjectInfo, ObjectStore, check_key
+from raycolor.storage.base import Located, ObjectInfo, ObjectStore, check_endpoint, check_key
 from raycolor.storage.local import LocalStore
 
-__all__ = ["LocalStore", "Located", "ObjectInfo", "ObjectStore", "StorageError", "check_key", "open_store"]
+__all__ = [
+    "LocalStore",
+    "Located",
+    "ObjectInfo",
+    "ObjectStore",
+    "StorageError",
+    "check_endpoint",
+    "check_key",
+    "open_store",
+]
 
 
 def open_store(uri: str | Path, *, must_exist: bool = False, **options: Any) -> ObjectStore:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
-from raycolor.errors import StorageError
+from raycolor.errors import ConfigError, StorageError
 
 RECORDS: Final = "_raycolor/"
 """What a job keeps beside its outputs; the folder that holds it is a job's destination."""
@@ -94,6 +94,25 @@ class ObjectStore(Protocol):
     def sweep(self, prefix: str = "", *, older_than_s: float = 3600.0) -> int:
         """Remove what killed writers of this store left behind under `prefix`; return how many pieces that were."""
         ...
+
+
+def check_endpoint(url: str | None, where: str) -> str | None:
+    """Return the address of an S3 server, or refuse one that holds credentials: it is written into records and logs.
+
+    Args:
+        url: the address, or None.
+        where: what it was set by, for the message.
+
+    Raises:
+        ConfigError: it holds a user, a password or a query; the message does not repeat them.
+    """
+    # Not parsed: whatever a password holds, no part of it may be taken for the host.
+    if url is None or not any(char in url for char in "@?#"):
+        return url
+    raise ConfigError(
+        f"{where}: holds credentials (a user, a password or a query), which would be written into records and logs: "
+        "give the address alone, and the credentials as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )
 
 
 def check_key(key: str) -> None:

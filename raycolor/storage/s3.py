@@ -28,7 +28,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from raycolor.errors import ConfigError, StorageError
-from raycolor.storage.base import ObjectInfo, check_key
+from raycolor.storage.base import ObjectInfo, check_endpoint, check_key
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -98,7 +98,7 @@ class S3Store:
         self.bucket = bucket
         self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self.uri = f"s3://{bucket}/{self.prefix}".rstrip("/")
-        self.endpoint_url, self.region = endpoint_url, region
+        self.endpoint_url, self.region = check_endpoint(endpoint_url, "endpoint_url"), region
         self.timeout_s, self.tries = timeout_s, tries
         self._read_options: dict[str, Any] = {"RequestPayer": "requester"} if requester_pays else {}
         self._write_options: dict[str, Any] = dict(self._read_options)
@@ -144,7 +144,9 @@ class S3Store:
             return self._client
 
     def _connect(self) -> S3Client:
-        endpoint = self.endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        endpoint = self.endpoint_url
+        for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+            endpoint = endpoint or check_endpoint(os.environ.get(name), name)
         config = Config(
             # Retrying is done here alone: boto3 never tries a body again that was cut short.
             retries={"total_max_attempts": 1, "mode": "standard"},
