@@ -98,6 +98,8 @@ def _bombs() -> dict[str, Hostile]:
     return {
         "bombs/claims 65535 x 65535.png": Hostile(_png(65535, 65535, zlib.compress(bytes(1 << 20))), too_large),
         "bombs/claims 65535 x 65535.tif": Hostile(_tiff_claiming(65535, 65535), too_large),
+        "bombs/claims 65535 x 65535, to be wiped.gif": Hostile(_gif_claiming(65535, 65535), too_large),
+        "bombs/tags that all name the whole file.tif": Hostile(_tiff_of_tags(4000, 300_000), cheated),
         "bombs/claims 65535 x 65535.jpg": Hostile(_jpeg_claiming(65535, 65535), too_large),
         "bombs/claims a thousand times its data.jpg": Hostile(_jpeg_claiming(4000, 4000), DAMAGED),
         "bombs/unpacks past its size.png": Hostile(_png(64, 64, swollen), cheated),
@@ -206,6 +208,24 @@ def _png(width: int, height: int, packed: bytes) -> bytes:
 def _with_chunk(png: bytes, kind: bytes, payload: bytes) -> bytes:
     """Put a chunk behind IHDR, which is 25 bytes long and follows the signature of 8."""
     return png[:33] + _chunk(kind, payload) + png[33:]
+
+
+def _gif_claiming(width: int, height: int) -> bytes:
+    """Return a GIF whose frame, as large as its canvas, is to be wiped: readers that prepare for it fill a canvas."""
+    data = bytearray(_saved(Image.new("L", (1, 1)), "GIF"))
+    struct.pack_into("<HH", data, 6, width, height)
+    frame = data.index(b"\x2c\0\0\0\0")
+    struct.pack_into("<HH", data, frame + 5, width, height)
+    return bytes(data[:frame]) + b"\x21\xf9\x04\x08\0\0\0\0" + bytes(data[frame:])
+
+
+def _tiff_of_tags(count: int, length: int) -> bytes:
+    """Return a TIFF of one pixel with many tags, each of which names nearly all of the file as its numbers."""
+    own = [(256, 3, 1, 1), (257, 3, 1, 1), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
+    tags = [*own, (273, 4, 1, 8), (279, 4, 1, 1), *((1000 + i, 3, length // 2, 16 + i) for i in range(count))]
+    packed = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = struct.pack("<2sHI", b"II", 42, 16) + bytes(8) + struct.pack("<H", len(tags))
+    return (head + packed + bytes(4)).ljust(16 + count + length, b"\1")
 
 
 def _jpeg_claiming(width: int, height: int) -> bytes:

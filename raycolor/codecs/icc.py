@@ -19,6 +19,7 @@ _PRIMARIES: Final = {
 }
 _D50: Final = (0.9642, 1.0, 0.8249)
 _MAX_SIZE: Final = 16 << 20
+_USED: Final = frozenset({b"kTRC", b"desc", b"cprt", b"chad", b"wtpt"})
 _PARAMETERS: Final = {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}
 
 
@@ -82,16 +83,16 @@ def _rgb_of_gray(profile: bytes) -> bytes | None:
 
 
 def _tags(profile: bytes) -> dict[bytes, bytes]:
-    """Return the tags that lie inside the profile; a damaged table gives those that do."""
+    """Return the tags used here that lie inside the profile, a damaged table those that do; none that overlap."""
     found: dict[bytes, bytes] = {}
     if color_space(profile) is None or len(profile) > _MAX_SIZE:
         return found
     (count,) = struct.unpack_from(">I", profile, 128)
     for i in range(min(count, (len(profile) - 132) // 12, 200)):
         name, start, size = struct.unpack_from(">4sII", profile, 132 + 12 * i)
-        if start + size <= len(profile):
+        if name in _USED and start + size <= len(profile):
             found[name] = profile[start : start + size]
-    return found
+    return found if sum(map(len, found.values())) <= len(profile) else {}
 
 
 def _xyz(value: tuple[float, float, float]) -> bytes:

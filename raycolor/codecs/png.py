@@ -28,6 +28,7 @@ _COLORS: Final[dict[int, tuple[Color, int]]] = {
 _DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 # They describe the old samples or frames, so they would be wrong beside the new ones.
 _STALE: Final = (b"PLTE", b"tRNS", b"bKGD", b"hIST", b"sBIT", b"sPLT", b"acTL", b"fcTL", b"fdAT")
+_MAX_CHUNKS: Final = 1 << 20
 _MAX_TEXT: Final = 16 << 20  # a compressed text or profile may not grow past this
 _LEVEL: Final = 2  # with the Up filter smaller and four times faster than zlib's level 1 on photographs (measured)
 _IDAT_SIZE: Final = 8 << 20
@@ -41,7 +42,8 @@ def read_chunks(data: bytes) -> list[Chunk]:
     """Return every chunk up to IEND.
 
     Raises:
-        DecodeError: `truncated` where the file ends before IEND, `decode_error` where IHDR is not first.
+        DecodeError: `truncated` where the file ends before IEND, `decode_error` where IHDR is not first or chunks
+            are past counting.
     """
     chunks: list[Chunk] = []
     at = len(SIGNATURE)
@@ -53,6 +55,8 @@ def read_chunks(data: bytes) -> list[Chunk]:
             break
         if not chunks and (kind != b"IHDR" or length != 13):
             raise DecodeError("decode_error", "PNG: no IHDR chunk at the start")
+        if len(chunks) >= _MAX_CHUNKS:
+            raise DecodeError("decode_error", f"PNG: more than {_MAX_CHUNKS:,} chunks")
         chunks.append((kind, at + 8, at + 8 + length))
         at += 12 + length
         if kind == b"IEND":

@@ -16,6 +16,7 @@ from raycolor.codecs.guard import guard, pillow
 from raycolor.codecs.photo import Header, Metadata, Photo, Plane, Provenance, split_alpha
 from raycolor.errors import DecodeError
 
+_MAX_CHUNKS: Final = 1 << 20
 _METHOD: Final = 3  # 0 fast to 6 small
 
 
@@ -32,6 +33,8 @@ def read_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
         kind, size = struct.unpack_from("<4sI", data, at)
         if at + 8 + size > end:
             raise DecodeError("truncated", f"WebP: chunk {kind!r} goes past the end")
+        if len(chunks) >= _MAX_CHUNKS:
+            raise DecodeError("decode_error", f"WebP: more than {_MAX_CHUNKS:,} chunks")
         chunks.append((kind, data[at + 8 : at + 8 + size]))
         at += 8 + size + size % 2
     return chunks

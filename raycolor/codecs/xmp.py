@@ -35,7 +35,12 @@ _HEAD: Final = (
 )
 _TAIL: Final = '</rdf:RDF>\n</x:xmpmeta>\n<?xpacket end="w"?>'
 
-_TAG: Final = re.compile(rb"<(?:[^>\"']|\"[^\"]*\"|'[^']*')*>")
+# Nothing here may be tried again from the middle of what it has passed (hence ++ and *+, and matches at known places):
+# a packet of a megabyte of spaces would take minutes.
+_TAG: Final = re.compile(rb"<(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+>")
+_TAG_NAME: Final = re.compile(rb"<[^\s/>]++")
+_ATTRIBUTE: Final = re.compile(rb"\s++([^\s=/>]++)\s*+=\s*+(?:\"[^\"]*+\"|'[^']*+')")
+_DECLARATION: Final = re.compile(r"<\?xml[^>]{0,400}>")
 
 
 class _RefusedError(Exception):
@@ -47,6 +52,7 @@ class _Found:
     """What the parser saw of one packet, as byte positions in its UTF-8 text."""
 
     about: str = ""
+    rdf_start: int = -1
     rdf_end: int = -1
     prefix: str = "rdf"
     cuts: list[tuple[int, int]] = field(default_factory=list)
@@ -73,15 +79,17 @@ def add_provenance(packet: bytes | None, provenance: Provenance) -> bytes:
     for at, names in found.start_tags:
         found.cuts += _attribute_cuts(text, at, names)
     block = _description(provenance, found.about, found.prefix, found.source_type).encode()
-    edited = text[: found.rdf_end] + block + text[found.rdf_end :]
-    for start, end in sorted(found.cuts, reverse=True):
-        edited = edited[:start] + edited[end:]
-    return edited
+    pieces, at = list[bytes](), 0
+    for start, end in [*sorted(found.cuts), (found.rdf_end, found.rdf_end)]:
+        pieces.append(text[at:start])
+        at = max(at, end)
+    return b"".join([*pieces, block, text[at:]])
 
 
 def shrink(packet: bytes) -> bytes:
     """Drop the white padding before the packet's end marker, which exists only to be edited in place."""
-    return re.sub(rb"\s+(<\?xpacket end=)", rb"\n\1", packet)
+    at = packet.rfind(b"<?xpacket end=")
+    return packet if at < 0 else packet[:at].rstrip() + b"\n" + packet[at:]
 
 
 def move_to_extended(packet: bytes, extended: bytes | None, provenance: Provenance) -> tuple[bytes, bytes, str]:
@@ -96,7 +104,7 @@ def move_to_extended(packet: bytes, extended: bytes | None, provenance: Provenan
         The main packet, the extended packet holding every field, and its MD5 in capital hexadecimal digits, by which
         the main packet refers to it.
     """
-    rest = re.sub(rb"<\?xpacket[^>]*\?>", b"", packet).strip()
+    rest = re.sub(rb"<\?xpacket[^>]{0,400}\?>", b"", packet).strip()
     if extended is not None:
         rest = _merge(rest, extended)
     guid = hashlib.md5(rest, usedforsecurity=False).hexdigest().upper()
@@ -109,11 +117,10 @@ def move_to_extended(packet: bytes, extended: bytes | None, provenance: Provenan
 
 def _merge(packet: bytes, extended: bytes) -> bytes:
     """Put the descriptions of `extended` into `packet`; the packet alone where that gives no well-formed XML."""
-    inner = re.search(rb"<(\w+):RDF(?:\s[^>]*)?>(.*)</\1:RDF\s*>", extended, re.DOTALL)
-    found = _inspect(packet)
-    if inner is None or found is None:
+    more, found = _inspect(extended), _inspect(packet)
+    if more is None or found is None:
         return packet
-    merged = packet[: found.rdf_end] + inner.group(2) + packet[found.rdf_end :]
+    merged = packet[: found.rdf_end] + extended[more.rdf_start : more.rdf_end] + packet[found.rdf_end :]
     return merged if _inspect(merged) else packet
 
 
@@ -144,7 +151,9 @@ def _as_utf8(packet: bytes) -> bytes | None:
         text = packet.decode(encoding).lstrip("\ufeff").strip("\0")
     except UnicodeDecodeError:
         return None
-    return re.sub(r'(<\?xml[^>]*?)\s+encoding=["\'][^"\']*["\']', r"\1", text).encode()
+    declaration = _DECLARATION.match(text)
+    said = declaration.group() if declaration else ""
+    return (re.sub(r'\s+encoding=["\'][^"\']*["\']', "", said) + text[len(said) :]).encode()
 
 
 def _inspect(text: bytes) -> _Found | None:
@@ -172,7 +181,7 @@ def _inspect(text: bytes) -> _Found | None:
             if name.endswith(" DigitalSourceType"):
                 found.source_type = "".join(held).strip() or found.source_type
         if name == f"{_RDF} RDF" and not _is_empty_tag(text, begun):
-            found.rdf_end = at
+            found.rdf_start, found.rdf_end = _stop_of_tag(text, begun), at
             found.prefix = text[at + 2 : text.index(b">", at)].decode().strip().partition(":")[0]
 
     def refuse(*_: object) -> None:
@@ -194,18 +203,21 @@ def _is_empty_tag(text: bytes, at: int) -> bool:
     return tag is not None and tag.group().endswith(b"/>")
 
 
+def _stop_of_tag(text: bytes, begun: int) -> int:
+    tag = _TAG.match(text, begun)
+    return tag.end() if tag else begun
+
+
 def _stop(text: bytes, begun: int, end_at: int) -> int:
     """Return where the element that began at `begun`, and whose end the parser reports at `end_at`, stops."""
-    tag = _TAG.match(text, begun)
-    if tag is not None and tag.group().endswith(b"/>"):
-        return tag.end()
-    return text.index(b">", end_at) + 1
+    return _stop_of_tag(text, begun) if _is_empty_tag(text, begun) else text.index(b">", end_at) + 1
 
 
 def _attribute_cuts(text: bytes, at: int, name: str) -> list[tuple[int, int]]:
     """Return where in the start tag at `at` the attribute of this local name stands, with the space before it."""
     local = name.rpartition(" ")[2].encode()
-    quoted = rb"\s+[\w.-]+:" + local + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')"
-    tag = _TAG.match(text, at)
-    match = re.compile(quoted).search(text, at, tag.end()) if tag else None
-    return [match.span()] if match else []
+    match = _TAG_NAME.match(text, at)
+    while match and (match := _ATTRIBUTE.match(text, match.end())):
+        if match.group(1).rpartition(b":")[2] == local and b":" in match.group(1):
+            return [match.span()]
+    return []

@@ -178,12 +178,6 @@ def exif_in_itself(pages: int = 60) -> bytes:
     return out
 
 
-def overlapping_directories(count: int = 3_000) -> bytes:
-    """Return a chain of directories, each two bytes behind the one before, so that each has as many tags as fit."""
-    links = b"".join(struct.pack("<HI", 0, 16 + 6 * (i + 1)) for i in range(count))
-    return HEAD + links
-
-
 def overlapping_strips(count: int = 50_000) -> bytes:
     """Return a file of 50,000 rows in strips of one row, each of which is nearly the whole file, deflated."""
     coded = bytes(imagecodecs.zlib_encode(bytes(64), level=1)).ljust(count, b"\1")
