@@ -34,7 +34,7 @@ def decode(data: bytes, header: Header) -> Photo:
     if header.color in ("cmyk", "ycck"):
         page = _decode_cmyk(whole, metadata, inverted=file.adobe_transform is not None)
     else:
-        page = decode_strictly(whole, "GRAY" if header.gray else "RGB")
+        page = _decode_strictly(whole, "GRAY" if header.gray else "RGB")
     if header.gray:
         page = page[..., 0]
     return Photo(header, [page], [None], metadata)
@@ -54,7 +54,7 @@ def decode_luma(data: bytes) -> NDArray[np.uint8]:
     _check_supported(header)
     if header.color not in ("gray", "ycbcr"):
         raise DecodeError("unsupported_format", f"JPEG: {header.color} coding holds no luma")
-    return decode_strictly(_proven_whole(data, file), "GRAY")[..., 0]
+    return _decode_strictly(_proven_whole(data, file), "GRAY")[..., 0]
 
 
 def half_size_luma(luma: NDArray[np.uint8] | bytes) -> NDArray[np.uint8]:
@@ -127,7 +127,7 @@ def _judge(message: str) -> Reason:
     return "truncated" if "premature end" in low else "decode_error"
 
 
-def decode_strictly(data: bytes, colorspace: str) -> Plane:
+def _decode_strictly(data: bytes, colorspace: str) -> Plane:
     """Decode with libjpeg's warnings as errors: none of them leaves a picture that is certain to be whole."""
     with guard("JPEG", _judge):
         return np.asarray(simplejpeg.decode_jpeg(data, colorspace, strict=True))
@@ -138,7 +138,7 @@ def _decode_cmyk(data: bytes, metadata: Metadata, *, inverted: bool) -> Plane:
 
     Adobe stores ink inverted (255 is none), and marks its files; Pillow takes every file for one of Adobe's.
     """
-    decode_strictly(data, "CMYK")  # Pillow fills what is missing with gray; the strict decoder tells
+    _decode_strictly(data, "CMYK")  # Pillow fills what is missing with gray; the strict decoder tells
     with pillow("JPEG"), Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
         return cmyk_to_rgb(image if inverted else ImageChops.invert(image), metadata.icc)
 

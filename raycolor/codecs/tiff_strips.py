@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from raycolor.codecs import jp2, jpeg, jpeg_markers, png, webp
+from raycolor.codecs import jp2, jpeg_markers, jpeg_whole, png, webp
 from raycolor.codecs.guard import by_words, guard
 from raycolor.codecs.photo import Plane
 from raycolor.codecs.tiff_tags import Directory, Layout, Tag, Writer
@@ -234,11 +234,10 @@ def _check_nested(coded: bytes, compression: int, grid: Grid, tables: bytes | No
     if claimed.jpeg is not None:
         if not claimed.jpeg.complete:
             raise DecodeError("truncated", "TIFF: a JPEG strip or tile has no end marker")
-        space = {1: "GRAY", 3: "RGB", 4: "CMYK"}.get(claimed.channels)
-        if space and claimed.jpeg.process in ("baseline", "extended", "progressive") and claimed.bit_depth == 8:
-            # The decoder of strips takes libjpeg's warnings for nothing.
+        if claimed.jpeg.process in ("baseline", "extended", "progressive") and claimed.bit_depth == 8:
             head = b"" if tables is None else tables.removeprefix(b"\xff\xd8").removesuffix(b"\xff\xd9")
-            jpeg.decode_strictly(coded[:2] + head + coded[2:], space)
+            whole = coded[:2] + head + coded[2:]
+            jpeg_whole.check_whole(whole, jpeg_markers.parse(whole))
 
 
 def _decode_fax(decode: Any, coded: bytes, index: int, width: int, page: Directory, layout: Layout) -> Any:
