@@ -66,12 +66,18 @@ class ManifestError(RaycolorError):
 class StorageError(ImageError):
     """A local or S3 object that cannot be read or written.
 
-    Only `transient=True` is worth another try: 503, 500, timeouts, resets and short bodies.
+    Only `transient=True` is worth another try: 503, 500, timeouts, resets and short bodies. With `place=True` it may be
+    no fault of the one object: the place may be out (expired credentials, a wrong clock, a server that is gone).
     """
 
-    def __init__(self, reason: Reason, detail: str, *, transient: bool = False) -> None:
+    def __init__(self, reason: Reason, detail: str, *, transient: bool = False, place: bool = False) -> None:
         super().__init__(reason, detail)
         self.transient = transient
+        self.place = place or transient
+
+
+class OutageError(RaycolorError):
+    """A place that did not answer for as long as the job's patience: no photograph's fault, so that the job stops."""
 
 
 class TooManyFailedError(RaycolorError):

@@ -13,12 +13,13 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-FAULTS = ("503", "500", "403", "404", "archived", "reset", "truncate", "stall", "lost")
-"""`archived` is what S3 answers for Glacier; `truncate` cuts an answer's body in half; `lost` lets the server act and
-then drops the answer."""
+FAULTS = ("503", "500", "403", "404", "archived", "expired", "skewed", "reset", "truncate", "stall", "lost")
+"""`expired` and `skewed` are what S3 answers to old credentials and to a wrong clock; `archived` is what it answers for
+Glacier; `truncate` cuts an answer's body in half; `lost` lets the server act and then drops the answer."""
 
 _ERRORS = {"503": (503, "SlowDown"), "500": (500, "InternalError"), "403": (403, "AccessDenied")}
 _ERRORS |= {"404": (404, "NoSuchKey"), "archived": (403, "InvalidObjectState")}
+_ERRORS |= {"expired": (400, "ExpiredToken"), "skewed": (403, "RequestTimeTooSkewed")}
 
 
 class FaultProxy:
@@ -42,10 +43,30 @@ class FaultProxy:
         self._stall_s, self._methods = stall_s, frozenset(methods)
         self._script = None if script is None else list(script)
         self._lock = threading.Lock()
+        self._is_down = False
+        self.rule = None
+        """If set, a function of (method, path) that returns a fault or None, asked before all else. It may be set anew
+        at any time, so that an outage begins and ends while a job runs."""
         self.counts: Counter[str] = Counter()
         """Requests by what was done to them; `passed` for the whole ones."""
 
     def __enter__(self):
+        self._listen(0)
+        return self
+
+    def down(self):
+        """Refuse connections until `up`."""
+        self._is_down = True  # connections that are kept open would be served on
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def up(self):
+        """Listen at the same port again."""
+        self._listen(self._server.server_port)
+        self._is_down = False
+
+    def _listen(self, port):
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -72,21 +93,18 @@ class FaultProxy:
             def handle_error(self, *_):
                 pass
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
-        return self
 
     def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.down()
 
-    def _draw(self, method):
+    def _draw(self, method, path):
         with self._lock:
-            fault = None
-            if method in self._methods:
+            fault = "reset" if self._is_down else self.rule(method, path) if self.rule else None
+            if fault is None and method in self._methods:
                 if self._script is not None:
                     fault = self._script.pop(0) if self._script else None
                 elif self._random.random() < self._rate:
@@ -96,7 +114,7 @@ class FaultProxy:
 
     def _serve(self, handler):
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        fault = self._draw(handler.command)
+        fault = self._draw(handler.command, handler.path)
         if fault == "reset":
             return _reset(handler)
         if fault in _ERRORS:

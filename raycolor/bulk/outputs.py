@@ -15,7 +15,8 @@ from raycolor.manifest import ATTEMPTS, FOLDER
 from raycolor.sources import Input, LinkGuard, place_of
 from raycolor.sources.clutter import clutter
 from raycolor.sources.keybook import KeyBook
-from raycolor.storage import LocalStore, Located, ObjectStore
+from raycolor.storage import Located, ObjectStore
+from raycolor.storage.patience import local_store
 
 _ADDED = re.compile(r"\.raycolor\.[a-z0-9]+\Z")
 # A part of a key that a folder would take for a half-written file, or that has been made so from one.
@@ -51,8 +52,8 @@ class Outputs:
     """
 
     def __init__(self, dest: ObjectStore, source: str) -> None:
-        self._dest = dest
-        self._guard = LinkGuard(dest.uri, source) if isinstance(dest, LocalStore) else None
+        self._dest, self._local = dest, local_store(dest)
+        self._guard = LinkGuard(dest.uri, source) if self._local is not None else None
 
     def put(self, key: str, data: bytes, *, own: bool = False) -> None:
         """Write one output.
@@ -69,14 +70,14 @@ class Outputs:
             KeyRefusedError: it would replace a file of somebody else, or lie in the source.
             StorageError: it cannot be written.
         """
-        if self._guard is not None and isinstance(self._dest, LocalStore):
-            folder = self._dest.path(key).parent
+        if self._guard is not None and self._local is not None:
+            folder = self._local.path(key).parent
             if self._guard.leads_into_source(folder):
                 raise KeyRefusedError("storage_error", f"{folder}: a link leads into the SOURCE: remove it from DEST")
         if self._dest.put(key, data, only_if_absent=not own):
             return
         found = self._dest.stat(key)
-        if found is not None and isinstance(self._dest, LocalStore) and not self._dest.is_spelled(key):
+        if found is not None and self._local is not None and not self._local.is_spelled(key):
             raise KeyRefusedError("storage_error", _SHARED)
         if found is None or found.size != len(data) or self._dest.get(key) != data:
             raise KeyRefusedError(

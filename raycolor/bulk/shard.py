@@ -26,7 +26,7 @@ from raycolor.bulk.outputs import KeyRefusedError, Outputs, name_output
 from raycolor.bulk.sharing import Budget, Turns
 from raycolor.bulk.spec import BrokenWorkerError, NetworkGoneError, ShardReport, ShardSpec
 from raycolor.colorizer import Colorized, Colorizer, Predict, Predicted, Prepared
-from raycolor.errors import ImageError, Reason, StorageError
+from raycolor.errors import ImageError, OutageError, RaycolorError, Reason, StorageError
 from raycolor.manifest import ATTEMPTS, Manifest
 from raycolor.outcomes import Outcome, Tally, write_outcomes
 from raycolor.progress import printable
@@ -91,6 +91,7 @@ class ShardWorker:
 
         Raises:
             StorageError: the destination cannot be written: then nothing else can be done either.
+            OutageError: source or destination did not answer as long as the job's patience.
             NetworkGoneError: the network elsewhere does not answer.
             BrokenWorkerError: nothing can be colorized in this process.
         """
@@ -101,9 +102,18 @@ class ShardWorker:
         inputs = list(self.manifest.shard(shard))
         # Members of a packed archive are unpacked from its front, one after the other, for one shard at a time.
         packed = any(self.source.in_order(info) for info in inputs)
-        with self._archive if packed else nullcontext():
-            outcomes = self._outcomes(inputs, rank, number, 1 if packed else _LANES)
-        write_outcomes(self.dest, shard, outcomes)
+        try:
+            with self._archive if packed else nullcontext():
+                outcomes = self._outcomes(inputs, rank, number, 1 if packed else _LANES)
+            write_outcomes(self.dest, shard, outcomes)
+        except OutageError:
+            # No photograph brought this attempt down.
+            with suppress(RaycolorError):
+                if number == 1:
+                    self.dest.delete(marker)
+                else:
+                    self.dest.put(marker, str(number - 1).encode())
+            raise
         self.dest.delete(marker)
         tally = Tally()
         for outcome in outcomes:
@@ -172,7 +182,7 @@ class ShardWorker:
         except ImageError as exc:
             outcome = failed(exc.reason, exc.detail)
             return replace(outcome, status="skipped", source_kind="color") if exc.reason == "already_color" else outcome
-        except NetworkGoneError:
+        except (NetworkGoneError, OutageError):
             raise
         except ChildDiedError as exc:
             self._check_worker(attempt)

@@ -42,6 +42,11 @@ class ShardSpec:
     """For S3, as `open_store` takes them."""
     dest_options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def patience_s(self) -> float:
+        """Longest wait for a place that does not answer."""
+        return float(self.dest_options.get("patience_s", 0.0))
+
 
 @dataclass
 class ShardReport:

@@ -22,10 +22,20 @@ from raycolor.cluster.colorize_end import FailureLimit, Timing, finish, summariz
 from raycolor.cluster.colorize_network import Shape, choose_shape, start_networks
 from raycolor.cluster.colorize_worker import ShardActor
 from raycolor.cluster.metrics import ColorizeMetrics
+from raycolor.cluster.notices import Listener
 from raycolor.config import ColorizeConfig
 from raycolor.errors import ConfigError, RaycolorError
 from raycolor.lease import Lease
-from raycolor.manifest import FOLDER, JobRecord, ManifestTotals, check_same_job, order_of_work, read_job, write_manifest
+from raycolor.manifest import (
+    ATTEMPTS,
+    FOLDER,
+    JobRecord,
+    ManifestTotals,
+    check_same_job,
+    order_of_work,
+    read_job,
+    write_manifest,
+)
 from raycolor.options import ColorizerOptions
 from raycolor.outcomes import done_shards, read_outcomes
 from raycolor.progress import Progress
@@ -36,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 SHARDS_AT_ONCE: Final = 2  # in each worker
 _LEFT_AFTER: Final = 3  # shards
+_NO_PROGRESS_S: Final = 1800.0  # Ray Data's own limit
 
 
 def run(config: ColorizeConfig) -> int:
@@ -51,7 +62,11 @@ def run(config: ColorizeConfig) -> int:
         StorageError: the destination cannot be written.
     """
     limit = FailureLimit.parse(config.max_failed)
-    source = open_source(config.source, root=config.root, archives=config.archives, options=config.source_options())
+    # The first look at both places is not waited for: a mistake in the command is told at once.
+    patience = {"patience_s": config.patience}
+    source_options = {**config.source_options(), **patience}
+    dest_options = {**config.dest_options(), **patience, "probe_under": ATTEMPTS}
+    source = open_source(config.source, root=config.root, archives=config.archives, options=source_options)
     dest = open_store(config.dest, **config.dest_options())
     source.check_dest(dest.uri)
     checkpoint = load(config.checkpoint)
@@ -67,8 +82,8 @@ def run(config: ColorizeConfig) -> int:
                 record.manifest,
                 options,
                 config.image_timeout_s,
-                config.source_options(),
-                config.dest_options(),
+                source_options,
+                dest_options,
             )
             try:
                 with session.connect(config.address, scale_to=config.scale_to, gpus=config.gpus or 0):
@@ -82,7 +97,7 @@ def run(config: ColorizeConfig) -> int:
                 raise
             # Workers are gone now: what one that was killed left half-written is nobody's.
             dest.sweep(older_than_s=0)
-        return finish(config, record, dest, source, timing, limit)
+        return finish(config, record, open_store(config.dest, **dest_options), source, timing, limit)
 
 
 def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore, checkpoint: Checkpoint) -> JobRecord:
@@ -165,6 +180,9 @@ def _process(
     if workers is None:
         timing.workers = min(timing.workers, worthwhile_workers(record.manifest))
     predict = start_networks(shape, spec.options, spec.image_timeout_s) if shape.networks else None
+    context = ray.data.DataContext.get_current()
+    # Ray Data ends a job that makes no progress; one that waits for a place makes none, and is not to be ended by it.
+    context.execution_no_progress_timeout_s = _NO_PROGRESS_S + spec.patience_s
     # Ray Data hands blocks out in their order.
     order = order_of_work(todo, int(record.identity["images_per_shard"]), timing.workers)
     shards = ray.data.from_items([{"shard": shard} for shard in order], override_num_blocks=len(order))
@@ -182,9 +200,9 @@ def _process(
         ),
     )
     metrics = ColorizeMetrics(spec.dest, record.manifest.images)
-    with Progress(
-        "colorize", record.manifest.images, already=_images_before(record, spec, todo), left_after=_LEFT_AFTER
-    ) as progress:
+    already = _images_before(record, spec, todo)
+    progress = Progress("colorize", record.manifest.images, already=already, left_after=_LEFT_AFTER)
+    with Listener(), progress:
         for report in _reports(reports):
             timing.add(report)
             rates = timing.rates()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from typing import TYPE_CHECKING, Any
 
 from raycolor.bulk import ShardSpec
 from raycolor.bulk.spec import BrokenWorkerError
+from raycolor.cluster.notices import ToDriver
 from raycolor.errors import RaycolorError
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ class ShardActor:
         # other's way.
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
+        # A place that is waited for is told where somebody reads it.
+        logging.getLogger("raycolor").addHandler(ToDriver())
         self._error: RaycolorError | None = None
         try:
             self._worker = ShardWorker(spec, predict)

@@ -127,6 +127,12 @@ class ColorizeConfig(ClusterConfig, ColoringConfig):
     sse_kms_key_id: str | None = Field(None, description="encrypt outputs in S3 with this KMS key (SSE-KMS)")
     images_per_shard: int = Field(64, ge=1, le=10_000, description="images in one unit of work, retry and resume")
     image_timeout_s: float = Field(600.0, gt=0, description="seconds after which one image is given up")
+    patience: float = Field(
+        600.0,
+        ge=0,
+        description="seconds to wait for a place that does not answer (expired credentials, a store that is down) "
+        "before the job stops",
+    )
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide which bytes come out: a job is continued only under the same ones."""
@@ -137,6 +143,7 @@ class ColorizeConfig(ClusterConfig, ColoringConfig):
             "dest",
             "max_failed",
             "image_timeout_s",
+            "patience",
             "checkpoint",
             "shape",
             "gpus",

@@ -11,7 +11,7 @@ from raycolor.sources.reading import fetcher
 from raycolor.sources.streams import RangedBytes, UnpackedBytes
 from raycolor.sources.tars import BLOCK, Member, is_tar_header, tar_members
 from raycolor.sources.zips import zip_members
-from raycolor.storage import LocalStore, ObjectStore
+from raycolor.storage import ObjectStore
 
 # Headers stand between the photographs. Over a network a request costs as much time as some megabytes.
 _CHUNK_LOCAL: Final = 1 << 14
@@ -32,7 +32,7 @@ def archive_members(store: ObjectStore, key: str, size: int, version: str | None
         version: the version to read, or None.
     """
     fetch = fetcher(store, key, version)
-    chunk = _CHUNK_LOCAL if isinstance(store, LocalStore) else _CHUNK_REMOTE
+    chunk = _CHUNK_REMOTE if store.uri.startswith("s3://") else _CHUNK_LOCAL
     try:
         head = fetch(0, BLOCK)
     except ImageError as exc:

@@ -13,9 +13,10 @@ from raycolor.sources.keybook import KeyBook
 from raycolor.sources.location import Location
 from raycolor.sources.places import archive_part, check_places, is_archive, key_inside, member_key, place_holds
 from raycolor.sources.reading import Reader, stat_version
-from raycolor.storage import LocalStore, Located, ObjectInfo, StorageError
+from raycolor.storage import Located, ObjectInfo, StorageError
 from raycolor.storage.base import RECORDS
 from raycolor.storage.local import key_to_name
+from raycolor.storage.patience import local_store
 
 Input = ObjectInfo | Located
 
@@ -109,8 +110,8 @@ class Source:
     def _leads_into(self, dest: str, info: Input) -> bool:
         """Whether the folder of an input is the destination's by a link or by another spelling."""
         place = place_of(info)
-        store = self.reader.store(place.uri)
-        if not isinstance(store, LocalStore) or dest.startswith("s3://"):
+        store = local_store(self.reader.store(place.uri))
+        if store is None or dest.startswith("s3://"):
             return False
         folder = str((store.root / key_to_name(place.object or info.key)).parent)
         if folder != self._folder[0]:

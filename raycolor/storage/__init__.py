@@ -21,12 +21,21 @@ __all__ = [
 ]
 
 
-def open_store(uri: str | Path, *, must_exist: bool = False, **options: Any) -> ObjectStore:
+def open_store(
+    uri: str | Path,
+    *,
+    must_exist: bool = False,
+    patience_s: float | None = None,
+    probe_under: str | None = None,
+    **options: Any,
+) -> ObjectStore:
     """Open a folder or an S3 prefix.
 
     Args:
         uri: a local path, `file:///path`, or `s3://bucket/prefix`.
         must_exist: refuse a folder that is not there, or an S3 prefix that holds nothing.
+        patience_s: wait so long for a place that does not answer (`raycolor.storage.patience`); None: not at all.
+        probe_under: with patience, key prefix under which a small object may be written to see whether writing works.
         options: for S3 only, see `raycolor.storage.s3.S3Store`; ignored for folders, so that one command serves both.
 
     Raises:
@@ -34,10 +43,16 @@ def open_store(uri: str | Path, *, must_exist: bool = False, **options: Any) -> 
         StorageError: the place could not be asked.
     """
     text = str(uri)
+    if patience_s is not None:
+        from raycolor.storage.patience import PatientStore
+
+        store = open_store(text, must_exist=must_exist, **options)
+        quick = open_store(text, **{**options, "tries": 1, "timeout_s": 20.0})
+        return PatientStore(store, quick, patience_s, probe_under)
     if text.startswith("s3://"):
         from raycolor.storage.s3 import S3Store  # boto3 costs 0.3 s to import: only those who need it pay
 
-        store: ObjectStore = S3Store.from_uri(text, **options)
+        store = S3Store.from_uri(text, **options)
         if must_exist and next(iter(store.list()), None) is None:
             raise ConfigError(f"{text}: holds no objects: check the bucket and the prefix")
         return store

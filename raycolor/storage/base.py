@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -44,7 +44,8 @@ class ObjectStore(Protocol):
     """A flat set of objects under one root. Stores are picklable and may be shared by threads.
 
     Every method raises `StorageError` and nothing else: `not_found`, `access_denied`, `archived_storage_class`
-    or `storage_error`. What is worth another try has been tried again before the error is raised.
+    or `storage_error`. What is worth another try has been tried again before the error is raised. A store with patience
+    also waits for a place that is out, and raises `OutageError` when patience ends.
     """
 
     uri: str
@@ -56,6 +57,10 @@ class ObjectStore(Protocol):
         S3 keeps this order, and so does a folder; of other servers some (SeaweedFS) sort folder by folder, so that
         `a/b` comes before `a-b`. The order of one place is always the same.
         """
+        ...
+
+    def some(self, count: int) -> Sequence[str]:
+        """Return up to `count` keys in no order, found quickly: a look whether the place answers."""
         ...
 
     def get(self, key: str) -> bytes:

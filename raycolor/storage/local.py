@@ -6,12 +6,13 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import itertools
 import os
 import re
 import secrets
 import stat as stat_modes
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -36,7 +37,16 @@ _FIXES = {
     errno.ENOTDIR: "a file stands where a folder is needed (ENOTDIR): rename one of the two",
     errno.EISDIR: "a folder stands where a file is needed (EISDIR): rename one of the two",
     errno.EMFILE: "too many open files (EMFILE): raise `ulimit -n`",
+    errno.ESTALE: "the network file system has lost the file (ESTALE): mount it again",
+    errno.ENOTCONN: "the file system has lost its connection (ENOTCONN): mount it again",
+    errno.EIO: "the disk or network file system failed to read or write (EIO): check it",
 }
+# What a mount that is gone answers, each of which may also be the fault of one file.
+_OF_THE_PLACE = frozenset(
+    {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO}
+    | {errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH}
+)
+_LOOKED_AT = 2_000  # entries, to find a few files quickly
 
 
 def name_to_key(name: str) -> str:
@@ -59,12 +69,14 @@ def key_to_name(key: str) -> str:
 
 def storage_error(exc: OSError, what: str) -> StorageError:
     """Turn an OSError into ours; `what` names the file or folder."""
+    place = exc.errno in _OF_THE_PLACE
     if isinstance(exc, FileNotFoundError):
-        return StorageError("not_found", f"{what}: no such file")
+        return StorageError("not_found", f"{what}: no such file", place=place)
     if isinstance(exc, PermissionError):
-        return StorageError("access_denied", f"{what}: permission denied: check the owner and mode of the file")
+        detail = "permission denied: check the owner and mode of the file"
+        return StorageError("access_denied", f"{what}: {detail}", place=place)
     detail = _FIXES.get(exc.errno or 0, exc.strerror or str(exc))
-    return StorageError("storage_error", f"{what}: {detail}")
+    return StorageError("storage_error", f"{what}: {detail}", place=place)
 
 
 class LocalStore:
@@ -140,6 +152,28 @@ class LocalStore:
                     yield from self._walk(folder / entry.name, key, prefix, above | {here})
             elif key.startswith(prefix):
                 yield key, entry
+
+    def some(self, count: int) -> Sequence[str]:
+        """Return up to `count` keys in no order, found quickly."""
+        found = []
+        folders, looked = [(self.root, "")], 0
+        while folders and looked < _LOOKED_AT:
+            folder, base = folders.pop()
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in itertools.islice(entries, _LOOKED_AT):
+                        looked += 1
+                        key = base + name_to_key(entry.name)
+                        if _is_folder(entry):
+                            folders.append((folder / entry.name, key + "/"))
+                        elif not TEMP_NAME.match(entry.name) and entry.is_file():
+                            found.append(key)
+                            if len(found) == count:
+                                return found
+            except OSError as exc:
+                if folder == self.root:
+                    raise storage_error(exc, str(folder)) from exc
+        return found
 
     def get(self, key: str) -> bytes:
         """Return all bytes of one file."""

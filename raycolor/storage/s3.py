@@ -9,7 +9,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -19,16 +19,13 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    HTTPClientError,
     IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ResponseStreamingError,
 )
-from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from raycolor.errors import ConfigError, StorageError
 from raycolor.storage.base import ObjectInfo, check_endpoint, check_key
+from raycolor.storage.s3_errors import asks_for_credentials, code_of, storage_error
+from raycolor.storage.s3_session import SESSIONS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -43,25 +40,6 @@ _LONGEST_WAIT_S: Final = 10.0
 
 # A PUT that is cut off leaves nothing behind; an upload in parts does.
 _ONE_PUT: Final = TransferConfig(multipart_threshold=4 << 30, multipart_chunksize=1 << 30, use_threads=False)
-
-_NOT_FOUND: Final = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound", "404"})
-_DENIED: Final = frozenset(
-    {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "403", "401"}
-    | {"AllAccessDisabled", "AccountProblem", "TokenRefreshRequired", "KMS.DisabledException"}
-)
-_TRANSIENT: Final = frozenset(
-    {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling", "ThrottlingException"}
-    | {"RequestLimitExceeded", "BandwidthLimitExceeded", "ConditionalRequestConflict", "OperationAborted"}
-)
-_FIXES: Final = {
-    "NoSuchBucket": "the bucket does not exist: check its name and the region",
-    "InvalidAccessKeyId": "the access key is unknown: check AWS_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "the secret key does not match: check AWS_SECRET_ACCESS_KEY",
-    "ExpiredToken": "the session token has expired: sign in again",
-    "RequestTimeTooSkewed": "the clock of this machine is wrong: set it",
-    "KeyTooLongError": "the key is longer than 1,024 bytes: shorten the file name",
-    "EntityTooLarge": "the object is larger than this store takes in one piece",
-}
 
 
 class S3Store:
@@ -122,14 +100,14 @@ class S3Store:
 
     def _start(self) -> None:
         self._client: S3Client | None = None
-        self._pid = 0
+        self._session: boto3.session.Session | None = None
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"S3Store({self.uri!r})"
 
     def __getstate__(self) -> Mapping[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_client", "_pid", "_lock")}
+        return {name: value for name, value in vars(self).items() if name not in ("_client", "_session", "_lock")}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
@@ -138,12 +116,13 @@ class S3Store:
     @property
     def client(self) -> S3Client:
         """This process's client. A forked child must not share the parent's connections."""
+        session = SESSIONS.current()
         with self._lock:
-            if self._client is None or self._pid != os.getpid():
-                self._client, self._pid = self._connect(), os.getpid()
+            if self._client is None or self._session is not session:
+                self._client, self._session = self._connect(session), session
             return self._client
 
-    def _connect(self) -> S3Client:
+    def _connect(self, session: boto3.session.Session) -> S3Client:
         endpoint = self.endpoint_url
         for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
             endpoint = endpoint or check_endpoint(os.environ.get(name), name)
@@ -159,10 +138,10 @@ class S3Store:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        session = boto3.session.Session()  # the default session is not safe to use from several threads
         region = self.region or session.region_name or "us-east-1"
         try:
-            return session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+            with SESSIONS.lock:
+                return session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
         except (BotoCoreError, ValueError) as exc:
             raise ConfigError(f"{self.uri}: {exc}: check AWS_ENDPOINT_URL and the AWS configuration") from exc
 
@@ -185,6 +164,18 @@ class S3Store:
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def some(self, count: int) -> Sequence[str]:
+        """Return up to `count` keys in no order, found quickly."""
+        page = self._call(
+            # One more is asked for, as the marker of the folder itself is no key.
+            lambda: self.client.list_objects_v2(
+                Bucket=self.bucket, Prefix=self.prefix, MaxKeys=count + 1, **self._read_options
+            ),
+            self.uri,
+        )
+        keys = [found["Key"][len(self.prefix) :] for found in page.get("Contents", []) if found["Size"]]
+        return [key for key in keys if key and not key.endswith("/")][:count]
+
     def get(self, key: str, *, version_id: str | None = None) -> bytes:
         """Return all bytes of one object, of one version of it if `version_id` is given."""
         return self._get(key, {"VersionId": version_id} if version_id else {})
@@ -197,7 +188,7 @@ class S3Store:
         try:
             return self._get(key, {"Range": f"bytes={start}-{start + length - 1}", **pinned})
         except StorageError as exc:
-            if isinstance(exc.__cause__, ClientError) and _code(exc.__cause__) in ("InvalidRange", "416"):
+            if isinstance(exc.__cause__, ClientError) and code_of(exc.__cause__) in ("InvalidRange", "416"):
                 return b""
             raise
 
@@ -251,7 +242,7 @@ class S3Store:
         except StorageError as exc:
             if not only_if_absent or not isinstance(exc.__cause__, ClientError):
                 raise
-            if _code(exc.__cause__) not in ("PreconditionFailed", "412"):
+            if code_of(exc.__cause__) not in ("PreconditionFailed", "412"):
                 raise
         # An answer that got lost may have hidden our own success: then the object carries our mark.
         if tried > 1:
@@ -298,7 +289,9 @@ class S3Store:
             try:
                 return act()
             except (BotoCoreError, ClientError, OSError) as exc:
-                error = _storage_error(exc, what)
+                error = storage_error(exc, what)
+                if asks_for_credentials(exc):
+                    SESSIONS.forget(self._session)
                 if not error.transient or attempt == self.tries:
                     raise error from exc
                 logger.info("try %d of %d: %s", attempt, self.tries, error)
@@ -306,31 +299,3 @@ class S3Store:
             time.sleep(random.uniform(0, wait_s))
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
         raise AssertionError("unreachable: the last try returns or raises")
-
-
-def _code(exc: ClientError) -> str:
-    return str(exc.response.get("Error", {}).get("Code", ""))
-
-
-def _storage_error(exc: BotoCoreError | ClientError | OSError, what: str) -> StorageError:
-    """Turn an exception of boto3, or of a socket below it, into ours."""
-    if isinstance(exc, ClientError):
-        code = _code(exc)
-        status = int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        message = " ".join(str(exc.response.get("Error", {}).get("Message", "")).split())
-        detail = f"{what}: {_FIXES.get(code) or message or 'refused'} ({code or status})"
-        if code == "InvalidObjectState":
-            return StorageError("archived_storage_class", f"{what}: in an archive storage class: restore it first")
-        if code in _NOT_FOUND or status == 404:
-            return StorageError("not_found", detail if code == "NoSuchBucket" else f"{what}: no such object")
-        if code in _DENIED or status in (401, 403):
-            return StorageError("access_denied", detail)
-        return StorageError("storage_error", detail, transient=code in _TRANSIENT or status >= 500 or status == 429)
-    if isinstance(exc, NoCredentialsError | PartialCredentialsError):
-        return StorageError(
-            "access_denied", f"{what}: no AWS credentials found: set AWS_ACCESS_KEY_ID or attach a role"
-        )
-    transient = isinstance(
-        exc, BotoConnectionError | HTTPClientError | ResponseStreamingError | IncompleteReadError | OSError
-    )
-    return StorageError("storage_error", f"{what}: {' '.join(str(exc).split())}", transient=transient)

@@ -56,12 +56,13 @@ def test_an_output_replaces_only_what_this_job_made(dest, tmp_path):
     assert dest.get("a.jpg") == b"two"
 
 
-def test_outputs_never_go_through_a_link_into_the_source(tmp_path):
+@pytest.mark.parametrize("patience_s", [None, 0.0])
+def test_outputs_never_go_through_a_link_into_the_source(tmp_path, patience_s):
     """A folder of the destination that leads into the source takes nothing, though its names are free there."""
     photographs.write_all(tmp_path / "in", {"sub/a.jpg": b"original"})
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").symlink_to(tmp_path / "in" / "sub")
-    outputs = Outputs(open_store(tmp_path / "out"), str(tmp_path / "in"))
+    outputs = Outputs(open_store(tmp_path / "out", patience_s=patience_s), str(tmp_path / "in"))
     for key in ("sub/a.jpg", "sub/b.jpg", "sub/new/c.jpg"):
         with pytest.raises(KeyRefusedError, match="a link leads into the SOURCE: remove it"):
             outputs.put(key, b"new", own=True)

@@ -11,7 +11,8 @@ from faultproxy import FaultProxy
 
 from raycolor.errors import ConfigError, StorageError
 from raycolor.storage import ObjectStore, open_store
-from raycolor.storage.s3 import S3Store, _storage_error
+from raycolor.storage.s3 import S3Store
+from raycolor.storage.s3_errors import storage_error
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_wrong_credentials_are_access_denied(store, monkeypatch):
 def test_archived_objects_have_their_own_reason():
     """What lies in Glacier is archived_storage_class, though S3 says 403."""
     answer = {"Error": {"Code": "InvalidObjectState"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
-    error = _storage_error(ClientError(answer, "GetObject"), "s3://b/k")
+    error = storage_error(ClientError(answer, "GetObject"), "s3://b/k")
     assert error.reason == "archived_storage_class"
     assert not error.transient
 
