@@ -2,6 +2,7 @@
 
 Written is one checkpoint, whose color is the mean of theirs. Networks that differ err differently, so that it is nearer
 to the truth than each, and as slow as all of them together. `raycolor evaluate OUT CHECKPOINT ...` shows by how much.
+`python docs/training/ensemble.py --member N ENSEMBLE OUT` takes network N, from 0, out again, to train it further.
 """
 
 import sys
@@ -11,8 +12,21 @@ from raycolor import checkpoints
 from raycolor.models import build_model
 
 
+def take(number: int, source: str, out: str) -> None:
+    """Store one member."""
+    loaded = checkpoints.load(source)
+    member = loaded.model().members[number]
+    training = {"crop_px": loaded.training["crop_px"], **loaded.training["members"][number]}
+    checkpoints.save(
+        Path(out), member, method=member.name, training=training, dataset=loaded.dataset,
+        metrics=loaded.metrics["members"][number],
+    )  # fmt: skip
+
+
 def main(out: str, *sources: str) -> None:
     """Load all, store one."""
+    if out == "--member":
+        return take(int(sources[0]), *sources[1:])
     members = [checkpoints.load(source) for source in sources]
     if len(members) < 2:
         sys.exit("name two checkpoints or more")
