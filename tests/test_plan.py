@@ -19,6 +19,7 @@ from raycolor.options import ColorizerOptions
 from raycolor.plan import job
 from raycolor.plan.classes import StorageClasses
 from raycolor.plan.probe import CheckpointName, Probed, Prober, look
+from raycolor.plan.report import RAY_START_S
 from raycolor.storage import open_store
 
 
@@ -123,7 +124,7 @@ def test_a_plan_of_all_inputs_is_exact(planned):
     assert estimates["megapixels"] == {name: round(megapixels, 3) for name in ("value", "low", "high")}
     assert estimates["megapixels_to_colorize"]["value"] == round(megapixels - 48 * 64 / 1e6, 3)
     assert plan["cluster"]["images_per_second_per_cpu"] > 0
-    assert plan["cluster"]["seconds"]["value"] > 0
+    assert plan["cluster"]["seconds"]["value"] > plan["cluster"]["start_seconds"] > RAY_START_S
     assert folder
 
 
@@ -188,6 +189,7 @@ class Standing:
     """A prober that looks at nothing."""
 
     checkpoint = CheckpointName("none", "00")
+    start_s = 1.0
 
     def __init__(self, options, *, timeout_s):
         pass

@@ -153,19 +153,23 @@ def test_a_single_photograph_has_no_interval():
     assert total([Stratum(10, [2.5])]) == (25.0, None, None)
 
 
-def test_time_and_cost_follow_from_the_sample():
-    """Seconds are CPU seconds over CPUs, cost is hours of the whole cluster; rates are those of one CPU."""
+@pytest.mark.parametrize(("size", "workers"), [(10, 1), (10_000_000, 2)])
+def test_time_and_cost_follow_from_the_sample(size, workers):
+    """Seconds are the start and CPU seconds over workers, cost is hours of the whole cluster; rates are one CPU's."""
     counts, looked = Counts(), []
     for i in range(4):
-        counts.add(f"{i}.jpg", 10, None)
+        counts.add(f"{i}.jpg", size, None)
         probed = Probed("colorized", format="jpeg", width=1000, height=2000, pixels=2_000_000, kind="gray", cpu_s=9.0)
         looked.append(Looked(0, f"{i}.jpg", 10, None, 0.1, probed))
     config = PlanConfig(source="in", price_per_hour=7.0)
     source = open_source(str(photographs.__file__))
-    report = make_report(config, source, counts, [4], looked, CheckpointName("c", "ab"), cpus=2)
+    report = make_report(config, source, counts, [4], looked, CheckpointName("c", "ab"), cpus=2, start_s=20.0)
     cluster = report["cluster"]
-    assert cluster["seconds"] == {"value": 18.0, "low": 18.0, "high": 18.0}
-    assert cluster["cost"]["value"] == pytest.approx(18 / 3600 * 7, abs=1e-4)
+    busy = 36.0 / workers
+    assert cluster["workers"] == workers, "as many as the job would start"
+    assert (cluster["start_seconds"], cluster["colorizing_seconds"]["value"]) == (20.0, busy)
+    assert cluster["seconds"] == dict.fromkeys(("value", "low", "high"), 20.0 + busy)
+    assert cluster["cost"]["value"] == pytest.approx((20.0 + busy) / 3600 * 7, abs=1e-4)
     assert cluster["images_per_second_per_cpu"] == pytest.approx(1 / 9, rel=1e-3)
     assert cluster["megapixels_per_second_per_cpu"] == pytest.approx(2 / 9, rel=1e-3)
     assert any("transfer" in line for line in report["not_modelled"])

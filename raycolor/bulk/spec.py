@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,3 +59,13 @@ class ShardReport:
     """Unix time at which its first image was begun."""
     ended: float
     """Unix time at which its last image was written."""
+
+
+def worthwhile_workers(images: int, size: int) -> int:
+    """Return how many workers have more to do than it takes to start them (about 7 s of a CPU, most of it torch).
+
+    Args:
+        images: images to do.
+        size: their bytes.
+    """
+    return max(1, math.ceil(images / 32), math.ceil(size / 32e6))

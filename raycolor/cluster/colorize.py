@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
-import math
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +15,7 @@ import ray
 from raycolor import __version__
 from raycolor.bulk import ShardReport, ShardSpec
 from raycolor.bulk.outputs import with_free_outputs
+from raycolor.bulk.spec import worthwhile_workers
 from raycolor.checkpoints import Checkpoint, load
 from raycolor.cluster import session
 from raycolor.cluster.colorize_end import FailureLimit, Timing, finish, summarize
@@ -26,16 +26,7 @@ from raycolor.cluster.notices import Listener
 from raycolor.config import ColorizeConfig
 from raycolor.errors import ConfigError, RaycolorError
 from raycolor.lease import Lease
-from raycolor.manifest import (
-    ATTEMPTS,
-    FOLDER,
-    JobRecord,
-    ManifestTotals,
-    check_same_job,
-    order_of_work,
-    read_job,
-    write_manifest,
-)
+from raycolor.manifest import ATTEMPTS, FOLDER, JobRecord, check_same_job, order_of_work, read_job, write_manifest
 from raycolor.options import ColorizerOptions
 from raycolor.outcomes import done_shards, read_outcomes
 from raycolor.progress import Progress
@@ -178,7 +169,7 @@ def _process(
     timing.networks = shape.networks
     timing.workers = min(session.worker_count(workers, taken=shape.cpus), len(todo))
     if workers is None:
-        timing.workers = min(timing.workers, worthwhile_workers(record.manifest))
+        timing.workers = min(timing.workers, worthwhile_workers(record.manifest.images, record.manifest.bytes))
     predict = start_networks(shape, spec.options, spec.image_timeout_s) if shape.networks else None
     context = ray.data.DataContext.get_current()
     # Ray Data ends a job that makes no progress; one that waits for a place makes none, and is not to be ended by it.
@@ -215,11 +206,6 @@ def _process(
             )
             limit.watch(timing.failed, timing.images, spec.dest)
     metrics.end()
-
-
-def worthwhile_workers(totals: ManifestTotals) -> int:
-    """Return how many workers have more to do than it takes to start them (about 7 s of a CPU, most of it torch)."""
-    return max(1, math.ceil(totals.images / 32), math.ceil(totals.bytes / 32e6))
 
 
 def _images_before(record: JobRecord, spec: ShardSpec, todo: list[int]) -> int:

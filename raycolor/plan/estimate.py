@@ -24,6 +24,11 @@ class Estimate(NamedTuple):
         low, high = (None if bound is None else bound * factor for bound in (self.low, self.high))
         return Estimate(self.value * factor, low, high)
 
+    def shifted(self, by: float) -> Estimate:
+        """Return it with a known figure added."""
+        low, high = (None if bound is None else bound + by for bound in (self.low, self.high))
+        return Estimate(self.value + by, low, high)
+
 
 class Stratum(NamedTuple):
     """One group of inputs and what was measured on its sample."""

@@ -16,7 +16,7 @@ from raycolor.options import ColorizerOptions
 from raycolor.plan.classes import StorageClasses
 from raycolor.plan.counts import Counts
 from raycolor.plan.probe import Probed, Prober
-from raycolor.plan.report import Looked, make_report
+from raycolor.plan.report import RAY_START_S, Looked, make_report
 from raycolor.plan.sample import Drawn, Sample
 from raycolor.plan.show import show
 from raycolor.progress import Progress
@@ -47,15 +47,25 @@ def run(config: PlanConfig) -> int:
     sample = Sample(config.sample, config.seed)
     if config.sample == 0:
         counts = _list(config, source, classes, sample)
-        report = make_report(config, source, counts, [], [], None, cpus=config.cpus or cpu_count())
+        report = make_report(config, source, counts, [], [], None, cpus=config.cpus or cpu_count(), start_s=0.0)
     else:
         # Loading comes first: a wrong checkpoint must not be found out after an hour of listing.
         with Prober(_options(config), timeout_s=config.image_timeout_s) as prober:
+            begun = time.perf_counter()
             counts = _list(config, source, classes, sample)
+            # The job lists as well, then starts Ray, and then its workers, all of them at once.
+            start_s = time.perf_counter() - begun + RAY_START_S + prober.start_s
             population, drawn = sample.draw()
             looked = _look(config, Reader(source.root, config.source_options()), classes, prober, drawn)
             report = make_report(
-                config, source, counts, population, looked, prober.checkpoint, cpus=config.cpus or cpu_count()
+                config,
+                source,
+                counts,
+                population,
+                looked,
+                prober.checkpoint,
+                cpus=config.cpus or cpu_count(),
+                start_s=start_s,
             )
     show(report)
     if target is not None:

@@ -70,9 +70,13 @@ class Prober:
         self._options, self._timeout_s = options, timeout_s
         self._target = serve if child is None else child
         self.checkpoint = CheckpointName("", "")
+        self.start_s = 0.0
+        """How long the child took until it could look at a photograph: as long as a worker of the bulk job takes."""
 
     def __enter__(self) -> Prober:
+        begun = time.perf_counter()
         self._start()
+        self.start_s = time.perf_counter() - begun
         return self
 
     def __exit__(self, *_: object) -> None:

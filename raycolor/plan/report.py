@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from raycolor import __version__
+from raycolor.bulk.spec import worthwhile_workers
 from raycolor.config import PlanConfig
 from raycolor.plan.counts import FORMATS, PIXEL_CLASSES, SIZE_CLASSES, Count, Counts, class_of, named_format
 from raycolor.plan.estimate import Estimate, Stratum, count, total
@@ -15,10 +16,13 @@ from raycolor.sources import Source
 
 FORMAT_VERSION: Final = 1
 NOT_MODELLED: Final = (
-    "start-up of the cluster, of Ray and of its workers",
+    "start-up of a cluster's nodes; on one that runs already, Ray's own is not needed",
     "transfer from and to S3 or disk",
     "CPUs faster or slower than the one measured here, and CPUs that share a core or their memory's bandwidth",
     "photographs that fail and are tried again, and the end of a job, when not all CPUs have work",
+)
+RAY_START_S: Final = (
+    13.0  # measured: 17 to 20 s to the first photograph (docs/performance.md), 4.5 of them the worker's
 )
 _BUSY: Final = 1.25  # wall time over CPU time
 
@@ -44,6 +48,7 @@ def make_report(
     checkpoint: CheckpointName | None,
     *,
     cpus: int,
+    start_s: float,
 ) -> dict[str, Any]:
     """Return the plan, ready for JSON.
 
@@ -55,6 +60,7 @@ def make_report(
         looked: the sample; empty for a plan without one.
         checkpoint: what colorized the sample.
         cpus: CPUs of the cluster.
+        start_s: seconds from the command to the first photograph.
     """
     report: dict[str, Any] = {
         "raycolor_plan": FORMAT_VERSION,
@@ -76,7 +82,7 @@ def make_report(
         groups = _Groups(population, looked)
         report["sample"] = _sample(config, population, looked, checkpoint)
         report["estimates"] = _estimates(groups)
-        report["cluster"] = _cluster(groups, counts.total.inputs, cpus, config.price_per_hour)
+        report["cluster"] = _cluster(groups, counts.total, cpus, start_s, config.price_per_hour)
     return report
 
 
@@ -166,18 +172,25 @@ def _named_otherwise(one: Looked) -> bool:
     return one.probed.format is not None and named_format(one.key) != one.probed.format
 
 
-def _cluster(groups: _Groups, inputs: int, cpus: int, price_per_hour: float | None) -> dict[str, Any] | None:
+def _cluster(
+    groups: _Groups, inputs: Count, cpus: int, start_s: float, price_per_hour: float | None
+) -> dict[str, Any] | None:
     """Return rates per CPU, and time and cost on `cpus` of them; None where the sample had nothing to colorize."""
     cpu = groups.total(lambda one: one.probed.cpu_s)
     if cpu.value <= 0:
         return None
     megapixels = groups.total(_megapixels_to_colorize)
-    seconds = cpu.scaled(1 / cpus)
+    workers = min(cpus, worthwhile_workers(inputs.inputs, inputs.bytes))
+    colorizing = cpu.scaled(1 / workers)
+    seconds = colorizing.shifted(start_s)
     return {
         # As in summary.json: images are all inputs, megapixels those that are colorized.
-        "images_per_second_per_cpu": _figures(inputs / cpu.value),
+        "images_per_second_per_cpu": _figures(inputs.inputs / cpu.value),
         "megapixels_per_second_per_cpu": _figures(megapixels.value / cpu.value),
         "cpus": cpus,
+        "workers": workers,
+        "start_seconds": round(start_s, 3),
+        "colorizing_seconds": _rounded(colorizing, 6),
         "seconds": _rounded(seconds, 6),
         "price_per_hour": price_per_hour,
         "cost": None if price_per_hour is None else _rounded(seconds.scaled(price_per_hour / 3600), 4),

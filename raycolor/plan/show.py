@@ -83,6 +83,13 @@ def _cluster(table: Table, report: Mapping[str, Any]) -> None:
     time, cost = cluster["seconds"], cluster["cost"]
     cpus = "1 CPU" if cluster["cpus"] == 1 else f"{cluster['cpus']:,} CPUs"
     table.add_row(f"time on {cpus}", *_durations(time))
+    table.add_row("  start-up", _time_text(cluster["start_seconds"]), "listing, Ray, and the first worker")
+    few = (
+        f"{cluster['workers']:,} workers: more are not worth their start"
+        if cluster["workers"] < cluster["cpus"]
+        else ""
+    )
+    table.add_row("  first to last", _durations(cluster["colorizing_seconds"])[0], few.replace("1 workers", "1 worker"))
     if cost is not None:
         value, interval = _figure(cost, "{:,.2f}")
         table.add_row("cost", value, f"{interval} at {cluster['price_per_hour']:g} per hour of the cluster".strip())
