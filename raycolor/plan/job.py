@@ -26,7 +26,7 @@ from raycolor.storage import ObjectStore, open_store
 logger = logging.getLogger(__name__)
 
 DONE: Final = 0
-_NOWHERE: Final = "\0"  # a destination that holds no input
+_NOWHERE: Final = "s3://."  # a destination that holds no input: no bucket is called so
 _STEP: Final = 1000
 
 
