@@ -8,31 +8,40 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from PIL import Image
+from tifffile import TiffFileError
 
 from raycolor.errors import DecodeError, Reason
 
 Judge = Callable[[str], Reason]
 
-# What PIL, tifffile, imagecodecs (whose errors are RuntimeErrors), simplejpeg and the standard library were seen to
-# raise on damaged files. A list, not Exception: a bug of ours outside it stays visible as a bug.
-LIBRARY_ERRORS: Final[tuple[type[Exception], ...]] = (
+# What is raised for damaged bytes and for nothing else: by Pillow, by tifffile, by functions in C that leave no line of
+# their own in a traceback.
+_DAMAGE: Final[tuple[type[Exception], ...]] = (
     OSError,
     EOFError,
+    SyntaxError,
+    UnicodeError,
+    struct.error,
+    zlib.error,
+    TiffFileError,
+    Image.DecompressionBombError,
+)
+# What libraries also raise on damaged files, and what a mistake of ours raises as well: which of the two it is, is told
+# by whose code raised it.
+_EITHER: Final[tuple[type[Exception], ...]] = (
     ValueError,
     TypeError,
-    SyntaxError,
     LookupError,
     ArithmeticError,
     AttributeError,
     AssertionError,
     RuntimeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
 )
+_OURS: Final = str(Path(__file__).resolve().parents[1])
 _TRUNCATION_WORDS: Final = (
     "truncat",
     "premature",
@@ -58,9 +67,17 @@ def by_words(message: str) -> Reason:
     return "truncated" if any(word in low for word in _TRUNCATION_WORDS) else "decode_error"
 
 
+def _raised_by_us(exc: BaseException) -> bool:
+    """Say whether the innermost line of the traceback is one of raycolor's."""
+    last = exc.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and last.tb_frame.f_code.co_filename.startswith(_OURS)
+
+
 @contextmanager
 def guard(what: str, judge: Judge = by_words) -> Iterator[None]:
-    """Turn any exception a library raises inside into DecodeError.
+    """Turn an exception that a library raises inside into DecodeError; a defect of raycolor's own code stays one.
 
     Args:
         what: the format or the step, the first word of the detail.
@@ -69,6 +86,7 @@ def guard(what: str, judge: Judge = by_words) -> Iterator[None]:
     Raises:
         DecodeError: with the reason, and the library's message as a one-line detail. MemoryError is `too_large`.
         OSError: what the operating system refused goes on its way: no photograph is the reason of that.
+        Exception: what our own code raised, as it was: the bulk job calls it `internal_error`.
     """
     try:
         yield
@@ -76,9 +94,11 @@ def guard(what: str, judge: Judge = by_words) -> Iterator[None]:
         raise
     except MemoryError as exc:
         raise DecodeError("too_large", f"{what}: not enough memory") from exc
-    except LIBRARY_ERRORS as exc:
+    except (*_DAMAGE, *_EITHER) as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise  # the system's, not the file's: what is decoded lies in memory
+        if not isinstance(exc, _DAMAGE) and _raised_by_us(exc):
+            raise
         message = one_line(exc) or type(exc).__name__
         raise DecodeError(judge(message), f"{what}: {message}") from exc
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from raycolor.codecs import jpeg_markers, jpeg_scan
 from raycolor.codecs.guard import guard, pillow
-from raycolor.codecs.jpeg_markers import DHT, DQT, DRI, SOS, JpegFile, Segment, segment_bytes
+from raycolor.codecs.jpeg_markers import DHT, DQT, DRI, SOS, JpegFile, ScanHeader, Segment, segment_bytes
 from raycolor.codecs.jpeg_tables import chosen, huffman_tables, quantization_tables
 from raycolor.codecs.photo import Header, Provenance
 from raycolor.errors import DecodeError, ShapeError
@@ -157,30 +157,32 @@ def _luma_scans(data: bytes, file: JpegFile) -> list[_Scan]:
 
 def _luma_scan(data: bytes, file: JpegFile, sos: Segment, tables: dict[int, bytes], restart: int) -> _Scan | None:
     """Return the luma's part of one scan, or None where it has none."""
-    count = sos.payload[0]
-    pairs = [(sos.payload[1 + 2 * i], sos.payload[2 + 2 * i]) for i in range(count)]
-    spectrum = sos.payload[1 + 2 * count : 4 + 2 * count]
-    luma = file.components[0].ident
-    selectors = dict(pairs)
-    if luma not in selectors:
+    header = jpeg_markers.scan_header(file, sos)
+    luma = file.components[0]
+    if luma not in header.components:
         return None
-    first, last, bits = spectrum
-    needs_dc, needs_ac = first == 0 and bits >> 4 == 0, last > 0
-    dc = chosen(tables, selectors[luma] >> 4) if needs_dc else None
-    ac = chosen(tables, 16 | (selectors[luma] & 15)) if needs_ac else None
+    number = header.tables[header.components.index(luma)]
+    needs_dc, needs_ac = header.first == 0 and header.bits >> 4 == 0, header.last > 0
+    dc = chosen(tables, number >> 4) if needs_dc else None
+    ac = chosen(tables, 16 | (number & 15)) if needs_ac else None
     start, end = sos.scan
-    if count == 1:
+    if len(header.components) == 1:
+        spectrum = bytes([header.first, header.last, header.bits])
         return _Scan(spectrum, dc, ac, restart, data[start:end])
-    return _deinterleave(data, file, sos, tables, restart, spectrum, ac)
+    return _deinterleave(data, file, sos, header, tables, restart, ac)
 
 
 def _deinterleave(
-    data: bytes, file: JpegFile, sos: Segment, tables: dict[int, bytes], restart: int, spectrum: bytes, ac: bytes | None
+    data: bytes,
+    file: JpegFile,
+    sos: Segment,
+    header: ScanHeader,
+    tables: dict[int, bytes],
+    restart: int,
+    ac: bytes | None,
 ) -> _Scan:
-    by_id = {c.ident: c for c in file.components}
-    count = sos.payload[0]
-    pairs = [(by_id[sos.payload[1 + 2 * i]], sos.payload[2 + 2 * i]) for i in range(count)]
-    refine = spectrum[2] >> 4 > 0
+    pairs = list(zip(header.components, header.tables, strict=True))
+    refine = header.bits >> 4 > 0
     h_max, v_max = max(c.h for c in file.components), max(c.v for c in file.components)
     empty = np.zeros(1 << 16, np.int32)
     dc = np.stack([empty if refine else jpeg_scan.lookup(chosen(tables, t >> 4)) for _, t in pairs])
@@ -200,4 +202,5 @@ def _deinterleave(
     coded = jpeg_scan.join_luma(raw, values, where, lengths, *jpeg_scan.codes(jpeg_scan.DC_TABLE), refine)
     if not coded.size:
         raise DecodeError("decode_error", "JPEG: a scan holds an impossible DC difference")
+    spectrum = bytes([header.first, header.last, header.bits])
     return _Scan(spectrum, None if refine else jpeg_scan.DC_TABLE, ac, 0, coded.tobytes())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -46,6 +46,16 @@ class Component:
     h: int
     v: int
     table: int
+
+
+class ScanHeader(NamedTuple):
+    """What an SOS segment says: components, their tables (DC * 16 + AC), coefficients, bits (Ah * 16 + Al)."""
+
+    components: list[Component]
+    tables: bytes
+    first: int
+    last: int
+    bits: int
 
 
 @dataclass
@@ -156,6 +166,22 @@ def parse(data: bytes, *, scans: bool = True) -> JpegFile:
     if not file.sof or not file.scans:
         raise DecodeError("truncated", "JPEG: the file ends before its first scan")
     return file
+
+
+def scan_header(file: JpegFile, sos: Segment) -> ScanHeader:
+    """Read the header of a scan.
+
+    Raises:
+        DecodeError: `decode_error` where it is cut, or names a component that is not there or one twice.
+    """
+    payload = sos.payload
+    count = payload[0] if payload else 0
+    by_ident = {c.ident: c for c in file.components}
+    idents = payload[1 : 1 + 2 * count : 2]
+    if not count or len(payload) < 4 + 2 * count or not set(idents) <= set(by_ident) or len(set(idents)) < count:
+        raise DecodeError("decode_error", "JPEG: a scan header names components that are not there")
+    first, last, bits = payload[1 + 2 * count : 4 + 2 * count]
+    return ScanHeader([by_ident[ident] for ident in idents], payload[2 : 2 + 2 * count : 2], first, last, bits)
 
 
 def _scan_end(data: bytes, at: int) -> int:

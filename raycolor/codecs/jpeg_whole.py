@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from raycolor.codecs import jpeg_scan, jpeg_walk
+from raycolor.codecs import jpeg_markers, jpeg_scan, jpeg_walk
 from raycolor.codecs.jpeg_markers import DHT, DQT, DRI, SOS, Component, JpegFile, Segment
 from raycolor.codecs.jpeg_tables import chosen, huffman_tables, quantization_tables
 from raycolor.errors import DecodeError, Reason
@@ -70,14 +70,7 @@ def check_whole(data: bytes, file: JpegFile) -> None:
 
 
 def _check_scan(data: bytes, state: _State, sos: Segment) -> None:
-    count = sos.payload[0] if sos.payload else 0
-    by_ident = {c.ident: c for c in state.file.components}
-    idents = sos.payload[1 : 1 + 2 * count : 2]
-    if not count or len(sos.payload) < 4 + 2 * count or not set(idents) <= set(by_ident) or len(set(idents)) < count:
-        raise DecodeError("decode_error", "JPEG: a scan header names components that are not there")
-    components = [by_ident[ident] for ident in idents]
-    tables = sos.payload[2 : 2 + 2 * count : 2]
-    first, last, bits = sos.payload[1 + 2 * count : 4 + 2 * count]
+    components, tables, first, last, bits = jpeg_markers.scan_header(state.file, sos)
     high, low = bits >> 4, bits & 15
     if state.file.sof not in _PROGRESSIVE:
         first, last, high, low = 0, 63, 0, 0

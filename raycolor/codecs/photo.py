@@ -147,11 +147,17 @@ def split_alpha(array: Plane, what: str) -> tuple[Plane, Plane | None]:
 
 
 def full_range(array: Plane, bits: int) -> Plane:
-    """Scale n-bit samples to all of uint8 or uint16; 8 and 16 bits come back as they are, in native byte order."""
+    """Scale n-bit samples to all of uint8 or uint16; 8 and 16 bits come back as they are, in native byte order.
+
+    Raises:
+        DecodeError: `decode_error` for a sample of more than n bits.
+    """
     if bits in (8, 16):
         return array.astype(f"=u{bits // 8}", copy=False)
     target = np.uint8 if bits < 8 else np.uint16
     top = np.iinfo(target).max
     white = (1 << bits) - 1
+    if array.size and array.max() > white:
+        raise DecodeError("decode_error", f"a sample of {array.max()}, though samples have {bits} bits")
     levels = (np.arange(1 << bits, dtype=np.uint64) * top + white // 2) // white
     return np.asarray(levels.astype(target)[array.astype(np.uint16)])

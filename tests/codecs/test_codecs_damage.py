@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import imagecodecs
 import numpy as np
 import pytest
+import simplejpeg
 from codec_samples import NAMES, colored, gray, picture, samples, save
 
-from raycolor.codecs import Provenance, can_be_exact, decode, encode, jpeg_exact, read_header
+from raycolor.codecs import Provenance, can_be_exact, decode, encode, jp2, jpeg_exact, png, read_header
 from raycolor.codecs.guard import guard
 from raycolor.errors import DecodeError
 
@@ -116,3 +118,22 @@ def test_what_the_system_refuses_is_no_damage():
     with pytest.raises(DecodeError) as caught, guard("PNG"):
         raise OSError("image file is truncated")
     assert caught.value.reason == "truncated"
+
+
+def test_an_error_of_our_own_code_is_no_damage(monkeypatch):
+    """What a library raises on a file is damage; what a line of raycolor raises is a defect and stays one."""
+    with pytest.raises(DecodeError, match="decode_error: JPEG"), guard("JPEG"):
+        simplejpeg.decode_jpeg(b"\xff\xd8 no picture", "GRAY")
+    with pytest.raises(DecodeError, match="decode_error: JPEG 2000"), guard("JPEG 2000"):
+        imagecodecs.jpeg2k_decode(bytes(100))
+    for defect in (TypeError, AttributeError, LookupError, ZeroDivisionError, AssertionError, ValueError, RuntimeError):
+        for module, name in ((jp2, "j2k"), (png, "png-8")):
+
+            def defective(*args, defect=defect):
+                raise defect("a mistake of ours")
+
+            # As if the line stood in raycolor: a traceback knows a line by its file.
+            defective.__code__ = defective.__code__.replace(co_filename=module.__file__)
+            monkeypatch.setattr(module, "_read_metadata", defective)
+            with pytest.raises(defect, match="a mistake of ours"):
+                decode(samples()[name])
