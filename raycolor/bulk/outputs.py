@@ -105,6 +105,9 @@ def with_free_outputs(dest: ObjectStore, inputs: Iterator[Input]) -> Iterator[In
             if not there.key.startswith(FOLDER):
                 files += 1
                 standing.add((same or str)(_without_added(there.key)))
+        if not files and same is None:
+            yield from inputs
+            return
         for given in inputs:
             info: Input = given
             if place_of(info).reason is None and clutter(info.key) is None:  # else it gets no output
@@ -134,7 +137,9 @@ def _sharing(info: Input) -> Located:
 
 
 def _same_names(dest: ObjectStore) -> Callable[[str], str] | None:
-    """Return what makes equal the names that a destination takes for the same; None if it tells all apart."""
+    """Return what makes equal the names that a destination takes for the same; None if it tells all apart, as S3."""
+    if local_store(dest) is None:
+        return None
     probe = f"{ATTEMPTS}names-{secrets.token_hex(4)}-"
     dest.put(f"{probe}caf\u00e9", b"")
     try:

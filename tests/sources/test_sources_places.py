@@ -130,7 +130,9 @@ def test_a_folder_that_leads_into_the_destination_is_left_out(photos):
     """Outputs and records are no inputs, reached by a link in the source either."""
     photographs.write_all(photos / "out", {"x.jpg": b"3", "_raycolor/job.json": b"{}"})
     (photos / "photos" / "mine").symlink_to(photos / "out")
-    assert keys(open_source(str(photos / "photos")), str(photos / "out")) == ["a.jpg", "list.csv", "sub/b.jpg"]
+    for options in ({}, {"patience_s": 1.0}):
+        found = open_source(str(photos / "photos"), options=options)
+        assert keys(found, str(photos / "out")) == ["a.jpg", "list.csv", "sub/b.jpg"]
     (photos / "photos" / "mine").unlink()
     photographs.write_all(photos / "photos" / "out", {"y.jpg": b"3"})
     assert keys(open_source(str(photos / "link")), str(photos / "photos" / "out")) == [
