@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test test-slow lint format bench lock clean
+.PHONY: help setup demo test test-slow fuzz lint format bench lock clean
 
 help: ## show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ test: $(READY) ## the fast tests
 
 test-slow: $(READY) ## kills, faults, big files, whole clusters
 	$(BIN)/pytest -q -m slow
+
+fuzz: $(READY) ## 20,000 mutated files: no crash, no hang, no memory, no foreign exception; at most 15 minutes
+	$(BIN)/python tests/fuzz.py --files 20000 --minutes 15
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -115,3 +115,45 @@ def test_an_address_without_credentials_is_taken():
     """A port, a path and a number for a host are no credentials."""
     for url in ("https://store:9000/path", "http://[::1]:8333", "http://127.0.0.1:8333"):
         assert ColorizeConfig(source="a", dest="b", endpoint_url=url).endpoint_url == url
+
+
+def _aliases(levels: int = 30) -> str:
+    """Return settings of a kilobyte that name a billion values."""
+    lines = ["a0: &a0 [x, x]"]
+    lines += [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (_aliases(), r"job.yaml: alias \*a0: write the value out"),
+        ("include: " + "[" * 5000, "job.yaml: more than 50 settings inside one another"),
+        ("x: y\n" * 60_000, r"job.yaml: over 256,000 bytes: is it a settings file\?"),
+        ("workers: " + "9" * 5000, "job.yaml: 9{199}…: must have at most 18 digits"),
+        ("workers: 100000000000000000000", "job.yaml: 100000000000000000000: must have at most 18 digits"),
+        ("workers: 10000000000000000", "job.yaml: workers = 10000000000000000: must be at most 1,000,000,000,000,000"),
+        ("saturation: .inf", r"job.yaml: \.inf: must be a finite number"),
+        ("saturation: .nan", r"job.yaml: \.nan: must be a finite number"),
+        ("image_timeout_s: 1.0e+400", r"job.yaml: 1.0e\+400: must be a finite number"),
+        ("max_pixels: infMP", 'job.yaml: max_pixels = "infMP": must be a number such as 250MP'),
+        ("image_timeout_s: inf", 'job.yaml: image_timeout_s = "inf": input should be a finite number'),
+        ("since: 2026-99-99", "job.yaml: is not YAML: month must be in 1..12"),
+        ('"a\\nb": 1', "job.yaml: unknown key a b: known are"),
+    ],
+)
+def test_settings_cost_no_more_than_their_size(tmp_path, text, message):
+    """Aliases, depth, length and numbers that no machine holds are refused in one line, before they cost anything."""
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(ColorizeConfig, file=write(tmp_path, text), flags={"source": "a", "dest": "b"})
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("setting", ["saturation=.inf", "max_pixels=1e999", "workers=100000000000000000000", "tta=*a"])
+def test_set_and_flags_are_held_to_the_same(setting):
+    """--set takes no more than a file does."""
+    with pytest.raises(ConfigError, match="--set") as caught:
+        load_config(ColorizeConfig, sets=[setting], flags={"source": "a", "dest": "b"})
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(ConfigError, match=r"--workers: workers = 1000000.*: must be at most"):
+        load_config(ColorizeConfig, flags={"source": "a", "dest": "b", "workers": 10**20})

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from raycolor.storage import check_endpoint
 
 _UNITS = {"k": 1e3, "m": 1e6, "mp": 1e6, "g": 1e9}
 
 
+_LARGEST = 10**15  # far over any count there is, and held exactly by every library
+
+
 def _pixels(value: object) -> object:
     """Accept `250MP` or `2.5e8` beside plain numbers."""
     if isinstance(value, str):
         text = value.strip().lower()
-        for unit in sorted(_UNITS, key=len, reverse=True):
-            if text.endswith(unit):
-                return int(float(text[: -len(unit)]) * _UNITS[unit])
-        return int(float(text))
+        unit = next((unit for unit in sorted(_UNITS, key=len, reverse=True) if text.endswith(unit)), "")
+        number = float(text.removesuffix(unit)) * _UNITS.get(unit, 1)
+        if not math.isfinite(number):
+            raise ValueError("must be a number such as 250MP")
+        return int(number)
     return value
 
 
@@ -49,7 +54,15 @@ def _several(value: object) -> object:
 class Frozen(BaseModel):
     """A model that refuses unknown keys by name and never changes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _fits_a_machine(cls, value: Any) -> Any:
+        """Refuse numbers that libraries cannot hold, before one of them says so in its own words."""
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise ValueError(f"must be at most {_LARGEST:,}")
+        return value
 
 
 class ClusterConfig(Frozen):

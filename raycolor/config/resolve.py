@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,64 @@ from raycolor.config.models import Frozen
 from raycolor.errors import ConfigError
 
 _Model = TypeVar("_Model", bound=Frozen)
+_MAX_BYTES = 256_000  # of a settings file; the longest have some kilobytes
+_MAX_DEPTH = 50
+_MAX_DIGITS = 18  # of an integer: machines hold them in 64 bits
+_SHOWN = 200  # characters of a value in a message
+
+
+class _RefusedError(Exception):
+    """Settings that are YAML and are not read; the message says why."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that costs no more than its size: without aliases, which can name one value billions of times."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise _RefusedError(f"alias *{self.peek_event().anchor}: write the value out")  # type: ignore[no-untyped-call]
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise _RefusedError(f"more than {_MAX_DEPTH} settings inside one another")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def integer(self, node: Any) -> int:
+        if len(node.value) > 4 * _MAX_DIGITS or abs(value := self.construct_yaml_int(node)) >= 10**_MAX_DIGITS:
+            raise _RefusedError(f"{_short(node.value)}: must have at most {_MAX_DIGITS} digits")
+        return int(value)
+
+    def number(self, node: Any) -> float:
+        value = float(self.construct_yaml_float(node)) if len(node.value) <= 400 else math.inf
+        if not math.isfinite(value):
+            raise _RefusedError(f"{_short(node.value)}: must be a finite number")
+        return value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.integer)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.number)
+
+
+def _parse(text: str, where: str) -> Any:
+    """Read YAML.
+
+    Raises:
+        ConfigError: it is none, or what no settings need; one line that begins with `where`.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except _RefusedError as exc:
+        raise ConfigError(f"{where}: {exc}") from exc
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as exc:
+        raise ConfigError(f"{where}: is not YAML: {_short(str(exc))}") from exc
+
+
+def _short(text: str) -> str:
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 
 def load_config(
@@ -58,12 +117,16 @@ def validate(model: type[_Model], values: Mapping[str, Any], where: Mapping[str,
 
 def _read_yaml(file: str) -> dict[str, Any]:
     try:
-        loaded = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        with Path(file).open("rb") as opened:
+            data = opened.read(_MAX_BYTES + 1)
+        text = data.decode("utf-8")
     except OSError as exc:
         raise ConfigError(f"{file}: cannot be read ({exc.strerror}): check the path") from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        problem = " ".join(str(exc).split())
-        raise ConfigError(f"{file}: is not YAML: {problem}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{file}: is not YAML: {exc}") from exc
+    if len(data) > _MAX_BYTES:
+        raise ConfigError(f"{file}: over {_MAX_BYTES:,} bytes: is it a settings file?")
+    loaded = _parse(text, file)
     if loaded is None:
         return {}
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
@@ -76,10 +139,7 @@ def _set_dotted(target: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {setting}: must read KEY=VALUE, for example --set optim.lr=1.0e-4")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        raise ConfigError(f"--set {setting}: the value is not YAML; put it in quotes") from exc
+    value = _parse(text, f"--set {_short(setting)}")
     *parents, last = key.split(".")
     for parent in parents:
         inner = target.setdefault(parent, {})
@@ -93,16 +153,16 @@ def _explain(exc: ValidationError, model: type[Frozen], where: Mapping[str, str]
     """Turn pydantic's report into one line: source, key, value, what is allowed."""
     first = exc.errors()[0]
     path = [str(part) for part in first["loc"]]
-    key = ".".join(path)
+    key = _short(".".join(path))
     source = where.get(key, where.get(path[0] if path else "", "settings"))
     if first["type"] == "extra_forbidden":
         known = ", ".join(sorted(_fields_at(model, path[:-1])))
         return f"{source}: unknown key {key}: known are {known}"
     if first["type"] == "missing":
         return f"{key} is missing: give it as an argument or in --config"
-    value = json.dumps(first["input"], default=str)
+    value = _short(json.dumps(first["input"], default=str))
     more = f" (and {exc.error_count() - 1} more)" if exc.error_count() > 1 else ""
-    message = first["msg"].removeprefix("Value error, ")
+    message = _short(first["msg"].removeprefix("Value error, "))
     return f"{source}: {key} = {value}: {message[:1].lower()}{message[1:]}{more}"
 
 

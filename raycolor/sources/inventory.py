@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raycolor.errors import ConfigError, StorageError
-from raycolor.sources.rows import Row, plain_name, row_of
+from raycolor.sources.rows import Lines, Row, plain_name, row_of
 from raycolor.storage import ObjectStore, open_store
 
 
@@ -33,7 +33,7 @@ def read_manifest(store: ObjectStore, key: str) -> dict[str, Any]:
         fields = ("sourceBucket", "fileFormat", "fileSchema", "files")
         told = {name: loaded[name] for name in fields}
         told["files"] = [(str(file["key"]), file.get("MD5checksum")) for file in told["files"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ConfigError(f"{where}: is no S3 Inventory manifest.json ({exc}): give a CSV or Parquet list") from exc
     if str(told["fileFormat"]).lower() not in ("csv", "parquet"):
         raise ConfigError(f"{where}: data files in {told['fileFormat']}: configure the inventory for CSV or Parquet")
@@ -71,7 +71,9 @@ def inventory_rows(
 def _csv(data: bytes, schema: str) -> Iterator[dict[str, Any]]:
     names = [plain_name(name) for name in schema.split(",")]
     with io.TextIOWrapper(gzip.GzipFile(fileobj=io.BytesIO(data)), encoding="utf-8", newline="") as text:
-        for cells in csv.reader(text, strict=True):
+        lines = Lines(text)
+        for cells in csv.reader(lines, strict=True):
+            lines.row_done()
             if cells:
                 row: dict[str, Any] = dict(zip(names, cells, strict=False))
                 row["key"] = unquote_plus(row["key"], errors="strict")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from raycolor.errors import ConfigError
+from raycolor.progress import printable
 from raycolor.sources.inventory import inventory_rows, read_manifest
 from raycolor.sources.places import archive_part
 from raycolor.sources.rows import Row, read_rows
@@ -113,7 +114,7 @@ class InputList:
         if row.key.startswith("s3://"):
             bucket, _, key = row.key.removeprefix("s3://").partition("/")
             if not bucket or not key:
-                raise ConfigError(f"{self.uri}: {row.where}: {row.key}: write s3://bucket/key")
+                raise ConfigError(f"{self.uri}: {row.where}: {printable(row.key)}: write s3://bucket/key")
             return self._below_root(f"s3://{bucket}", key, row)
         if not row.is_uri:
             if self.root is None:
@@ -124,11 +125,11 @@ class InputList:
             return self.root, row.key
         path = row.key.removeprefix("file://")
         if "://" in path:
-            raise ConfigError(f"{self.uri}: {row.where}: {row.key}: unknown scheme: give paths or s3://bucket/key")
+            raise ConfigError(f"{self.uri}: {row.where}: {printable(row.key)}: unknown scheme: give paths or s3://bucket/key")
         base = self.root or self._folder
         if base.startswith("s3://"):
             if path.startswith("/"):
-                raise ConfigError(f"{self.uri}: {row.where}: {path}: a local path in a list of objects")
+                raise ConfigError(f"{self.uri}: {row.where}: {printable(path)}: a local path in a list of objects")
             return base, path
         full = name_to_key(posixpath.normpath(posixpath.join(base, path)))
         if base == "/" or full.startswith(base.rstrip("/") + "/"):
@@ -141,7 +142,7 @@ class InputList:
         full = f"{base.rstrip('/')}/{key}"
         prefix = self.root.rstrip("/") + "/"
         if not full.startswith(prefix):
-            raise ConfigError(f"{self.uri}: {row.where}: {full} does not lie in --root {self.root}: leave out one")
+            raise ConfigError(f"{self.uri}: {row.where}: {printable(full)} does not lie in --root {self.root}: leave out one")
         return self.root, full[len(prefix) :]
 
 
@@ -168,5 +169,5 @@ def earlier_job(store: ObjectStore, key: str) -> EarlierJob | None:
         job = json.loads(store.get(f"{folder}/job.json"))
         config = job["config"]
         return EarlierJob(str(job["source"]), config.get("root"), bool(config.get("archives", True)))
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ConfigError(f"{store.uri}/{folder}/job.json: is damaged ({exc}): say with --root where keys lie") from exc

@@ -19,6 +19,8 @@ from raycolor.sources.streams import ObjectFile, RangedBytes
 from raycolor.storage import ObjectStore
 
 _CHUNK = 4 << 20
+_MAX_ROW: Final = 1 << 20  # characters; a packed list may unpack to one line of gigabytes
+_MAX_SIZE: Final = 1 << 50  # bytes of an object; S3's largest have 50 TB
 _URI_NAMES: Final = ("uri", "url", "path", "file")
 _NAMES: Final = frozenset({*_URI_NAMES, "bucket", "key", "version", "versionid", "size", "etag", "reason", "detail"})
 SUFFIXES: Final = (".csv", ".csv.gz", ".txt", ".parquet", ".json")
@@ -56,8 +58,11 @@ def read_rows(store: ObjectStore, key: str) -> Iterator[Row]:
         if key.lower().endswith(".parquet"):
             yield from _parquet(open_object(store, key), where)
         elif key.lower().endswith(".txt"):
-            for number, line in enumerate(_text(open_object(store, key)), 1):
+            lines = Lines(_text(open_object(store, key)))
+            for number, line in enumerate(lines, 1):
+                lines.row_done()
                 if line.strip():
+                    check_key(line, f"line {number}", where)
                     yield Row(f"line {number}", line.rstrip("\r\n"), is_uri=True)
         else:
             file: Any = open_object(store, key)
@@ -85,13 +90,43 @@ def _text(file: Any) -> io.TextIOWrapper:
     return io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
 
 
+class Lines:
+    """The lines of a text, with a bound on those of one row; csv.Error past it."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text, self._taken = text, 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(_MAX_ROW + 1)
+        self._taken += len(line)
+        if self._taken > _MAX_ROW:
+            raise csv.Error(f"a row of more than {_MAX_ROW:,} characters")
+        if not line:
+            raise StopIteration
+        return line
+
+    def row_done(self) -> None:
+        """Count from here: a row was read to its end."""
+        self._taken = 0
+
+
+def check_key(key: str, number: str, where: str) -> None:
+    """Refuse a key that no file system and no store can hold; ConfigError."""
+    if "\0" in key:
+        raise ConfigError(f"{where}: {number}: the key holds a NUL character: check the file")
+
+
 def plain_name(name: str) -> str:
     """Return a column's name without case, spaces and underscores: VersionId, version_id and versionid are one."""
     return name.strip().lower().replace("_", "").replace(" ", "")
 
 
 def _csv(text: io.TextIOWrapper, where: str) -> Iterator[Row]:
-    reader = csv.reader(text, strict=True)
+    lines = Lines(text)
+    reader = csv.reader(lines, strict=True)
     first = next(reader, None)
     if first is None:
         return
@@ -108,6 +143,7 @@ def _csv(text: io.TextIOWrapper, where: str) -> Iterator[Row]:
     # Columns of failed.csv and outcomes.csv.
     of_job = {"key", "reason", "detail"} <= set(names)
     for cells in rows:
+        lines.row_done()
         if cells:
             if len(cells) > len(names):
                 raise ConfigError(f"{where}: line {line}: {len(cells)} columns, not {len(names)}: quote commas in keys")
@@ -131,16 +167,19 @@ def row_of(cells: Mapping[str, Any], number: str, where: str) -> Row:
     """Make a row from cells by plain column name.
 
     Raises:
-        ConfigError: no key, or a size that is no number.
+        ConfigError: no key, one with a NUL, or a size that is no number of bytes.
     """
     uri = next((cells[name] for name in _URI_NAMES if cells.get(name)), None)
     key = uri or cells.get("key")
     if not key:
         raise ConfigError(f"{where}: {number}: no key: give columns bucket,key[,version], or one of URIs")
+    check_key(str(key), number, where)
     try:
         size = int(cells.get("size") or 0)
-    except (TypeError, ValueError) as exc:
-        raise ConfigError(f"{where}: {number}: size {cells['size']!r} is no number") from exc
+        if not 0 <= size <= _MAX_SIZE:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError) as exc:
+        raise ConfigError(f"{where}: {number}: size {str(cells['size'])[:40]!r} is no number of bytes") from exc
     version = cells.get("versionid") or cells.get("version") or None
     etag = str(cells.get("etag") or "").strip('"')
     return Row(number, str(key), cells.get("bucket") or None, version, size, etag, is_uri=uri is not None)

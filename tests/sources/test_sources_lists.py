@@ -139,7 +139,12 @@ def test_a_destination_that_a_list_could_overwrite_is_refused(place):
         ("l.csv", "b,k,v\nb,k,v,w\n", "line 2: 4 columns, not 3"),
         ("l.csv", 'b,"k\n', "cannot be read as a list"),
         ("l.csv", b"in/\xff.jpg\n", "cannot be read as a list"),
-        ("l.csv", "key,bucket,size\nk,b,many\n", "size 'many' is no number"),
+        ("l.csv", "key,bucket,size\nk,b,many\n", "size 'many' is no number of bytes"),
+        ("l.csv", "key,bucket,size\nk,b,100000000000000000000\n", "size '100000000000000000000' is no number of bytes"),
+        ("l.csv", "key,bucket,size\nk,b,-1\n", "size '-1' is no number of bytes"),
+        ("l.csv", f"key,bucket,size\nk,b,{'9' * 5000}\n", "size '9{40}' is no number of bytes"),
+        ("l.csv", "uri\na\0b\n", "line 2: the key holds a NUL character"),
+        ("l.txt", "a\0b\n", "line 1: the key holds a NUL character"),
         ("l.csv", "https://x/y\n", "unknown scheme"),
         ("l.csv", "s3://b\n", "write s3://bucket/key"),
         ("l.csv.gz", b"no gzip", "cannot be read as a list"),
@@ -287,3 +292,24 @@ def test_the_key_book_takes_each_key_once():
         names = [book.free_name("x/y.jpg") for _ in range(3000)]
     assert names[:3] == ["x/y.jpg", "x/y~2.jpg", "x/y~3.jpg"]
     assert len(set(names)) == 3000
+
+
+@pytest.mark.parametrize("name", ["bomb.csv.gz", "bomb.csv", "bomb.txt"])
+@pytest.mark.parametrize("row", ["a" * (1 << 16), '"a\n",' * (1 << 14)])
+def test_a_row_without_end_is_refused_before_it_is_held(place, name, row):
+    """A list that unpacks to one row of gigabytes is refused after a megabyte of it."""
+    _, opened = place
+    text = b"uri\n" + row.encode() * 40
+    if name == "bomb.txt" and "\n" in row:
+        text = text.replace(b"\n", b"x")
+    with pytest.raises(ConfigError, match=r"a row of more than 1,048,576 characters|field larger than field limit"):
+        list(opened(name, gzip.compress(text) if name.endswith(".gz") else text).inputs("/nowhere"))
+
+
+def test_a_size_of_a_parquet_list_may_be_any_number(place):
+    """Infinity in a column of numbers is named by its row."""
+    _, opened = place
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"uri": ["a.jpg"], "size": [float("inf")]}), sink)
+    with pytest.raises(ConfigError, match="row 1: size 'inf' is no number of bytes"):
+        list(opened("list.parquet", sink.getvalue().to_pybytes()).inputs("/nowhere"))
