@@ -56,7 +56,7 @@ def main() -> None:
             seen = network_shape(*L.shape, args.size, network.stride, None)
             L_net = torch.from_numpy(scale.L_to_net(lightness(resize_area(gray, *seen)))[None, None])
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                logits = [member.head(member._features(L_net)) for member in members]
+                logits = [member.head(member.features(L_net)) for member in members]
             full = torch.from_numpy(L)[None, None], torch.from_numpy(np.stack([a, b]))[None]
             truth = torch.cat(full, dim=1)
             dull = float(delta_e00(torch.cat([full[0], 0 * full[1]], dim=1), truth).mean())

@@ -77,6 +77,7 @@ def train(
     use_gpu: bool | None = None,
     encoder_weights: str | None = None,
     init_from: str | None = None,
+    teacher: str | None = None,
     checkpoint_every: int = 0,
     max_failures: int = 3,
     cache_dir: str | None = None,
@@ -111,6 +112,7 @@ def train(
         use_gpu: default: whether the cluster has GPUs.
         encoder_weights: file of ResNet-18 weights, or `torchvision`; regression only.
         init_from: checkpoint of the same method to start from; weights that do not fit are drawn anew.
+        teacher: checkpoint to learn from as well, by `loss.distillation`.
         checkpoint_every: updates between checkpoints within an epoch; 0 for the end of an epoch only.
         max_failures: how often dead workers are replaced before giving up.
         cache_dir: where workers keep decoded shards; default as `LabSplit`.
@@ -130,6 +132,11 @@ def train(
     started = time.monotonic()
     settings, initial = resolve(method, network, optim, loss, encoder_weights)
     first_weights, origin = read_weights(init_from, method) if init_from else (None, {})
+    taught_by = checkpoints.load(teacher) if teacher else None
+    if (taught_by is None) != (settings["loss"]["distillation"] == 0):
+        raise ConfigError("teacher and loss.distillation: one does nothing without the other: give both")
+    if taught_by is not None:
+        origin["teacher"] = taught_by.weights_sha256
     dataset = read_dataset(open_store(data, must_exist=True))
     gpu, count = _placement(workers, use_gpu)
     check_sizes(dataset, batch_size, count, crop_px, settings)
@@ -151,8 +158,14 @@ def train(
     _claim(store, settings)
 
     bundle = dict(resources or _resources(gpu))
-    loop_config = {"settings": settings, "data": data, "out": out, "initial": initial, "cache_dir": cache_dir}
-    loop_config["init_from"] = first_weights
+    loop_config: dict[str, Any] = {
+        "settings": settings,
+        "data": data,
+        "out": out,
+        "initial": initial,
+        "cache_dir": cache_dir,
+    }
+    loop_config |= {"init_from": first_weights, "teacher": taught_by}
     trainer = TorchTrainer(
         train_on_worker,  # type: ignore[arg-type]  # Ray passes on what it returns, its types do not say so
         train_loop_config={**loop_config, "workers_per_node": workers_per_node},

@@ -27,7 +27,7 @@ def train_options(config: TrainConfig) -> dict[str, Any]:
         **config.model_dump(
             include={
                 "epochs", "batch_size", "crop_px", "seed", "patience", "precision", "compile", "workers", "use_gpu",
-                "encoder_weights", "checkpoint_every", "init_from",
+                "encoder_weights", "checkpoint_every", "init_from", "teacher",
             }
         ),
     }  # fmt: skip

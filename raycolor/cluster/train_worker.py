@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from raycolor.checkpoints import Checkpoint
 from raycolor.dataset import read_dataset
 from raycolor.dataset.augment import Augment
 from raycolor.errors import ConfigError, DatasetError, RaycolorError, TrainingError
@@ -112,7 +113,7 @@ def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         config: `settings` (as in run.json), `data`, `out`, `initial` (encoder weights), `init_from` (weights of the
-            whole network), `cache_dir`, `workers_per_node` (those of other trainings included).
+            whole network), `teacher` (a checkpoint), `cache_dir`, `workers_per_node` (with those of other trainings).
 
     Returns:
         `error` and `kind` where training stopped for good; else `epochs` that are in the curve.
@@ -150,7 +151,9 @@ def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
         problem = context.first_error(problem)
         if problem is not None or data is None:
             return _stopped(problem or TrainingError("no data"))
-        step = build_step(settings, context, data.steps_per_epoch, config["initial"], config["init_from"])
+        step = build_step(
+            settings, context, data.steps_per_epoch, config["initial"], config["init_from"], config["teacher"]
+        )
         about = About(
             method=settings["method"],
             training={**settings, "precision_used": step.settings.precision, "device": context.device.type},
@@ -209,6 +212,7 @@ def build_step(
     steps_per_epoch: int,
     initial: bytes | None,
     init_from: bytes | None = None,
+    teacher: Checkpoint | None = None,
 ) -> UpdateStep:
     """Build the networks of a method with seeded weights, ready for updates.
 
@@ -238,6 +242,6 @@ def build_step(
     if init_from is not None:
         apply_weights(network, init_from)
     if "discriminator" not in settings:
-        return PixelStep(network, chosen, context.device, context.wrap)
+        return PixelStep(network, chosen, context.device, context.wrap, teacher)
     judge = build_discriminator(settings["discriminator"])
     return GanStep(network, judge, chosen, context.device, context.wrap)

@@ -230,6 +230,9 @@ class LossConfig(Frozen):
     colorfulness: float = Field(0.0, ge=0, description="weight of the gap in colorfulness to the truth")
     perceptual: float = Field(0.0, ge=0, description="weight of the distance in features of a pretrained network")
     chroma_gain: float = Field(1.0, ge=0.5, le=2, description="factor on the true color that is learned from")
+    distillation: float = Field(
+        0.0, ge=0, le=1, description="share of the cross-entropy that learns from the teacher instead of the truth"
+    )
 
 
 class AugmentConfig(Frozen):
@@ -257,6 +260,7 @@ class TrainConfig(ClusterConfig):
     use_gpu: bool | None = Field(None, description="default: GPUs if the cluster has any")
     encoder_weights: str | None = Field(None, description="file of ResNet-18 weights for the regression encoder")
     init_from: str | None = Field(None, description="checkpoint whose weights training starts with, as far as they fit")
+    teacher: str | None = Field(None, description="checkpoint with bins heads to learn from, by loss.distillation")
     network: dict[str, Any] = Field(default_factory=dict, description="network options (--set network.KEY=VALUE)")
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
     optim: OptimConfig = Field(default_factory=OptimConfig)

@@ -132,7 +132,7 @@ class UNet(ColorNet):
         Raises:
             ShapeError: the input has another shape.
         """
-        features = self._features(L_net)
+        features = self.features(L_net)
         if thin is None:
             return self._enlarged(self.head(features))
         logits = self.head(features[:, :, thin[0] :: THIN, thin[1] :: THIN])
@@ -140,14 +140,14 @@ class UNet(ColorNet):
 
     def color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `ColorNet.color`; the bins head knows how sure it is."""
-        raw = self.head(self._features(L_net))
+        raw = self.head(self.features(L_net))
         if not isinstance(self.head, BinsHead):
             return self._enlarged(raw), None
         ab_net, confidence = self.head.read(raw)
         return self.resize(ab_net), confidence
 
-    def _features(self, L_net: Tensor) -> Tensor:
-        """Return the last features of the decoder, at half size."""
+    def features(self, L_net: Tensor) -> Tensor:
+        """Return the last features of the decoder (B, C, H / 2, W / 2) for (B, 1, H, W)."""
         self.check_input(L_net)
         *skips, x = self.encoder(L_net)
         x = self.dropout(x)

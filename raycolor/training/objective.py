@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from raycolor.checkpoints import Checkpoint
 from raycolor.errors import ConfigError
 from raycolor.losses import PixelLoss, bins_cross_entropy, colorfulness_gap, pixel_loss
 from raycolor.models import THIN, BinsHead, ColorNet, PerceptualLoss, Thinned, UNet
+from raycolor.training.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class ObjectiveSettings:
         colorfulness: weight of the gap between the colorfulness of prediction and truth.
         perceptual: weight of the distance of the features that a pretrained network sees.
         chroma_gain: factor on the true color: above 1 it answers the dullness of averages.
+        distillation: share of the cross-entropy whose target is a teacher's distribution instead of the true color.
     """
 
     pixel: PixelLoss = "mse"
@@ -33,21 +36,43 @@ class ObjectiveSettings:
     colorfulness: float = 0.0
     perceptual: float = 0.0
     chroma_gain: float = 1.0
+    distillation: float = 0.0
 
 
 class Objective:
     """Runs the network on a batch and takes the loss."""
 
-    def __init__(self, network: ColorNet, settings: ObjectiveSettings, device: torch.device) -> None:
+    def __init__(
+        self,
+        network: ColorNet,
+        settings: ObjectiveSettings,
+        device: torch.device,
+        teacher: Checkpoint | None = None,
+    ) -> None:
         """Prepare.
 
+        Args:
+            network: that will be trained.
+            settings: the terms.
+            device: where batches will be.
+            teacher: whose distribution is learned from by `settings.distillation`.
+
         Raises:
-            ConfigError: weights of terms that the network does not have.
+            ConfigError: weights of terms that the network does not have, or a teacher that does not fit it.
         """
         self.settings = settings
         self._head = network.head if isinstance(network, UNet) and isinstance(network.head, BinsHead) else None
         if settings.balance and self._head is None:
             raise ConfigError("loss.balance: only unet with network.head=bins takes it: leave it out")
+        if (teacher is None) != (settings.distillation == 0):
+            raise ConfigError(
+                f"loss.distillation = {settings.distillation:g}: goes with a teacher, and a teacher with it: give both"
+            )
+        self._teacher = None
+        if teacher is not None:
+            if self._head is None:
+                raise ConfigError("teacher: only unet with network.head=bins learns from one: leave it out")
+            self._teacher = Teacher(teacher, self._head, device)
         self._perceptual = PerceptualLoss().to(device) if settings.perceptual else None
         self._whole = bool(settings.colorfulness or settings.perceptual)
 
@@ -79,7 +104,14 @@ class Objective:
             targets = self._head.targets(thin)
             self._head.observe(targets)
             rarity = self._head.rarity() ** chosen.balance if chosen.balance else None
-            terms["classes"] = (chosen.classes, bins_cross_entropy(output.logits, targets, rarity))
+            terms["classes"] = (
+                chosen.classes * (1 - chosen.distillation),
+                bins_cross_entropy(output.logits, targets, rarity),
+            )
+            if self._teacher is not None:
+                shares = self._teacher.shares(L_net, (row, column))
+                taught = -(shares * output.logits.float().log_softmax(dim=1)).sum(dim=1).mean()
+                terms["distillation"] = (chosen.classes * chosen.distillation, taught)
             whole = output.ab_net
         else:
             whole = output if isinstance(output, Tensor) else output.ab_net

@@ -29,6 +29,7 @@ LOSS_DEFAULTS: dict[str, Any] = {
     "colorfulness": 0.0,
     "perceptual": 0.0,
     "chroma_gain": 1.0,
+    "distillation": 0.0,
 }
 
 
@@ -55,7 +56,7 @@ def resolve(
     if judge is not None and not adversarial:
         raise ConfigError(f"network.discriminator: {method} has none: leave it out")
     if adversarial:
-        idle = [key for key in ("balance", "colorfulness", "perceptual") if chosen_loss[key]]
+        idle = [key for key in ("balance", "colorfulness", "perceptual", "distillation") if chosen_loss[key]]
         if idle or chosen_loss["chroma_gain"] != 1:
             named = (idle or ["chroma_gain"])[0]
             raise ConfigError(f"loss.{named}: a training against a discriminator does not take it: leave it out")

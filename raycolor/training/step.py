@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from raycolor.checkpoints import Checkpoint
 from raycolor.errors import ConfigError, TrainingError
 from raycolor.losses import AdversarialLoss, discriminator_loss, generator_loss
 from raycolor.models import ColorNet, PatchDiscriminator, to_channels_last
@@ -187,7 +188,14 @@ def _identity(module: nn.Module) -> nn.Module:
 class PixelStep:
     """Minimize a pixel loss and what is put beside it: every method but the GAN."""
 
-    def __init__(self, network: ColorNet, settings: StepSettings, device: torch.device, wrap: Wrap = _identity) -> None:
+    def __init__(
+        self,
+        network: ColorNet,
+        settings: StepSettings,
+        device: torch.device,
+        wrap: Wrap = _identity,
+        teacher: Checkpoint | None = None,
+    ) -> None:
         """Prepare training.
 
         Args:
@@ -195,12 +203,13 @@ class PixelStep:
             settings: how weights are updated.
             device: where batches will be.
             wrap: for example into DistributedDataParallel.
+            teacher: checkpoint to learn from beside the truth.
 
         Raises:
             ConfigError: terms of the loss that the network does not have.
         """
         self.network, self.settings, self.device = network, settings, device
-        self._objective = Objective(network, settings, device)
+        self._objective = Objective(network, settings, device, teacher)
         self._trained = _Trained(network, settings.lr, settings, device, wrap)
         self._average = MovingAverage(network, settings.ema) if settings.ema > 0 else None
 

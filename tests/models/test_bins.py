@@ -137,7 +137,7 @@ def test_unet_with_bins_trains_on_a_part_of_what_it_predicts():
     net = build_model("unet", {"head": "bins", "pretrained": False}).eval()
     L_net = torch.rand(1, 1, 64, 64) * 2 - 1
     with torch.inference_mode():
-        features = net._features(L_net)
+        features = net.features(L_net)
         whole = net.head(features)
         thinned = net(L_net, thin=(1, 2))
         ab, sure = net.color(L_net)

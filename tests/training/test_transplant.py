@@ -46,7 +46,7 @@ def test_a_decoder_reads_another_encoder_through_the_maps(monkeypatch, capsys):
         for level, skip in zip(old.levels, reversed(skips), strict=True):
             x = level(x, skip)
         expected = old.head(x)
-        found = new.head(new._features(batch.L_net))
+        found = new.head(new.features(batch.L_net))
     inside = (slice(None), slice(None), slice(20, -20), slice(20, -20))  # edges are padded: see `fold`
     assert found[inside].numpy() == pytest.approx(expected[inside].numpy(), abs=0.02)
     assert float((found - expected).abs().max()) > 0

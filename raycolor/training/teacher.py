@@ -1,0 +1,62 @@
+"""Trained networks whose distributions over colors another network learns from (distillation)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from raycolor.checkpoints import Checkpoint
+from raycolor.errors import ConfigError
+from raycolor.models import THIN, BinsHead, ColorNet, UNet, to_channels_last
+
+
+class Teacher:
+    """What a checkpoint with bins heads, a U-Net or an ensemble of some, says of training photographs.
+
+    Source: Hinton, Vinyals & Dean 2015, arXiv:1503.02531, at temperature 1.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, head: BinsHead, device: torch.device) -> None:
+        """Load the networks.
+
+        Args:
+            checkpoint: never trained here.
+            head: of the network that learns; both predict shares of the same colors.
+            device: where batches will be.
+
+        Raises:
+            ConfigError: a network without a bins head, or with another grid.
+            CheckpointError: the checkpoint cannot be loaded.
+        """
+        network = to_channels_last(checkpoint.model().to(device)).requires_grad_(False)
+        members = getattr(network, "members", None)
+        self._networks: list[UNet] = []
+        for member in cast(list[ColorNet], list(members) if isinstance(members, nn.ModuleList) else [network]):
+            if not isinstance(member, UNet) or not isinstance(member.head, BinsHead):
+                raise ConfigError(f"teacher {checkpoint.source}: {member.name} predicts no distribution: name another")
+            if member.head.count != head.count or member.head.spacing != head.spacing:
+                raise ConfigError(
+                    f"teacher {checkpoint.source}: its bins are {member.head.spacing:g} Lab units apart, those of this "
+                    f"network {head.spacing:g}: use the same network.bin_spacing"
+                )
+            self._networks.append(member)
+
+    @torch.no_grad()
+    def shares(self, L_net: Tensor, start: tuple[int, int]) -> Tensor:
+        """Return the networks' mean distribution at the pixels that a training asks for.
+
+        Args:
+            L_net: (B, 1, H, W).
+            start: first row and column of the half-size plane; every `THIN`-th pixel from there on.
+
+        Returns:
+            (B, K, h, w) float32, sums to 1 over K.
+        """
+        row, column = start
+        found = [
+            network.head(network.features(L_net)[:, :, row::THIN, column::THIN]).float().softmax(dim=1)
+            for network in self._networks
+        ]
+        return torch.stack(found).mean(dim=0)
