@@ -125,7 +125,9 @@ class InputList:
             return self.root, row.key
         path = row.key.removeprefix("file://")
         if "://" in path:
-            raise ConfigError(f"{self.uri}: {row.where}: {printable(row.key)}: unknown scheme: give paths or s3://bucket/key")
+            raise ConfigError(
+                f"{self.uri}: {row.where}: {printable(row.key)}: unknown scheme: give paths or s3://bucket/key"
+            )
         base = self.root or self._folder
         if base.startswith("s3://"):
             if path.startswith("/"):
@@ -142,7 +144,9 @@ class InputList:
         full = f"{base.rstrip('/')}/{key}"
         prefix = self.root.rstrip("/") + "/"
         if not full.startswith(prefix):
-            raise ConfigError(f"{self.uri}: {row.where}: {printable(full)} does not lie in --root {self.root}: leave out one")
+            raise ConfigError(
+                f"{self.uri}: {row.where}: {printable(full)} does not lie in --root {self.root}: leave out one"
+            )
         return self.root, full[len(prefix) :]
 
 
