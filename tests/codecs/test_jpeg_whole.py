@@ -151,7 +151,15 @@ def test_no_memory_is_taken_for_pixels_that_are_not_there():
         struct.pack_into(">HH", data, frame + 5, 15_000, 15_000)
         decode(photograph(progressive=progressive))
         tracemalloc.start()
-        refused(bytes(data), "truncated", "decode_error")
+        refused(bytes(data), "truncated", "decode_error", "too_large")
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 10 * len(data) + 3_000_000
+
+
+def test_scans_that_say_nothing_are_bounded_by_the_files_size():
+    """Scans of a few bytes each that pass over every block of a black page buy seconds of decoding: refused before."""
+    data = save(np.zeros((2000, 2000), np.uint8), "JPEG", quality=50, progressive=True)
+    decode(data)
+    start, stop = scans(data)[-1]
+    assert "blocks in" in refused(data[:stop] + data[start:stop] * 90 + data[stop:], "too_large")
