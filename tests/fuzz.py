@@ -324,7 +324,7 @@ def _attend(child: Child, result: Result, numbers: Iterator[int], limit_s: float
     except (EOFError, OSError):
         problem = f"the process died ({child.process.exitcode})"
     if problem:
-        result.done += 1
+        result.done += child.number is not None
         result.findings.append(f"{child.number}: {problem}")
         child.kill()
         child.start()

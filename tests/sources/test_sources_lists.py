@@ -144,6 +144,7 @@ def test_a_destination_that_a_list_could_overwrite_is_refused(place):
         ("l.csv", "key,bucket,size\nk,b,-1\n", "size '-1' is no number of bytes"),
         ("l.csv", f"key,bucket,size\nk,b,{'9' * 5000}\n", "size '9{40}' is no number of bytes"),
         ("l.csv", "uri\na\0b\n", "line 2: the key holds a NUL character"),
+        ("l.csv", 'uri\n"gs://a\n\x0bb"\n', r"line 2: gs://a\\n\\x0bb: unknown scheme"),
         ("l.txt", "a\0b\n", "line 1: the key holds a NUL character"),
         ("l.csv", "https://x/y\n", "unknown scheme"),
         ("l.csv", "s3://b\n", "write s3://bucket/key"),
