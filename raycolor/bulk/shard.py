@@ -21,10 +21,12 @@ import numpy as np
 import simplejpeg
 import torch
 
-from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
+from raycolor.bulk.attempts import LAST, ONE_BY_ONE, Attempts
+from raycolor.bulk.isolated import IsolatedColorizer
 from raycolor.bulk.outputs import KeyRefusedError, Outputs, name_output
 from raycolor.bulk.sharing import Budget, Turns
 from raycolor.bulk.spec import BrokenWorkerError, NetworkGoneError, ShardReport, ShardSpec
+from raycolor.child import ChildDiedError, ChildStartError
 from raycolor.colorizer import Colorized, Colorizer, Predict, Predicted, Prepared
 from raycolor.errors import ImageError, OutageError, RaycolorError, Reason, StorageError
 from raycolor.manifest import ATTEMPTS, Manifest
@@ -38,6 +40,7 @@ logger = logging.getLogger(__name__)
 EXIT_HUNG, EXIT_BROKEN = 70, 71
 _LANES = 8  # photographs on their way: enough to hide 100 ms of a store behind 40 ms of computing
 _HELD_BYTES = 64_000_000  # of their files
+_TOGETHER = 64  # more than a worker has shards at a time
 _LARGE_BYTES = 64_000_000  # of one photograph's pixels
 
 
@@ -49,6 +52,8 @@ class _Attempt:
     """Shards begun before it in this process: their photographs are computed first."""
     number: int
     """How often the shard was begun, this time included."""
+    process: Callable[[Input], Colorized]
+    """Reads an input and colorizes it."""
     colorize: Callable[[bytes], Colorized]
 
 
@@ -59,8 +64,8 @@ class ShardWorker:
     what became of them, the next is read and computed.
 
     A marker under `attempts/` says that a shard was begun. Who finds one there knows that an earlier attempt died, be
-    it killed or brought down by an image, and works in a child process then: an image on which the child dies or
-    hangs is that image's failure, and costs no other.
+    it killed or brought down by an image, and reads and works in a child process then: an image on which the child dies
+    or hangs is that image's failure, and costs no other. See `bulk/attempts.py` for workers that die all the same.
 
     A few photographs are on their way at a time: one computes, others are read, written, or wait for a network that
     runs elsewhere.
@@ -72,7 +77,7 @@ class ShardWorker:
 
     def __init__(self, spec: ShardSpec, predict: Predict | None = None) -> None:
         self.spec = spec
-        self.source = Reader(spec.source, spec.source_options)
+        self.source = Reader(spec.source, spec.source_options, spec.max_file_bytes)
         self.dest = open_store(spec.dest, **spec.dest_options)
         self.outputs = Outputs(self.dest, spec.source)
         self.manifest = Manifest(self.dest, spec.totals)
@@ -82,7 +87,10 @@ class ShardWorker:
         self._turns = Turns(torch.set_num_threads, torch.get_num_threads())
         self._files = Budget(_HELD_BYTES)
         self._ranks = itertools.count()
-        self._child, self._archive = threading.Lock(), threading.Lock()
+        self._archive = threading.Lock()
+        # Who works in a child process does so alone: another shard might bring this process down meanwhile, and a child
+        # loads a network of its own.
+        self._alone = Budget(_TOGETHER)
         self._test_picture = simplejpeg.encode_jpeg(np.full((64, 64, 1), 128, np.uint8), 90, "GRAY")
         self._warm_up()
 
@@ -95,26 +103,26 @@ class ShardWorker:
             NetworkGoneError: the network elsewhere does not answer.
             BrokenWorkerError: nothing can be colorized in this process.
         """
-        marker = f"{ATTEMPTS}shard-{shard:06d}"
-        rank, number = next(self._ranks), self._attempts(marker) + 1
-        self.dest.put(marker, str(number).encode())
+        rank, attempts = next(self._ranks), Attempts(self.dest, shard, self.spec.run)
+        with self._alone.hold(_TOGETHER if attempts.begun else 1):
+            return self._run(shard, rank, attempts)
+
+    def _run(self, shard: int, rank: int, attempts: Attempts) -> ShardReport:
+        attempts.begin()
         started = time.time()
         inputs = list(self.manifest.shard(shard))
         # Members of a packed archive are unpacked from its front, one after the other, for one shard at a time.
         packed = any(self.source.in_order(info) for info in inputs)
         try:
             with self._archive if packed else nullcontext():
-                outcomes = self._outcomes(inputs, rank, number, 1 if packed else _LANES)
+                outcomes = self._outcomes(inputs, rank, attempts, 1 if packed else _LANES)
             write_outcomes(self.dest, shard, outcomes)
         except OutageError:
             # No photograph brought this attempt down.
             with suppress(RaycolorError):
-                if number == 1:
-                    self.dest.delete(marker)
-                else:
-                    self.dest.put(marker, str(number - 1).encode())
+                attempts.withdraw()
             raise
-        self.dest.delete(marker)
+        attempts.end()
         tally = Tally()
         for outcome in outcomes:
             tally.add(outcome)
@@ -127,24 +135,38 @@ class ShardWorker:
         with suppress(Exception):
             self._turns.run(0, once, self._test_picture)
 
-    def _attempts(self, marker: str) -> int:
-        """Return how often a shard was begun before."""
-        try:
-            return int(self.dest.get(marker) or b"1")
-        except StorageError as exc:
-            if exc.reason != "not_found":
-                raise
-            return 0
-
-    def _outcomes(self, inputs: Sequence[Input], rank: int, number: int, lanes: int) -> list[Outcome]:
+    def _outcomes(self, inputs: Sequence[Input], rank: int, attempts: Attempts, lanes: int) -> list[Outcome]:
         """Process inputs; outcomes in their order."""
-        if number == 1:
-            return self._abreast(inputs, _Attempt(rank, number, partial(self._here, rank)), lanes)
-        timeout_s = self.spec.image_timeout_s
-        # One child at a time: this process has one CPU, and the child loads a network of its own.
-        with self._child, IsolatedColorizer(self.spec.options, timeout_s=timeout_s, predict=self._predict) as child:
-            attempt = _Attempt(rank, number, child.colorize)
-            return [self._image(info, attempt) for info in inputs]
+        if attempts.begun == 1:
+            here = partial(self._here, rank)
+            attempt = _Attempt(rank, 1, lambda info: here(self.source.get(info)), here)
+            return self._abreast(inputs, attempt, lanes)
+        with IsolatedColorizer(
+            self.spec.options,
+            timeout_s=self.spec.image_timeout_s,
+            predict=self._predict,
+            reader=self.source,
+            # A place that does not answer is waited for in the child, too.
+            read_timeout_s=self.spec.image_timeout_s + self.spec.patience_s,
+        ) as child:
+            attempt = _Attempt(rank, attempts.begun, child.read_and_colorize, child.colorize)
+            if attempts.begun < ONE_BY_ONE:
+                return [self._image(self.source.sized(info), attempt) for info in inputs]
+            return [self._written_down(info, attempt, attempts) for info in inputs]
+
+    def _written_down(self, info: Input, attempt: _Attempt, attempts: Attempts) -> Outcome:
+        """Process one input, and write down what became of it before the next one may end this process."""
+        if info.key in attempts.done:
+            return attempts.done[info.key]
+        why = attempts.given_up(info.key)
+        if why is not None:
+            outcome = Outcome(info.key, "failed", "internal_error", why, input_bytes=info.size, input_etag=info.etag)
+        else:
+            attempts.at(info.key)
+            outcome = self._image(self.source.sized(info), attempt)
+        if attempts.begun < LAST:
+            attempts.add(outcome)
+        return outcome
 
     def _abreast(self, inputs: Sequence[Input], attempt: _Attempt, lanes: int) -> list[Outcome]:
         """Process inputs in a few threads."""
@@ -157,6 +179,7 @@ class ShardWorker:
                 raise
 
     def _lane(self, info: Input, attempt: _Attempt) -> Outcome:
+        info = self.source.sized(info)
         with self._files.hold(info.size):
             return self._image(info, attempt)
 
@@ -173,10 +196,7 @@ class ShardWorker:
             return replace(bare, reason=reason, detail=detail, seconds=seconds())
 
         try:
-            data = self.source.get(info)
-            if not info.size:  # a list need not tell sizes
-                bare = replace(bare, input_bytes=len(data))
-            result = attempt.colorize(data)
+            result = attempt.process(info)
         except SkippedInputError as exc:
             return replace(failed(exc.reason, exc.detail), status="skipped")
         except ImageError as exc:
@@ -187,6 +207,8 @@ class ShardWorker:
         except ChildDiedError as exc:
             self._check_worker(attempt)
             return failed("internal_error", str(exc))
+        except ChildStartError as exc:
+            raise BrokenWorkerError(f"{exc} (on {socket.gethostname()})", attempt.number) from exc
         # The outermost boundary of one image: a defect of ours must cost this image, never the job.
         except Exception as exc:
             logger.warning("%s: internal error", printable(info.key), exc_info=exc)

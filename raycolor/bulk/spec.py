@@ -39,6 +39,10 @@ class ShardSpec:
     totals: ManifestTotals
     options: ColorizerOptions
     image_timeout_s: float = 600.0
+    max_file_bytes: int = 2_000_000_000
+    """Larger inputs are not read."""
+    run: str = ""
+    """Names this run of the driver."""
     source_options: Mapping[str, Any] = field(default_factory=dict)
     """For S3, as `open_store` takes them."""
     dest_options: Mapping[str, Any] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import logging
 import pickle
+import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -37,7 +38,6 @@ logger = logging.getLogger(__name__)
 
 SHARDS_AT_ONCE: Final = 2  # in each worker
 _LEFT_AFTER: Final = 3  # shards
-_NO_PROGRESS_S: Final = 1800.0  # Ray Data's own limit
 
 
 def run(config: ColorizeConfig) -> int:
@@ -73,8 +73,10 @@ def run(config: ColorizeConfig) -> int:
                 record.manifest,
                 options,
                 config.image_timeout_s,
-                source_options,
-                dest_options,
+                max_file_bytes=config.max_file_bytes,
+                run=secrets.token_hex(8),
+                source_options=source_options,
+                dest_options=dest_options,
             )
             try:
                 with session.connect(config.address, scale_to=config.scale_to, gpus=config.gpus or 0):
@@ -171,9 +173,11 @@ def _process(
     if workers is None:
         timing.workers = min(timing.workers, worthwhile_workers(record.manifest.images, record.manifest.bytes))
     predict = start_networks(shape, spec.options, spec.image_timeout_s) if shape.networks else None
+    # Ray Data ends a job that makes no progress. The longest that it may rightly make none: each photograph of the
+    # shards of a worker hangs, and then a place is waited for.
+    longest_s = SHARDS_AT_ONCE * int(record.identity["images_per_shard"]) * spec.image_timeout_s
     context = ray.data.DataContext.get_current()
-    # Ray Data ends a job that makes no progress; one that waits for a place makes none, and is not to be ended by it.
-    context.execution_no_progress_timeout_s = _NO_PROGRESS_S + spec.patience_s
+    context.execution_no_progress_timeout_s = max(session.NO_PROGRESS_S, longest_s) + spec.patience_s
     # Ray Data hands blocks out in their order.
     order = order_of_work(todo, int(record.identity["images_per_shard"]), timing.workers)
     shards = ray.data.from_items([{"shard": shard} for shard in order], override_num_blocks=len(order))

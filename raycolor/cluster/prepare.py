@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
@@ -14,7 +15,7 @@ import ray
 from ray.data import DataContext, TaskPoolStrategy
 
 from raycolor import __version__
-from raycolor.dataset.convert import ShardResult, convert_shard
+from raycolor.dataset.convert import IsolatedSquares, ShardResult, convert_shard
 from raycolor.dataset.info import DATASET_FILE, DatasetInfo, ShardInfo, write_dataset
 from raycolor.dataset.source import Picture, PictureSource, is_picture
 from raycolor.dataset.split import KEPT_SPLIT_RULE, SPLIT_RULE, SPLITS, order_key, split_of
@@ -25,7 +26,18 @@ logger = logging.getLogger(__name__)
 
 ROWS_PER_SHARD: Final = 256  # 30 MB as Parquet, 50 MB in a worker while it is made
 _LOWEST_SHARE: Final = 0.05  # a source of which less is good is searched in rounds, not all at once
+_TRIES: Final = 3
+"""Of a shard whose worker dies: decoders die in child processes, so that it is for want of memory, or with a node."""
 _SHARD_NAME: Final = re.compile(r"(train|val)/part-\d{5,}\.parquet")
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """What one file, and all workers together, may take."""
+
+    max_file_bytes: int
+    image_timeout_s: float
+    workers: int | None
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,8 @@ def prepare(
     keep_splits: bool = False,
     rows_per_shard: int = ROWS_PER_SHARD,
     workers: int | None = None,
+    max_file_bytes: int = 2_000_000_000,
+    image_timeout_s: float = 600.0,
     on_progress: Callable[[int, int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Convert photographs to Lab planes in Parquet shards. Ray must be connected.
@@ -115,6 +129,8 @@ def prepare(
         keep_splits: the source's own train/ and val/ folders decide.
         rows_per_shard: candidates per shard, the unit of work; decides the bytes, as size and seed do.
         workers: tasks at once; None for as many as the cluster has CPUs.
+        max_file_bytes: larger files are not read.
+        image_timeout_s: seconds after which one file is given up.
         on_progress: called with (photographs written so far, photographs wanted, files that could not be used).
 
     Returns:
@@ -135,7 +151,8 @@ def prepare(
     listed = time.monotonic()
 
     def make(tasks: list[_Task]) -> Iterator[None]:
-        for task, result in _run(pictures, store, tasks, size_px, min_colorfulness, workers):
+        limits = _Limits(max_file_bytes, image_timeout_s, workers)
+        for task, result in _run(pictures, store, tasks, size_px, min_colorfulness, limits):
             splits[task.split].results[task.number] = result
             yield
 
@@ -204,7 +221,7 @@ def _run(
     tasks: list[_Task],
     size_px: int,
     min_colorfulness: float,
-    workers: int | None,
+    limits: _Limits,
 ) -> Iterator[tuple[_Task, ShardResult]]:
     """Make shards on Ray Data, in whatever order they finish."""
     if not tasks:
@@ -222,6 +239,8 @@ def _run(
                 size_px=size_px,
                 min_colorfulness=min_colorfulness,
                 limit=spec["limit"],
+                max_file_bytes=limits.max_file_bytes,
+                square=_squares(limits.image_timeout_s),
             )
         except RaycolorError as exc:
             # As data: Ray would wrap it into a traceback of its own.
@@ -237,19 +256,31 @@ def _run(
         for at, task in enumerate(tasks)
     ]
     context = DataContext.get_current()
-    before = context.enable_progress_bars
+    before, patience_s = context.enable_progress_bars, context.execution_no_progress_timeout_s
     context.enable_progress_bars = False
+    # The longest that a shard may rightly take: each file hangs.
+    longest_s = max(len(task.pictures) for task in tasks) * limits.image_timeout_s
+    context.execution_no_progress_timeout_s = max(patience_s, longest_s)
     try:
         # One block per shard, or Ray would give several shards to one worker while others idle.
         made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            work, compute=TaskPoolStrategy(size=None if workers is None else min(workers, len(rows))), num_cpus=1
+            work,
+            compute=TaskPoolStrategy(size=None if limits.workers is None else min(limits.workers, len(rows))),
+            num_cpus=1,
+            max_retries=_TRIES - 1,
         )
         for row in made.iter_rows():
             if row["error"]:
                 raise StorageError("storage_error", row["error"])
             yield tasks[row["task"]], ShardResult(**json.loads(row["result"]))
     finally:
-        context.enable_progress_bars = before
+        context.enable_progress_bars, context.execution_no_progress_timeout_s = before, patience_s
+
+
+@functools.cache
+def _squares(image_timeout_s: float) -> IsolatedSquares:
+    """Return this worker's child process, which serves one shard after the other and ends with the worker."""
+    return IsolatedSquares(image_timeout_s)
 
 
 def _describe(splits: dict[str, _Split], info: DatasetInfo) -> DatasetInfo:

@@ -30,6 +30,8 @@ def run(config: PrepareConfig) -> int:
             min_colorfulness=config.min_colorfulness,
             keep_splits=config.keep_splits,
             workers=config.workers,
+            max_file_bytes=config.max_file_bytes,
+            image_timeout_s=config.image_timeout_s,
             on_progress=show,
         )
     _print(summary)

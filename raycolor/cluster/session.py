@@ -19,6 +19,8 @@ from raycolor.signals import Terminated, listen
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+# A task whose worker the memory monitor ends is tried again without an end otherwise.
+os.environ.setdefault("RAY_task_oom_retries", "3")
 
 import ray
 import ray.data

@@ -9,14 +9,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from raycolor.storage import check_endpoint
 
-_UNITS = {"k": 1e3, "m": 1e6, "mp": 1e6, "g": 1e9}
-
-
+_UNITS = {"k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "mp": 1e6, "g": 1e9, "gb": 1e9}
 _LARGEST = 10**15  # far over any count there is, and held exactly by every library
 
 
-def _pixels(value: object) -> object:
-    """Accept `250MP` or `2.5e8` beside plain numbers."""
+def _number(value: object) -> object:
+    """Accept `250MP`, `2GB` or `2.5e8` beside plain numbers."""
     if isinstance(value, str):
         text = value.strip().lower()
         unit = next((unit for unit in sorted(_UNITS, key=len, reverse=True) if text.endswith(unit)), "")
@@ -91,8 +89,11 @@ class ColoringConfig(Frozen):
     tta: Literal["none", "flip"] = Field(
         "none", description="flip: average with the color of the mirrored photograph; the network runs twice"
     )
-    max_pixels: Annotated[int, BeforeValidator(_pixels)] = Field(
+    max_pixels: Annotated[int, BeforeValidator(_number)] = Field(
         250_000_000, ge=1, description="largest input, checked before decoding (250MP is understood)"
+    )
+    max_file_bytes: Annotated[int, BeforeValidator(_number)] = Field(
+        2_000_000_000, ge=1, le=_LARGEST, description="largest file, checked before reading (2GB is understood)"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where the device computes it natively, fp32 elsewhere"
@@ -200,6 +201,10 @@ class PrepareConfig(ClusterConfig):
     min_colorfulness: float = Field(
         0.0, ge=0, description="drop photographs duller than this (Hasler and Suesstrunk; 15 is a usual choice)"
     )
+    max_file_bytes: Annotated[int, BeforeValidator(_number)] = Field(
+        2_000_000_000, ge=1, le=_LARGEST, description="largest file, checked before reading (2GB is understood)"
+    )
+    image_timeout_s: float = Field(600.0, gt=0, description="seconds after which one file is given up")
 
 
 class OptimConfig(Frozen):

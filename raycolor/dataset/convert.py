@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,12 +13,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from raycolor.child import Ask, Child, ChildDiedError, Work
 from raycolor.color.sense import sense
 from raycolor.dataset.planes import colorfulness, planes_of, square_rgb
 from raycolor.dataset.shards import encode_shard
 from raycolor.dataset.source import Picture, PictureSource
 from raycolor.errors import ImageError
 from raycolor.storage import ObjectStore
+
+Square = NDArray[np.uint8] | NDArray[np.uint16]
+"""(S, S, 3) RGB, as `square_rgb` returns it."""
 
 _READS_AT_ONCE: Final = 16  # an S3 GET waits some 30 to 100 ms for its first byte, a conversion takes 3
 
@@ -48,6 +52,8 @@ def convert_shard(
     size_px: int,
     min_colorfulness: float,
     limit: int | None = None,
+    max_file_bytes: int | None = None,
+    square: Callable[[bytes, int], Square] = square_rgb,
 ) -> ShardResult:
     """Convert candidates in their order and write those that are good as one shard.
 
@@ -59,6 +65,8 @@ def convert_shard(
         size_px: side of the stored squares.
         min_colorfulness: above 0, gray and toned photographs and those duller than this are left out.
         limit: stop after so many rows.
+        max_file_bytes: what is larger is not read.
+        square: decodes a photograph to a square; `IsolatedSquares` outlives decoders that die.
 
     Raises:
         StorageError: the shard cannot be written. A photograph that cannot be read is listed in `bad` instead.
@@ -69,14 +77,17 @@ def convert_shard(
     L = np.empty((limit, size_px, size_px), np.uint8)
     ab = np.empty((limit, 2, size_px, size_px), np.int8)
     result = ShardResult()
-    for picture, data in _read_in_order(source, pictures):
+    for picture, data in _read_in_order(source, pictures, max_file_bytes):
         if len(ids) == limit:
             break
         result.seen += 1
         try:
-            rgb = square_rgb(data.result(), size_px)
+            rgb = square(data.result(), size_px)
         except ImageError as exc:
             result.bad.append({"key": picture.key, "reason": exc.reason, "detail": exc.detail})
+            continue
+        except ChildDiedError as exc:
+            result.bad.append({"key": picture.key, "reason": "internal_error", "detail": str(exc)})
             continue
         kind = sense(rgb)
         reason, value = _why_drop(rgb, kind, min_colorfulness)
@@ -106,14 +117,51 @@ def _why_drop(
     return ("dull" if value < min_colorfulness else None), value
 
 
-def _read_in_order(source: PictureSource, pictures: Sequence[Picture]) -> Iterator[tuple[Picture, Future[bytes]]]:
+class IsolatedSquares:
+    """Runs `square_rgb` in a child process: a picture on which a decoder dies or hangs is a bad one, and no more.
+
+    Args:
+        timeout_s: seconds after which a picture has hung.
+        command: the child, as `Child` takes it.
+    """
+
+    def __init__(self, timeout_s: float, command: Sequence[str] = ()) -> None:
+        self.child = Child("raycolor.dataset.convert:make_squares", None, timeout_s=timeout_s, command=command)
+
+    def __call__(self, data: bytes, size_px: int) -> Square:
+        """Decode one photograph.
+
+        Raises:
+            ImageError: as `square_rgb`.
+            ChildDiedError: the child died of it or took longer than the timeout.
+            ChildStartError: there is no child.
+        """
+        rgb: Square = self.child.ask(size_px, data)[0]
+        return rgb
+
+
+def make_squares(options: None, ask: Ask) -> Work:
+    """Be the task of the child."""
+    cv2.setNumThreads(1)
+    return lambda size_px, data: (square_rgb(data, size_px), b"")
+
+
+def _read_in_order(
+    source: PictureSource, pictures: Sequence[Picture], max_bytes: int | None
+) -> Iterator[tuple[Picture, Future[bytes]]]:
     """Yield the bytes of each picture in order; over a network the next ones are under way meanwhile."""
     ahead = _READS_AT_ONCE if source.is_remote else 1
     pool = ThreadPoolExecutor(ahead, thread_name_prefix="raycolor-read")
+
+    def read(picture: Picture) -> bytes:
+        if max_bytes is not None and picture.length > max_bytes:
+            raise ImageError("too_large", f"{picture.length:,} bytes: --max-file-bytes allows {max_bytes:,}")
+        return source.read(picture)
+
     try:
         under_way: deque[tuple[Picture, Future[bytes]]] = deque()
         for picture in pictures:
-            under_way.append((picture, pool.submit(source.read, picture)))
+            under_way.append((picture, pool.submit(read, picture)))
             if len(under_way) > ahead:
                 yield under_way.popleft()
         yield from under_way

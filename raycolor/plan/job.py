@@ -56,7 +56,9 @@ def run(config: PlanConfig) -> int:
             # The job lists as well, then starts Ray, and then its workers, all of them at once.
             start_s = time.perf_counter() - begun + RAY_START_S + prober.start_s
             population, drawn = sample.draw()
-            looked = _look(config, Reader(source.root, config.source_options()), classes, prober, drawn)
+            looked = _look(
+                config, Reader(source.root, config.source_options(), config.max_file_bytes), classes, prober, drawn
+            )
             report = make_report(
                 config,
                 source,
@@ -106,7 +108,7 @@ def _look(
             begun = time.perf_counter()
             size, read_s = info.size, None
             try:
-                data = reader.get(info)
+                data = reader.get(reader.sized(info))
                 size, read_s = len(data), time.perf_counter() - begun
                 probed = prober.probe(data)
             except ImageError as exc:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from raycolor.errors import ConfigError, StorageError
+from raycolor.errors import ConfigError, ImageError, StorageError
 from raycolor.sources import tars, zips
 from raycolor.sources.clutter import clutter
 from raycolor.sources.location import Location, SkippedInputError
@@ -24,15 +24,16 @@ class Reader:
     Args:
         root: store of the inputs whose location names none.
         options: for S3, as `open_store` takes them.
+        max_bytes: what is larger is refused unread.
     """
 
-    def __init__(self, root: str, options: Mapping[str, Any] | None = None) -> None:
-        self.root, self._options = root, dict(options or {})
+    def __init__(self, root: str, options: Mapping[str, Any] | None = None, max_bytes: int | None = None) -> None:
+        self.root, self._options, self._max_bytes = root, dict(options or {}), max_bytes
         self._stores: dict[str, ObjectStore] = {}
         self._unpacking: tuple[tuple[str | None, str, str | None, int], UnpackedBytes] | None = None
 
-    def __reduce__(self) -> tuple[type[Reader], tuple[str, dict[str, Any]]]:
-        return type(self), (self.root, self._options)
+    def __reduce__(self) -> tuple[type[Reader], tuple[str, dict[str, Any], int | None]]:
+        return type(self), (self.root, self._options, self._max_bytes)
 
     def store(self, uri: str | None = None) -> ObjectStore:
         """Return the store of a location, the source's own for None."""
@@ -41,8 +42,22 @@ class Reader:
             self._stores[uri] = open_store(uri, **self._options)
         return self._stores[uri]
 
+    def sized(self, info: ObjectInfo | Located) -> ObjectInfo | Located:
+        """Return an input with its size, which is asked for where a list does not tell it.
+
+        Where nothing answers it comes back as it is: whoever reads it will say why.
+        """
+        place = _place(info)
+        if info.size or place.kind is not None or place.reason is not None or clutter(info.key) is not None:
+            return info
+        try:
+            found = stat_version(self.store(place.uri), place.object or info.key, place.version)
+        except StorageError:
+            found = None
+        return info if found is None else info._replace(size=found.size)
+
     def get(self, info: ObjectInfo | Located) -> bytes:
-        """Return all bytes of one input.
+        """Return all bytes of one input, whose size is known (`sized`).
 
         Raises:
             ImageError: it cannot be read; `reason` is what its outcome says. `SkippedInputError` if it is none: then
@@ -50,10 +65,12 @@ class Reader:
         """
         if (what := clutter(info.key)) is not None:
             raise SkippedInputError("not_a_photograph", what)
+        place = _place(info)
+        place.raise_problem()
+        if self._max_bytes is not None and info.size > self._max_bytes:
+            raise ImageError("too_large", f"{info.size:,} bytes: --max-file-bytes allows {self._max_bytes:,}")
         if not isinstance(info, Located):
             return self.store().get(info.key)
-        place = Location.from_text(info.location)
-        place.raise_problem()
         store, key = self.store(place.uri), place.object or info.key
         if place.kind is None:
             return get_version(store, key, place.version)
@@ -83,6 +100,10 @@ class Reader:
         data = tars.read_member(known[1], place.start, size)
         self._unpacking = known
         return data
+
+
+def _place(info: ObjectInfo | Located) -> Location:
+    return Location.from_text(info.location) if isinstance(info, Located) else Location()
 
 
 def fetcher(store: ObjectStore, key: str, version: str | None) -> Fetch:

@@ -77,12 +77,19 @@ def test_a_slow_store_is_asked_for_several_at_once(job):
     assert {outcome.status for outcome in outcomes_of(worker)} == {"colorized"}
 
 
+@pytest.mark.parametrize("told", [True, False])
 @pytest.mark.parametrize(("budget", "at_once"), [(100, 1), (2 * 700, 2)])
-def test_files_on_their_way_stay_within_a_budget(job, monkeypatch, budget, at_once):
-    """Memory does not grow with the threads: a file larger than the budget goes alone, and smaller ones share it."""
+def test_files_on_their_way_stay_within_a_budget(job, monkeypatch, budget, at_once, told):
+    """Memory does not grow with the threads: a file larger than the budget goes alone, and smaller ones share it.
+
+    Sizes that a list does not tell count as well.
+    """
     monkeypatch.setattr(shard_module, "_HELD_BYTES", budget)
     assert all(500 < len(data) < 700 for data in FILES.values())
     worker = job(FILES)
+    shard = worker.manifest.shard
+    if not told:
+        monkeypatch.setattr(worker.manifest, "shard", lambda n: [info._replace(size=0) for info in shard(n)])
     get, put = worker.source.get, worker.dest.put
     held, most = set(), []
 

@@ -10,8 +10,9 @@ import photographs
 import pytest
 from PIL import Image
 
-from raycolor.bulk.isolated import ChildDiedError, IsolatedColorizer
+from raycolor.bulk.isolated import IsolatedColorizer
 from raycolor.bulk.spec import BrokenWorkerError
+from raycolor.child import ChildDiedError
 from raycolor.colorizer import Colorized, Colorizer
 from raycolor.errors import ImageError, StorageError
 from raycolor.manifest import FOLDER
@@ -174,6 +175,7 @@ def test_a_broken_worker_is_no_images_failure(job, monkeypatch):
             worker.run(0)
         assert caught.value.attempts == 1
         broken.setattr(IsolatedColorizer, "colorize", lambda self, data: gone(data))
+        broken.setattr(IsolatedColorizer, "read_and_colorize", lambda self, info: gone(info))
         with pytest.raises(BrokenWorkerError) as caught:
             worker.run(0)
         assert caught.value.attempts == 2
@@ -184,16 +186,18 @@ def test_a_broken_worker_is_no_images_failure(job, monkeypatch):
 
 CHILD = """
 import os, sys, time
+from raycolor import child
 from raycolor.bulk import isolated
+from raycolor.errors import ImageError
 def colorize(self, data):
     if data == b"abort": os.abort()
     if data == b"hang": time.sleep(60)
     if data == b"bug": raise ValueError("broken")
-    if data == b"bad": raise isolated.ImageError("truncated", "ends early")
+    if data == b"bad": raise ImageError("truncated", "ends early")
     print("noise on standard output")
     return isolated.Colorized(data * 2, "gray", 1, 1)
 isolated.Colorizer = type("Fake", (), {"__init__": lambda self, options: None, "colorize": colorize})
-isolated.serve()
+child.serve()
 """
 
 

@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -199,3 +202,36 @@ def test_s3_gives_the_same_dataset(s3, ray_local, photos, tmp_path):
     boxed = open_store(s3.uri())
     boxed.put("photos.tar", (tmp_path / "photos.tar").read_bytes())
     assert run(f"{boxed.uri}/photos.tar", tmp_path / "from-tar")["fingerprint"] == local["fingerprint"]
+
+
+DECODER = """
+import os, sys
+if "raycolor.child" in sys.orig_argv or any("default_worker" in word for word in sys.orig_argv):
+    from raycolor.dataset import planes
+    decode = planes.square_rgb
+    def square_rgb(data, size_px, **options):
+        if data == b"abort":
+            os.abort()
+        return decode(data, size_px, **options)
+    planes.square_rgb = square_rgb
+"""
+
+
+@pytest.mark.slow
+def test_pictures_that_end_their_decoder_do_not_end_the_job(tmp_path):
+    """Nine of them among good ones: the command ends, and lists them with a reason."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(DECODER)
+    (tmp_path / "in").mkdir()
+    for index in range(12):
+        (tmp_path / "in" / f"{index}.jpg").write_bytes(photo(index))
+    for index in range(9):
+        (tmp_path / "in" / f"bad{index}.jpg").write_bytes(b"abort")
+    command = [sys.executable, "-m", "raycolor", "prepare", tmp_path / "in", tmp_path / "out", "--size-px", str(SIZE)]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    process = subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment)
+    assert process.returncode == 0, process.stderr
+    info = read_dataset(open_store(tmp_path / "out"))
+    assert sum(info.counts.values()) == 12
+    assert {row["key"] for row in info.bad} == {f"bad{index}.jpg" for index in range(9)}
+    assert {(row["reason"], row["detail"]) for row in info.bad} == {("internal_error", "the decoder died: SIGABRT")}
