@@ -194,11 +194,14 @@ def _colors(array: Plane, directory: Directory, layout: Layout) -> tuple[Plane, 
 
 
 def _apply_palette(array: Plane, directory: Directory, layout: Layout) -> Plane:
-    colors = np.array(directory.integers(Tag.COLOR_MAP, layout, most=3 << 16), dtype=np.uint16).reshape(3, -1).T
+    indices = (array if array.ndim == 2 else array[..., 0]).astype(np.uint16)
+    listed = [value & 0xFFFF for value in directory.integers(Tag.COLOR_MAP, layout, most=3 << 16)]
+    colors = np.array(listed[: len(listed) // 3 * 3], np.uint16).reshape(3, -1).T
+    if len(colors) <= int(indices.max()):
+        raise DecodeError("decode_error", f"TIFF: a palette of {len(colors)} colors lacks one that is used")
     # Some writers store 8-bit colors in the 16-bit table; libtiff's rule: no value over 255 means that.
     table = colors.astype(np.uint8) if colors.max() < 256 else (colors >> 8).astype(np.uint8)
-    indices = array if array.ndim == 2 else array[..., 0]
-    return np.asarray(table[indices.astype(np.uint16)])
+    return np.asarray(table[indices])
 
 
 def _cmyk(array: Plane, directory: Directory) -> tuple[Plane, Plane | None]:

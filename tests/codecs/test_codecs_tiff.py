@@ -264,3 +264,12 @@ def test_tifffile_sees_nothing_but_what_decoding_needs(monkeypatch):
     decode(samples()["tiff-pages"])
     assert seen
     assert max(seen) < 600
+
+
+@pytest.mark.parametrize("count", [2, 3, 30])
+def test_a_palette_that_lacks_colors_is_named(count):
+    """A color map of fewer colors than the picture uses is damage of the file, told in raycolor's words."""
+    data = bytearray(save(Image.fromarray(picture()).quantize(16), "TIFF"))
+    struct.pack_into("<I", data, entries(bytes(data))[320] + 4, count)
+    with pytest.raises(DecodeError, match=r"decode_error: TIFF: a palette of .* lacks one that is used"):
+        decode(bytes(data))
