@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from raycolor.codecs import jp2, jpeg_markers, jpeg_whole, png, webp
+from raycolor.codecs import jp2, jpeg_markers, jpeg_whole, png, tiff_lzw, webp
 from raycolor.codecs.guard import by_words, guard
 from raycolor.codecs.photo import Plane
 from raycolor.codecs.tiff_tags import Directory, Layout, Tag, Writer
@@ -28,7 +28,7 @@ from raycolor.errors import DecodeError, Reason
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 NONE: Final = 1
-_RLE, _FAX3, _FAX4, _OLD_JPEG, _JPEG = 2, 3, 4, 6, 7
+_RLE, _FAX3, _FAX4, _LZW, _OLD_JPEG, _JPEG = 2, 3, 4, 5, 6, 7
 _JPEGS: Final = frozenset({_OLD_JPEG, _JPEG, 33007, 34892})
 # Compressions whose strips are image files of their own, with a size of their own.
 _NESTED: Final = {
@@ -133,12 +133,17 @@ def decode_page(data: bytes, layout: Layout, page: Directory, number: int) -> Pl
     with _named(number):
         starts, sizes = _places(data, layout, page, grid)
         tables = page.raw(Tag.JPEG_TABLES)
+        reverse = page.integer(Tag.FILL_ORDER, layout, 1) == 2
         with _decoder(data, layout, page, grid, int(starts[0])) as file:
             shown = file.pages[0]
             decode: Any = shown.decode
             planes = np.empty((grid.planes, grid.height, grid.width, grid.samples), shown.dtype)
+            raw_sizes = grid.raw_sizes().tolist()
             for i, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist(), strict=True)):
                 coded = data[start : start + size]
+                if compression == _LZW:
+                    plain = imagecodecs.bitorder_decode(coded) if reverse else coded
+                    coded = tiff_lzw.decode(bytes(plain), raw_sizes[i])  # type: ignore[assignment]
                 if compression in _NESTED:
                     _check_nested(coded, compression, grid, tables)
                 # Undoing a predictor takes place in the strip itself where there was no compression.
@@ -219,6 +224,10 @@ def _decoder(data: bytes, layout: Layout, page: Directory, grid: Grid, first: in
         told |= {Tag.TILE_WIDTH: writer.numbers(4, grid.wide), Tag.TILE_HEIGHT: writer.numbers(4, grid.high)}
     else:
         told[Tag.ROWS] = writer.numbers(4, grid.high)
+    if page.integer(Tag.COMPRESSION, layout, NONE) == _LZW:
+        # Unpacked before, and its bits put in order for that.
+        told[Tag.COMPRESSION] = writer.numbers(3, NONE)
+        told.pop(Tag.FILL_ORDER, None)
     told |= {Tag.STRIPS: writer.offsets(places), Tag.STRIP_SIZES: writer.offsets(32)}
     writer.page(Directory({int(tag): entry for tag, entry in told.items()}))
     return tifffile.TiffFile(io.BytesIO(writer.getvalue()))
