@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -222,6 +222,10 @@ class JobRecord:
     format_version: int = FORMAT_VERSION
     device: str | None = None
     """Where the network runs, `cpu` or `cuda`; None until the first worker starts."""
+    precision: Literal["fp32", "bf16"] | None = None
+    """What `auto` meant on the nodes that the job began on; None until the first worker starts."""
+    computed_with: str | None = None
+    """Instruction set of their CPUs, or model of their GPU."""
     root: str | None = None
     """Store of the inputs that have no location: a list that has grown may have another one."""
     rounds: int = 0

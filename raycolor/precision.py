@@ -8,19 +8,14 @@ from typing import Literal
 import torch
 
 from raycolor.errors import ConfigError
+from raycolor.machine import BF16, instruction_set
 
 Precision = Literal["fp32", "bf16"]
-CPU_FLAGS = ("amx_bf16", "avx512_bf16")
 
 
 def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Tell whether the CPU multiplies bf16 in hardware; False where that cannot be found out."""
-    try:
-        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
-    return any(flag in flags for flag in CPU_FLAGS)
+    return instruction_set(cpuinfo) in BF16
 
 
 def choose_precision(requested: str, device: torch.device) -> Precision:

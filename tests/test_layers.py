@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
-    "cells": 1, "errors": 1, "machine": 1, "progress": 1, "signals": 1,
+    "cells": 1, "errors": 1, "machine": 1, "progress": 1, "fingerprint": 1, "signals": 1,
     "color": 2, "child": 2,
     "codecs": 3, "storage": 3,
     "models": 4, "losses": 4, "metrics": 4, "precision": 4,

@@ -29,6 +29,10 @@ class BrokenWorkerError(RaycolorError):
         return type(self), (str(self), self.attempts)
 
 
+class UnfitNodeError(RaycolorError):
+    """A node that would make other bytes than the job's: it came after the job had begun."""
+
+
 @dataclass(frozen=True)
 class ShardSpec:
     """What a worker needs to process any shard of one job; picklable."""
@@ -46,6 +50,10 @@ class ShardSpec:
     source_options: Mapping[str, Any] = field(default_factory=dict)
     """For S3, as `open_store` takes them."""
     dest_options: Mapping[str, Any] = field(default_factory=dict)
+    computed_with: str = ""
+    """Instruction set of CPUs, or model of the GPU, that the job settled on."""
+    device: str = "cpu"
+    """Where the network runs."""
 
     @property
     def patience_s(self) -> float:

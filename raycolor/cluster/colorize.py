@@ -19,6 +19,7 @@ from raycolor.bulk.outputs import with_free_outputs
 from raycolor.bulk.spec import worthwhile_workers
 from raycolor.checkpoints import Checkpoint, load
 from raycolor.cluster import session
+from raycolor.cluster.arithmetic import Arithmetic, elsewhere, leave_out, look, settle
 from raycolor.cluster.colorize_end import FailureLimit, Timing, finish, summarize
 from raycolor.cluster.colorize_network import Shape, choose_shape, start_networks
 from raycolor.cluster.colorize_worker import ShardActor
@@ -26,6 +27,7 @@ from raycolor.cluster.metrics import ColorizeMetrics
 from raycolor.cluster.notices import Listener
 from raycolor.config import ColorizeConfig
 from raycolor.errors import ConfigError, RaycolorError
+from raycolor.fingerprint import made_of
 from raycolor.lease import Lease
 from raycolor.manifest import ATTEMPTS, FOLDER, JobRecord, check_same_job, order_of_work, read_job, write_manifest
 from raycolor.options import ColorizerOptions
@@ -102,6 +104,7 @@ def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore,
         "weights_sha256": checkpoint.weights_sha256,
         "network_sha256": checkpoint.network_sha256,
         "raycolor_version": __version__,
+        **made_of(),
     }
     # Nobody else writes here while the lease is held: what looks half-written was left by a killed run.
     dest.sweep(older_than_s=0)
@@ -150,8 +153,25 @@ def _settle_shape(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) 
     """Decide where the network runs, once for all runs of a job."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     shape = choose_shape(config.shape, record.device, resources, config.gpus)
-    if record.device is None:
-        replace(record, device=shape.device).write(dest)
+    nodes = look(shape.device)
+    if record.device is None or record.precision is None or record.computed_with is None:
+        settled = settle(config.precision, shape.device, nodes)
+        replace(record, device=shape.device, precision=settled.precision, computed_with=settled.computed_with).write(
+            dest
+        )
+    else:
+        settled = Arithmetic(record.precision, record.computed_with)
+    left_out = leave_out(nodes, settled, shape.device)
+    if left_out:
+        for name, lost in (("CPU", sum(node.cpus for node in left_out)), ("GPU", sum(node.gpus for node in left_out))):
+            resources = {**resources, name: resources.get(name, 0) - lost}
+        shape = choose_shape(config.shape, shape.device, resources, config.gpus)
+    shape = shape._replace(
+        precision=settled.precision,
+        computed_with=settled.computed_with,
+        left_out=tuple(node.id for node in left_out),
+        cpus_left_out=sum(node.cpus for node in left_out),
+    )
     if shape.networks:
         logger.info("the network runs in %d actors of its own, on %s", shape.networks, shape.device)
     return shape
@@ -169,9 +189,11 @@ def _process(
     """Run the unfinished shards through a pool of workers and show the progress."""
     timing.device = shape.device
     timing.networks = shape.networks
-    timing.workers = min(session.worker_count(workers, taken=shape.cpus), len(todo))
+    timing.workers = min(session.worker_count(workers, taken=shape.cpus + shape.cpus_left_out), len(todo))
     if workers is None:
         timing.workers = min(timing.workers, worthwhile_workers(record.manifest.images, record.manifest.bytes))
+    options = replace(spec.options, precision=shape.precision)
+    spec = replace(spec, options=options, computed_with=shape.computed_with, device=shape.device)
     predict = start_networks(shape, spec.options, spec.image_timeout_s) if shape.networks else None
     # Ray Data ends a job that makes no progress. The longest that it may rightly make none: each photograph of the
     # shards of a worker hangs, and then a place is waited for.
@@ -186,6 +208,7 @@ def _process(
         fn_constructor_kwargs={"spec": spec, "predict": predict},
         batch_size=1,
         num_cpus=1,
+        **elsewhere(shape.left_out),
         # While one shard is written down, the next is computed.
         compute=ray.data.ActorPoolStrategy(
             size=timing.workers,

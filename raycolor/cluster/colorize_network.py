@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import itertools
 import random
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import ray
 
 from raycolor.bulk.spec import NetworkGoneError
 from raycolor.cluster import session
+from raycolor.cluster.arithmetic import describe, elsewhere, unfit
 from raycolor.errors import ConfigError
+from raycolor.machine import limit_instructions
 from raycolor.options import ColorizerOptions
 
 if TYPE_CHECKING:
@@ -36,6 +39,12 @@ class Shape(NamedTuple):
     """`cpu` or `cuda`."""
     networks: int
     """Actors that hold one; 0 where every worker does (fused)."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    computed_with: str = ""
+    """Instruction set of CPUs, or model of the GPU."""
+    left_out: tuple[str, ...] = ()
+    """Ids of nodes that get no work."""
+    cpus_left_out: int = 0
 
     @property
     def cpus(self) -> int:
@@ -74,7 +83,11 @@ def choose_shape(wanted: str, device: str | None, resources: dict[str, float], m
 class NetworkActor:
     """Holds a network and answers many workers at once, in batches."""
 
-    def __init__(self, options: ColorizerOptions) -> None:
+    def __init__(self, options: ColorizerOptions, computed_with: str) -> None:
+        why = unfit(describe(options.device), computed_with, options.precision, options.device)
+        if why is not None:
+            raise ConfigError(f"node {socket.gethostname()}: {why}")
+        limit_instructions(computed_with)
         import torch
 
         from raycolor.colorizer import Batcher, Predictor
@@ -115,6 +128,8 @@ class RemoteNetwork:
 def start_networks(shape: Shape, options: ColorizerOptions, timeout_s: float) -> RemoteNetwork:
     """Start the actors and return what workers ask; Ray starts one anew that dies, and asks it again."""
     needs = {"num_gpus": 1, "num_cpus": 0} if shape.device == "cuda" else {"num_cpus": 1}
-    kind = ray.remote(NetworkActor).options(max_restarts=-1, max_task_retries=-1, max_concurrency=_CALLS, **needs)
+    kind = ray.remote(NetworkActor).options(
+        max_restarts=-1, max_task_retries=-1, max_concurrency=_CALLS, **needs, **elsewhere(shape.left_out)
+    )
     options = replace(options, device=shape.device)
-    return RemoteNetwork([kind.remote(options) for _ in range(shape.networks)], timeout_s)
+    return RemoteNetwork([kind.remote(options, shape.computed_with) for _ in range(shape.networks)], timeout_s)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import pickle
+import socket
 from typing import TYPE_CHECKING, Any
 
 from raycolor.bulk import ShardSpec
-from raycolor.bulk.spec import BrokenWorkerError
+from raycolor.bulk.spec import BrokenWorkerError, UnfitNodeError
+from raycolor.cluster.arithmetic import describe, unfit
 from raycolor.cluster.notices import ToDriver
 from raycolor.errors import RaycolorError
+from raycolor.machine import limit_instructions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +26,8 @@ class ShardActor:
     """Holds one `ShardWorker` and speaks Ray Data's batches."""
 
     def __init__(self, spec: ShardSpec, predict: RemoteNetwork | None = None) -> None:
+        if spec.device == "cpu":
+            limit_instructions(spec.computed_with)
         import cv2
         import torch
 
@@ -35,6 +40,13 @@ class ShardActor:
         # A place that is waited for is told where somebody reads it.
         logging.getLogger("raycolor").addHandler(ToDriver())
         self._error: RaycolorError | None = None
+        why = unfit(describe(), spec.computed_with, spec.options.precision, spec.device)
+        if why is not None:
+            self._error = UnfitNodeError(
+                f"node {socket.gethostname()} came while the job ran, and {why}: run the same command again, which "
+                "leaves it out"
+            )
+            return
         try:
             self._worker = ShardWorker(spec, predict)
         except RaycolorError as exc:
