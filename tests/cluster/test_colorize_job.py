@@ -129,15 +129,15 @@ def test_another_setting_over_the_same_destination_is_refused(mixed):
 
 
 def test_the_same_weights_read_otherwise_are_another_checkpoint(tmp_path):
-    """A network without its rebalancing gives other colors: over one destination the two do not mix."""
+    """A network with another saturation gives other colors: over one destination the two do not mix."""
     from raycolor.cluster.colorize import begin_or_continue
 
     photographs.archive(tmp_path / "in", count=1)
     config = ColorizeConfig(source=str(tmp_path / "in"), dest=str(tmp_path / "out"))
     source, dest = open_source(config.source), open_store(config.dest)
     default = checkpoints.load("default")
-    assert default.network["config"]["rebalance"] > 0
-    duller = replace(default, network={**default.network, "config": {**default.network["config"], "rebalance": 0.0}})
+    assert default.network["config"]["saturation"] > 1
+    duller = replace(default, network={**default.network, "config": {**default.network["config"], "saturation": 1.0}})
     begin_or_continue(config, source, dest, default)
     with pytest.raises(ManifestError, match="network_sha256 was"):
         begin_or_continue(config, source, dest, duller)
