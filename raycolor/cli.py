@@ -86,8 +86,9 @@ JOBS = {
         ("source", "dest"),
         "raycolor.cluster.colorize:run",
         "One outcome per input is written to DEST/_raycolor/outcomes, with totals in summary.json and a page in "
-        "report.html. The same command continues a job that was stopped. Exit codes: 0 done, 1 failed, 2 bad usage, "
-        "3 more images failed than --max-failed allows: done, or stopped once 500 or more had an outcome.",
+        "report.html. The same command continues a job that was stopped; over one that is done it makes outputs anew "
+        "that were deleted, and says what SOURCE has that is not in the job. Exit codes: 0 done, 1 failed, 2 bad "
+        "usage, 3 more images failed than --max-failed allows: done, or stopped once 500 or more had an outcome.",
     ),
 }
 
@@ -177,7 +178,7 @@ def _option(field: str, info: FieldInfo) -> click.Option:
     if bool in kinds:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
     if get_origin(info.annotation) is tuple:
-        metavar = "DATASET" if field == "data" else "GLOB"
+        metavar = {"data": "DATASET", "retry_reason": "REASON"}.get(field, "GLOB")
         return click.Option([flag], multiple=True, metavar=metavar, help=text)
     if all(isinstance(kind, str) for kind in kinds):
         return click.Option([flag], metavar="|".join(kinds), help=text)

@@ -104,6 +104,11 @@ def read_shards(dest: ObjectStore, shards: Iterable[int] | None = None) -> Itera
             yield pending.popleft().result()
 
 
+def find_shard(dest: ObjectStore, shard: int) -> ShardOutcomes | None:
+    """Return the completion record of a shard, or None where there is none yet."""
+    return _read_shard(dest, shard) if dest.stat(_outcomes_key(shard)) else None
+
+
 def _read_shard(dest: ObjectStore, shard: int) -> ShardOutcomes:
     table = get_table(dest, _outcomes_key(shard))
     number = int((table.schema.metadata or {}).get(_ROUND, 0))

@@ -33,7 +33,7 @@ def test_dotted_settings_reach_inner_models_as_yaml_values():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("colour: true", r"job.yaml: unknown key colour: known are address, .*workers$"),
+        ("colour: true", r"job.yaml: unknown key colour: known are add_new, address, .*workers$"),
         ("saturation: -1", r"job.yaml: saturation = -1: input should be greater than or equal to 0"),
         ("on_color: maybe", r"job.yaml: on_color = \"maybe\": input should be 'skip', 'recolor' or 'copy'"),
         ("- a\n- b", r"job.yaml: must hold `key: value` lines, not list"),

@@ -21,6 +21,7 @@ import numpy as np
 import simplejpeg
 import torch
 
+from raycolor.bulk.again import Standing, standing
 from raycolor.bulk.attempts import LAST, ONE_BY_ONE, Attempts
 from raycolor.bulk.isolated import IsolatedColorizer
 from raycolor.bulk.outputs import KeyRefusedError, Outputs, name_output
@@ -55,6 +56,8 @@ class _Attempt:
     process: Callable[[Input], Colorized]
     """Reads an input and colorizes it."""
     colorize: Callable[[bytes], Colorized]
+    owned: frozenset[str]
+    """Outputs of before that are made again."""
 
 
 class ShardWorker:
@@ -111,12 +114,16 @@ class ShardWorker:
         attempts.begin()
         started = time.time()
         inputs = list(self.manifest.shard(shard))
-        # Members of a packed archive are unpacked from its front, one after the other, for one shard at a time.
-        packed = any(self.source.in_order(info) for info in inputs)
         try:
+            before = self._standing(shard, inputs)
+            todo = [info for info in inputs if info.key not in before.kept]
+            # Members of a packed archive are unpacked from its front, one after the other, for one shard at a time.
+            packed = any(self.source.in_order(info) for info in todo)
             with self._archive if packed else nullcontext():
-                outcomes = self._outcomes(inputs, rank, attempts, 1 if packed else _LANES)
-            write_outcomes(self.dest, shard, outcomes)
+                made = self._outcomes(todo, rank, attempts, 1 if packed else _LANES, before.owned)
+            before.drop_outputs(self.dest, made)
+            rows = before.kept | {outcome.key: outcome for outcome in made}
+            write_outcomes(self.dest, shard, [rows[info.key] for info in inputs], before.round)
         except OutageError:
             # No photograph brought this attempt down.
             with suppress(RaycolorError):
@@ -124,9 +131,17 @@ class ShardWorker:
             raise
         attempts.end()
         tally = Tally()
-        for outcome in outcomes:
+        for outcome in made:
             tally.add(outcome)
-        return ShardReport(shard, tally, started, time.time())
+        looked_at = self.spec.again is not None and self.spec.again.outputs == "same"
+        images = len(inputs) if looked_at else len(made)
+        return ShardReport(shard, tally, started, time.time(), images, before.found)
+
+    def _standing(self, shard: int, inputs: Sequence[Input]) -> Standing:
+        """Return what an earlier run made of a shard and what of that stays."""
+        if self.spec.again is None:
+            return Standing()
+        return standing(self.dest, shard, inputs, self.spec.again, self._files)
 
     def _warm_up(self) -> None:
         """Load compiled code and prepare the network, about a second, before there is a shard that has to wait."""
@@ -135,11 +150,13 @@ class ShardWorker:
         with suppress(Exception):
             self._turns.run(0, once, self._test_picture)
 
-    def _outcomes(self, inputs: Sequence[Input], rank: int, attempts: Attempts, lanes: int) -> list[Outcome]:
+    def _outcomes(
+        self, inputs: Sequence[Input], rank: int, attempts: Attempts, lanes: int, owned: frozenset[str]
+    ) -> list[Outcome]:
         """Process inputs; outcomes in their order."""
         if attempts.begun == 1:
             here = partial(self._here, rank)
-            attempt = _Attempt(rank, 1, lambda info: here(self.source.get(info)), here)
+            attempt = _Attempt(rank, 1, lambda info: here(self.source.get(info)), here, owned)
             return self._abreast(inputs, attempt, lanes)
         with IsolatedColorizer(
             self.spec.options,
@@ -149,7 +166,7 @@ class ShardWorker:
             # A place that does not answer is waited for in the child, too.
             read_timeout_s=self.spec.image_timeout_s + self.spec.patience_s,
         ) as child:
-            attempt = _Attempt(rank, attempts.begun, child.read_and_colorize, child.colorize)
+            attempt = _Attempt(rank, attempts.begun, child.read_and_colorize, child.colorize, owned)
             if attempts.begun < ONE_BY_ONE:
                 return [self._image(self.source.sized(info), attempt) for info in inputs]
             return [self._written_down(info, attempt, attempts) for info in inputs]
@@ -216,7 +233,7 @@ class ShardWorker:
             return failed("internal_error", f"{type(exc).__name__}: {exc}")
         output_key = name_output(info.key, result.extension)
         try:
-            self.outputs.put(output_key, result.data)
+            self.outputs.put(output_key, result.data, own=output_key in attempt.owned)
         except KeyRefusedError as exc:
             return failed(exc.reason, f"output: {exc.detail}")
         except StorageError as exc:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from raycolor.errors import RaycolorError
 from raycolor.manifest import ManifestTotals
 from raycolor.options import ColorizerOptions
-from raycolor.outcomes import Tally
+from raycolor.outcomes import Outcome, Tally
+from raycolor.storage import Located, ObjectInfo
 
 
 class NetworkGoneError(RaycolorError):
@@ -34,6 +36,44 @@ class UnfitNodeError(RaycolorError):
 
 
 @dataclass(frozen=True)
+class Again:
+    """Which inputs of shards that were done before are done again."""
+
+    number: int = 0
+    """Round; records that carry its number, or a later one, have their failures retried already. 0: none."""
+    retry: bool = False
+    reasons: tuple[str, ...] = ()
+    """Reasons of the failures to retry; all if empty."""
+    changed: bool = False
+    """Inputs that are not what their outcome is about."""
+    outputs: Literal["trusted", "there", "same"] = "trusted"
+    """Outputs must be there, or have the bytes that were written."""
+
+    def wants(self, info: ObjectInfo | Located, outcome: Outcome, number: int) -> bool:
+        """Whether an input is done again for itself, whatever its output is.
+
+        Args:
+            info: the input as the manifest names it now.
+            outcome: what became of it.
+            number: the round that its completion record carries.
+        """
+        return self.retries(outcome, number) or (self.changed and self.differs(info, outcome))
+
+    def retries(self, outcome: Outcome, number: int) -> bool:
+        """Whether an outcome is a failure that is retried; `number` as for `wants`."""
+        if not self.retry or number >= self.number or outcome.status != "failed":
+            return False
+        return not self.reasons or outcome.reason in self.reasons
+
+    @staticmethod
+    def differs(info: ObjectInfo | Located, outcome: Outcome) -> bool:
+        """Whether an outcome is about something else than the input is now, as far as a listing tells."""
+        if info.etag:
+            return outcome.input_etag != info.etag
+        return bool(info.size) and outcome.input_bytes != info.size
+
+
+@dataclass(frozen=True)
 class ShardSpec:
     """What a worker needs to process any shard of one job; picklable."""
 
@@ -54,6 +94,8 @@ class ShardSpec:
     """Instruction set of CPUs, or model of the GPU, that the job settled on."""
     device: str = "cpu"
     """Where the network runs."""
+    again: Again | None = None
+    """Set where shards may have been done before."""
 
     @property
     def patience_s(self) -> float:
@@ -71,6 +113,10 @@ class ShardReport:
     """Unix time at which its first image was begun."""
     ended: float
     """Unix time at which its last image was written."""
+    images: int = 0
+    """Images it was about: those that were done, and those whose outputs were looked at."""
+    found: Counter[str] = field(default_factory=Counter)
+    """Of these, how many outputs of an earlier run were `missing` or had `changed`."""
 
 
 def worthwhile_workers(images: int, size: int) -> int:

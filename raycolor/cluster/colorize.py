@@ -7,8 +7,10 @@ import datetime
 import logging
 import pickle
 import secrets
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Final
 
 import ray
@@ -16,10 +18,19 @@ import ray
 from raycolor import __version__
 from raycolor.bulk import ShardReport, ShardSpec
 from raycolor.bulk.outputs import with_free_outputs
-from raycolor.bulk.spec import worthwhile_workers
+from raycolor.bulk.spec import Again, worthwhile_workers
 from raycolor.checkpoints import Checkpoint, load
 from raycolor.cluster import session
 from raycolor.cluster.arithmetic import Arithmetic, elsewhere, leave_out, look, settle
+from raycolor.cluster.colorize_again import (
+    Todo,
+    again_of,
+    missing_outputs,
+    open_round,
+    rounds_to_do,
+    say_differences,
+    shards_to_do,
+)
 from raycolor.cluster.colorize_end import FailureLimit, Timing, finish, summarize
 from raycolor.cluster.colorize_network import Shape, choose_shape, start_networks
 from raycolor.cluster.colorize_worker import ShardActor
@@ -29,9 +40,17 @@ from raycolor.config import ColorizeConfig
 from raycolor.errors import ConfigError, RaycolorError
 from raycolor.fingerprint import made_of
 from raycolor.lease import Lease
-from raycolor.manifest import ATTEMPTS, FOLDER, JobRecord, check_same_job, order_of_work, read_job, write_manifest
+from raycolor.manifest import (
+    ATTEMPTS,
+    FOLDER,
+    JobRecord,
+    amend_job,
+    check_same_job,
+    order_of_work,
+    read_job,
+    write_manifest,
+)
 from raycolor.options import ColorizerOptions
-from raycolor.outcomes import done_shards, read_outcomes
 from raycolor.progress import Progress
 from raycolor.sources import Source, open_source
 from raycolor.storage import ObjectStore, open_store
@@ -66,33 +85,86 @@ def run(config: ColorizeConfig) -> int:
     options = colorizer_options(config)
     timing = Timing()
     with Lease(dest) as lease:
+        later = read_job(dest) is not None
         record = begin_or_continue(config, source, dest, checkpoint)
-        todo = sorted(set(range(record.manifest.shards)) - done_shards(dest))
-        if todo:
-            spec = ShardSpec(
-                source.root,
-                dest.uri,
-                record.manifest,
-                options,
-                config.image_timeout_s,
-                max_file_bytes=config.max_file_bytes,
-                run=secrets.token_hex(8),
-                source_options=source_options,
-                dest_options=dest_options,
-            )
-            try:
-                with session.connect(config.address, scale_to=config.scale_to, gpus=config.gpus or 0):
-                    shape = _settle_shape(config, record, dest)
-                    _process(spec, todo, record, timing, config.workers, shape, limit)
-            except (KeyboardInterrupt, SystemExit, RaycolorError):
-                # Stopped or given up: what stands so far is told, and the reason goes on its way.
-                if not lease.lost:
-                    with contextlib.suppress(RaycolorError):
-                        summarize(config, record, dest, timing)
-                raise
+        spec = ShardSpec(
+            record.root or source.root,
+            dest.uri,
+            record.manifest,
+            options,
+            config.image_timeout_s,
+            max_file_bytes=config.max_file_bytes,
+            run=secrets.token_hex(8),
+            source_options=source_options,
+            dest_options=dest_options,
+        )
+        patient = open_store(config.dest, **dest_options)
+        job = _Job(config, spec, source, patient, timing, limit)
+        try:
+            record = job.work(record, later)
+        except (KeyboardInterrupt, SystemExit, RaycolorError):
+            # Stopped or given up: what stands so far is told, and the reason goes on its way.
+            if not lease.lost:
+                with contextlib.suppress(RaycolorError):
+                    summarize(config, read_job(dest) or record, dest, timing)
+            raise
+        if job.worked:
             # Workers are gone now: what one that was killed left half-written is nobody's.
             dest.sweep(older_than_s=0)
-        return finish(config, record, open_store(config.dest, **dest_options), source, timing, limit)
+        code = finish(config, record, patient, source, timing, limit)
+        if record.round is not None:
+            amend_job(dest, round=None)
+        return code
+
+
+@dataclass
+class _Job:
+    """One run of a job."""
+
+    config: ColorizeConfig
+    spec: ShardSpec
+    source: Source
+    dest: ObjectStore
+    timing: Timing
+    limit: FailureLimit
+    worked: bool = False
+
+    def work(self, record: JobRecord, later: bool) -> JobRecord:
+        """Do what is unfinished and what this run asks for; `later`: over a job that an earlier run began."""
+        with ExitStack() as ray_session:
+            rounds = rounds_to_do(self.config, record) if later else []
+            for round_ in rounds:
+                record = open_round(self.config, record, round_, self.source, self.dest)
+                again = again_of(round_)
+                record = self._process(record, shards_to_do(self.dest, record.manifest, again), again, ray_session)
+            if not rounds:
+                record = self._process(record, shards_to_do(self.dest, record.manifest, None), None, ray_session)
+            if later:
+                again = Again(outputs="there")
+                record = self._process(record, missing_outputs(self.dest), again, ray_session)
+        if later and not any(round_.add_new or round_.retry for round_ in rounds):
+            say_differences(self.config, record, self.source, self.dest)
+        return record
+
+    def _process(self, record: JobRecord, todo: Todo, again: Again | None, ray_session: ExitStack) -> JobRecord:
+        if not todo.shards:
+            return record
+        if not self.worked:
+            ray_session.enter_context(
+                session.connect(self.config.address, scale_to=self.config.scale_to, gpus=self.config.gpus or 0)
+            )
+            self.worked = True
+        shape, record = _settle_shape(self.config, record, self.dest)
+        spec = replace(self.spec, totals=record.manifest, again=again)
+        found = _process(spec, todo, record, self.timing, self.config.workers, shape, self.limit)
+        if again is not None and again.outputs != "trusted":
+            logger.info(
+                "%s, made anew: %s missing, %s changed",
+                f"outputs read: {todo.images:,}" if again.outputs == "same" else "outputs listed",
+                f"{found['missing']:,}",
+                f"{found['changed']:,}",
+            )
+        return record
 
 
 def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore, checkpoint: Checkpoint) -> JobRecord:
@@ -144,21 +216,20 @@ def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore,
         raycolor_version=__version__,
         manifest=totals,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        root=source.root,
     )
     record.write(dest)
     return record
 
 
-def _settle_shape(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) -> Shape:
+def _settle_shape(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) -> tuple[Shape, JobRecord]:
     """Decide where the network runs, once for all runs of a job."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     shape = choose_shape(config.shape, record.device, resources, config.gpus)
     nodes = look(shape.device)
     if record.device is None or record.precision is None or record.computed_with is None:
         settled = settle(config.precision, shape.device, nodes)
-        replace(record, device=shape.device, precision=settled.precision, computed_with=settled.computed_with).write(
-            dest
-        )
+        record = amend_job(dest, device=shape.device, precision=settled.precision, computed_with=settled.computed_with)
     else:
         settled = Arithmetic(record.precision, record.computed_with)
     left_out = leave_out(nodes, settled, shape.device)
@@ -174,24 +245,26 @@ def _settle_shape(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) 
     )
     if shape.networks:
         logger.info("the network runs in %d actors of its own, on %s", shape.networks, shape.device)
-    return shape
+    return shape, record
 
 
 def _process(
     spec: ShardSpec,
-    todo: list[int],
+    todo: Todo,
     record: JobRecord,
     timing: Timing,
     workers: int | None,
     shape: Shape,
     limit: FailureLimit,
-) -> None:
-    """Run the unfinished shards through a pool of workers and show the progress."""
+) -> Counter[str]:
+    """Run shards through a pool of workers and show the progress; return what was found of earlier outputs."""
     timing.device = shape.device
     timing.networks = shape.networks
-    timing.workers = min(session.worker_count(workers, taken=shape.cpus + shape.cpus_left_out), len(todo))
+    timing.workers = min(session.worker_count(workers, taken=shape.cpus + shape.cpus_left_out), len(todo.shards))
     if workers is None:
-        timing.workers = min(timing.workers, worthwhile_workers(record.manifest.images, record.manifest.bytes))
+        share = todo.images / max(record.manifest.images, 1)
+        worthwhile = worthwhile_workers(todo.images, int(record.manifest.bytes * share))
+        timing.workers = min(timing.workers, worthwhile)
     options = replace(spec.options, precision=shape.precision)
     spec = replace(spec, options=options, computed_with=shape.computed_with, device=shape.device)
     predict = start_networks(shape, spec.options, spec.image_timeout_s) if shape.networks else None
@@ -201,7 +274,7 @@ def _process(
     context = ray.data.DataContext.get_current()
     context.execution_no_progress_timeout_s = max(session.NO_PROGRESS_S, longest_s) + spec.patience_s
     # Ray Data hands blocks out in their order.
-    order = order_of_work(todo, int(record.identity["images_per_shard"]), timing.workers)
+    order = order_of_work(todo.shards, int(record.identity["images_per_shard"]), timing.workers)
     shards = ray.data.from_items([{"shard": shard} for shard in order], override_num_blocks=len(order))
     reports = shards.map_batches(
         ShardActor,
@@ -217,34 +290,30 @@ def _process(
             enable_true_multi_threading=True,
         ),
     )
+    found = Counter[str]()
     metrics = ColorizeMetrics(spec.dest, record.manifest.images)
-    already = _images_before(record, spec, todo)
-    progress = Progress("colorize", record.manifest.images, already=already, left_after=_LEFT_AFTER)
+    title = "verify" if spec.again is not None and spec.again.outputs == "same" else "colorize"
+    already = record.manifest.images - todo.images
+    progress = Progress(title, record.manifest.images, already=already, left_after=_LEFT_AFTER)
     with Listener(), progress:
         for report in _reports(reports):
-            timing.add(report)
+            found.update(report.found)
+            if report.tally.total:
+                timing.add(report)
             rates = timing.rates()
             metrics.add(report.tally, rates)
             progress.update(
-                report.tally.total,
-                per_second=rates["images_per_second"],
+                report.images,
+                # Outputs that are looked at are no photographs that are made.
+                per_second=None if title == "verify" else rates["images_per_second"],
                 MP_per_s=f"{rates['megapixels_per_second'] or 0.0:.1f}",
                 failed=timing.failed,
             )
-            limit.watch(timing.failed, timing.images, spec.dest)
+            # What is retried has failed before: it is judged among all others, at the end.
+            if spec.again is None:
+                limit.watch(timing.failed, timing.images, spec.dest)
     metrics.end()
-
-
-def _images_before(record: JobRecord, spec: ShardSpec, todo: list[int]) -> int:
-    """Count the images that earlier runs had finished; the manifest of the rest is shorter to read."""
-    if len(todo) == record.manifest.shards:
-        return 0
-    return sum(
-        1
-        for _ in read_outcomes(
-            open_store(spec.dest, **spec.dest_options), set(range(record.manifest.shards)) - set(todo)
-        )
-    )
+    return found
 
 
 def _reports(dataset: ray.data.Dataset) -> Iterator[ShardReport]:

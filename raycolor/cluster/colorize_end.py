@@ -99,7 +99,7 @@ def finish(
     # The page asks for originals by key alone.
     from raycolor.pages.colorize import write_report  # codecs and compiled kernels: a second that no start has to wait
 
-    originals = _Originals(Manifest(dest, record.manifest), Reader(source.root, config.source_options()))
+    originals = _Originals(Manifest(dest, record.manifest), Reader(record.root or source.root, config.source_options()))
     dest.put(FOLDER + "report.html", write_report(summary, dest=dest, source=originals).encode())
     print_summary(summary)
     failed, images = int(summary["counts"]["failed"]), int(summary["images"])

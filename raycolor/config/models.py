@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from raycolor.errors import Reason
 from raycolor.storage import check_endpoint
 
 _UNITS = {"k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "mp": 1e6, "g": 1e9, "gb": 1e9}
@@ -147,6 +148,16 @@ class ColorizeConfig(ClusterConfig, ColoringConfig):
         description="seconds to wait for a place that does not answer (expired credentials, a store that is down) "
         "before the job stops",
     )
+    retry_failed: bool = Field(False, description="try the failed images of the job in DEST again")
+    retry_reason: tuple[Reason, ...] = Field(
+        (), description="retry those alone that failed for this reason, for example access_denied; repeatable"
+    )
+    add_new: bool = Field(
+        False, description="take files that came to SOURCE since into the job in DEST, and color changed ones again"
+    )
+    verify: bool = Field(
+        False, description="read every output of the job in DEST; make those anew that are missing or have changed"
+    )
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide which bytes come out: a job is continued only under the same ones."""
@@ -158,6 +169,10 @@ class ColorizeConfig(ClusterConfig, ColoringConfig):
             "max_failed",
             "image_timeout_s",
             "patience",
+            "retry_failed",
+            "retry_reason",
+            "add_new",
+            "verify",
             "checkpoint",
             "shape",
             "gpus",
