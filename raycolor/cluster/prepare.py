@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 ROWS_PER_SHARD: Final = 256  # 30 MB as Parquet, 50 MB in a worker while it is made
 _LOWEST_SHARE: Final = 0.05  # a source of which less is good is searched in rounds, not all at once
-_TRIES: Final = 3
-"""Of a shard whose worker dies: decoders die in child processes, so that it is for want of memory, or with a node."""
 _SHARD_NAME: Final = re.compile(r"(train|val)/part-\d{5,}\.parquet")
 
 
@@ -267,7 +265,7 @@ def _run(
             work,
             compute=TaskPoolStrategy(size=None if limits.workers is None else min(limits.workers, len(rows))),
             num_cpus=1,
-            max_retries=_TRIES - 1,
+            # A task whose worker dies, for want of memory or with its node, is begun three times more: Ray's default.
         )
         for row in made.iter_rows():
             if row["error"]:
