@@ -36,8 +36,14 @@ def narrow(network: ColorNet, bottleneck: int) -> ColorNet:
 
 
 def with_settings(network: ColorNet, settings: dict[str, float]) -> ColorNet:
-    """Return the network with other values of settings that change no weight."""
-    changed = build_model(network.name, {**network.config(), **settings}, pretrained=False)
+    """Return the network, or all of an ensemble, with other values of settings that change no weight."""
+    config = network.config()
+    members = config.get("members")
+    if members is None:
+        config |= settings
+    else:
+        config["members"] = [{**one, "config": {**one["config"], **settings}} for one in members]
+    changed = build_model(network.name, config, pretrained=False)
     changed.load_state_dict(network.state_dict())
     return changed.eval()
 
