@@ -79,7 +79,8 @@ def test_the_lease_is_refreshed(tmp_path):
 
 
 SLEEPER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it is ignored
 from raycolor import lease
 from raycolor.errors import ManifestError
 from raycolor.storage import open_store
