@@ -26,7 +26,7 @@ from raycolor.codecs.photo import (
     split_alpha,
     with_alpha,
 )
-from raycolor.codecs.tiff_strips import NONE, check_strips, decode_page
+from raycolor.codecs.tiff_strips import NONE, decode_page, find_strips
 from raycolor.codecs.tiff_tags import Directory, Entry, Layout, Tag, Writer, read_pages
 from raycolor.errors import DecodeError
 
@@ -99,9 +99,9 @@ def decode(data: bytes, header: Header) -> Photo:
     pages: list[Plane] = []
     alphas: list[Plane | None] = []
     with guard("TIFF"):
-        check_strips(data, layout, directories)
-        for number, directory in enumerate(directories):
-            page, alpha = _colors(decode_page(data, layout, directory, number), directory, layout)
+        cuts = find_strips(data, layout, directories)
+        for number, (directory, cut) in enumerate(zip(directories, cuts, strict=True)):
+            page, alpha = _colors(decode_page(data, layout, directory, number, cut), directory, layout)
             if page.shape[:2] != (directory.integer(Tag.HEIGHT, layout), directory.integer(Tag.WIDTH, layout)):
                 raise DecodeError("decode_error", f"TIFF: page {number} decoded to {page.shape}")
             pages.append(page)

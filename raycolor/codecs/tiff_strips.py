@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -87,6 +87,14 @@ class Grid:
         return sizes.reshape(-1)
 
 
+class Cut(NamedTuple):
+    """How a page is cut, and where each strip or tile begins and its size: all of them lie in the file."""
+
+    grid: Grid
+    starts: NDArray[np.uint64]
+    sizes: NDArray[np.uint64]
+
+
 def read_grid(page: Directory, layout: Layout) -> Grid:
     """Return how a page is cut; DecodeError `decode_error` for tiles or strips without pixels."""
     width, height = page.integer(Tag.WIDTH, layout), page.integer(Tag.HEIGHT, layout)
@@ -100,8 +108,8 @@ def read_grid(page: Directory, layout: Layout) -> Grid:
     return Grid(width, height, wide, high, planes, inside, page.integer(Tag.BITS, layout, 1), tiled)
 
 
-def check_strips(data: bytes, layout: Layout, pages: Sequence[Directory]) -> None:
-    """Refuse files of which a strip or tile is missing or lies past the end.
+def find_strips(data: bytes, layout: Layout, pages: Sequence[Directory]) -> list[Cut]:
+    """Return where the strips of each page lie; refuse files of which one is missing or lies past the end.
 
     Raises:
         DecodeError: `truncated`; `decode_error` for tiles far larger than their pictures, for more strips than the
@@ -112,13 +120,15 @@ def check_strips(data: bytes, layout: Layout, pages: Sequence[Directory]) -> Non
         raise DecodeError("truncated", f"TIFF: more strips or tiles than the file's {len(data):,} bytes")
     if sum(grid.pixels for grid in grids) > _FILLED + 4 * sum(grid.width * grid.height for grid in grids):
         raise DecodeError("decode_error", "TIFF: tiles are far larger than the pictures in them")
+    found = []
     for number, (page, grid) in enumerate(zip(pages, grids, strict=True)):
         with _named(number):
-            _places(data, layout, page, grid)
+            found.append(Cut(grid, *_places(data, layout, page, grid)))
+    return found
 
 
-def decode_page(data: bytes, layout: Layout, page: Directory, number: int) -> Plane:
-    """Decode every strip or tile of a page.
+def decode_page(data: bytes, layout: Layout, page: Directory, number: int, cut: Cut) -> Plane:
+    """Decode every strip or tile of a page, which `find_strips` has found.
 
     Returns:
         (H, W), or (H, W, samples) for more than one, as they were stored, in native byte order.
@@ -126,12 +136,11 @@ def decode_page(data: bytes, layout: Layout, page: Directory, number: int) -> Pl
     Raises:
         DecodeError: `truncated` for a strip that lacks rows, `decode_error` for a damaged one, `unsupported_format`.
     """
-    grid = read_grid(page, layout)
+    grid, starts, sizes = cut
     compression = page.integer(Tag.COMPRESSION, layout, NONE)
     if compression in _UNBOUNDED:
         raise DecodeError("unsupported_format", f"TIFF: page {number}: compression {compression}")
     with _named(number):
-        starts, sizes = _places(data, layout, page, grid)
         tables = page.raw(Tag.JPEG_TABLES)
         reverse = page.integer(Tag.FILL_ORDER, layout, 1) == 2
         with _decoder(data, layout, page, grid, int(starts[0])) as file:
