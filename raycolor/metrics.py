@@ -160,7 +160,14 @@ class MetricSums:
     class_pixels: list[NDArray[np.float32]] = field(default_factory=list)
 
     @torch.no_grad()
-    def add(self, L_net: Tensor, predicted: Tensor, truth: Tensor, ids: Sequence[str]) -> None:
+    def add(
+        self,
+        L_net: Tensor,
+        predicted: Tensor,
+        truth: Tensor,
+        ids: Sequence[str],
+        gray_error: Sequence[float] | None = None,
+    ) -> None:
         """Measure a batch.
 
         Args:
@@ -168,6 +175,7 @@ class MetricSums:
             predicted: (B, 2, H, W), network units.
             truth: (B, 2, H, W), network units.
             ids: B names.
+            gray_error: of each picture without color its `delta_e00`, where that was measured already.
 
         Raises:
             ShapeError: the shapes do not fit together.
@@ -195,7 +203,10 @@ class MetricSums:
             found["ssim"] = ssim(rgb, rgb_true)
             true = torch.cat([L, ab_true], 1)
             found["delta_e00"] = delta_e00(torch.cat([L, ab], 1), true).mean((1, 2))
-            found["delta_e00_gray"] = delta_e00(torch.cat([L, torch.zeros_like(ab)], 1), true).mean((1, 2))
+            if gray_error is None:
+                found["delta_e00_gray"] = delta_e00(torch.cat([L, torch.zeros_like(ab)], 1), true).mean((1, 2))
+            else:
+                self.values.setdefault("delta_e00_gray", []).extend(gray_error)
             self._count_classes(area, ab_true)
         self.ids.extend(ids)
         for name, numbers in found.items():

@@ -101,10 +101,12 @@ class Evaluator:
             predicted.append(_center(ab, plan.measured_px))
             confidence.append(sure)
             seconds.append(took)
-        sums, st_lpips = [], []
+        sums: list[MetricSums] = []
+        st_lpips: list[list[float]] = []
         for ab, sure in zip(predicted, confidence, strict=True):
             one = MetricSums()
-            one.add(L, ab, truth, batch.ids)
+            # The first of them is gray itself.
+            one.add(L, ab, truth, batch.ids, sums[0].values["delta_e00"] if sums else None)
             if sure is not None:
                 one.values["confidence"] = sure
             sums.append(one)

@@ -136,8 +136,8 @@ class BinsHead(nn.Module):
             logits: (B, K, H, W).
             plain: leave out `temperature`, `rebalance` and `saturation`.
         """
-        values = _by_pixel(logits)
-        return self._mean((values if plain else values / self.temperature).softmax(dim=-1), plain)
+        values = _by_pixel(logits) if plain else self._sharpened(logits)
+        return self._mean(values.softmax(dim=-1), plain)
 
     def read(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return color as `mean` does, and confidence (B,) in 0..1.
@@ -147,7 +147,7 @@ class BinsHead(nn.Module):
         """
         if logits.device.type == "cpu" and not logits.requires_grad:
             return self._read_compiled(logits)
-        values = _by_pixel(logits) / self.temperature
+        values = self._sharpened(logits)
         share = values.softmax(dim=-1)
         entropy = values.amax(dim=-1) - share.amax(dim=-1).log() - (share * values).sum(dim=-1)
         return self._mean(share, plain=False), self._confidence(entropy.mean(dim=(1, 2)))
@@ -163,6 +163,11 @@ class BinsHead(nn.Module):
         color = torch.from_numpy(mean).reshape(batch, height, width, 2).permute(0, 3, 1, 2) * self.saturation
         return color, self._confidence(torch.from_numpy(entropy).reshape(batch, -1).mean(dim=1))
 
+    def _sharpened(self, logits: Tensor) -> Tensor:
+        """Return logits divided by the temperature, as `_by_pixel` does; at 1 without another pass over them."""
+        values = _by_pixel(logits)
+        return values if self.temperature == 1 else values / self.temperature
+
     def _confidence(self, entropy: Tensor) -> Tensor:
         return 1 - entropy / math.log(self.count)
 
@@ -170,11 +175,13 @@ class BinsHead(nn.Module):
         """Return the mean (B, 2, H, W) of shares (B, H, W, K)."""
         # In bf16 the sum would be off by a Lab unit.
         with torch.autocast(share.device.type, enabled=False):
-            if plain:
-                return (share @ self.centers).permute(0, 3, 1, 2)
-            weight = self.rarity()[:, None] ** (self.rebalance / self.temperature)
-            sums = share @ torch.cat([self.centers * weight, weight], dim=1)
-            return (sums[..., :2] / sums[..., 2:]).permute(0, 3, 1, 2) * self.saturation
+            if plain or not self.rebalance:
+                color = share @ self.centers
+            else:
+                weight = self.rarity()[:, None] ** (self.rebalance / self.temperature)
+                sums = share @ torch.cat([self.centers * weight, weight], dim=1)
+                color = sums[..., :2] / sums[..., 2:]
+            return color.permute(0, 3, 1, 2) * (1.0 if plain else self.saturation)
 
 
 def _by_pixel(logits: Tensor) -> Tensor:
