@@ -49,15 +49,17 @@ class Again:
     outputs: Literal["trusted", "there", "same"] = "trusted"
     """Outputs must be there, or have the bytes that were written."""
 
-    def wants(self, info: ObjectInfo | Located, outcome: Outcome, number: int) -> bool:
+    def wants(self, info: ObjectInfo | Located | None, outcome: Outcome, number: int) -> bool:
         """Whether an input is done again for itself, whatever its output is.
 
         Args:
-            info: the input as the manifest names it now.
+            info: the input as the manifest names it now; None will do where `changed` is not asked for.
             outcome: what became of it.
             number: the round that its completion record carries.
         """
-        return self.retries(outcome, number) or (self.changed and self.differs(info, outcome))
+        if self.retries(outcome, number):
+            return True
+        return self.changed and info is not None and self.differs(info, outcome)
 
     def retries(self, outcome: Outcome, number: int) -> bool:
         """Whether an outcome is a failure that is retried; `number` as for `wants`."""

@@ -62,9 +62,10 @@ def _refresh(config: ColorizeConfig, record: JobRecord, round_: Round, source: S
     totals, manifest = record.manifest, Manifest(dest, record.manifest)
     with KnownInputs() as known, KeyBook() as retried:
         if not round_.add_new:
+            again = again_of(round_)
             for shard in read_shards(dest):
                 for outcome in shard.outcomes:
-                    if outcome.status == "failed" and (not round_.reasons or outcome.reason in round_.reasons):
+                    if again.retries(outcome, shard.round):
                         retried.add(outcome.key)
         new = _compared(config, record, source, dest, known, take=lambda key: round_.add_new or key in retried)
         if round_.add_new:
@@ -180,10 +181,7 @@ def _wanted(record: ShardOutcomes, manifest: Manifest, again: Again) -> int:
     if again.outputs == "same" and record.round < again.number:
         return len(record.outcomes)
     infos = {info.key: info for info in manifest.shard(record.shard)} if again.changed else {}
-    return sum(
-        again.retries(outcome, record.round) or (again.changed and again.differs(infos[outcome.key], outcome))
-        for outcome in record.outcomes
-    )
+    return sum(again.wants(infos.get(outcome.key), outcome, record.round) for outcome in record.outcomes)
 
 
 def missing_outputs(dest: ObjectStore) -> Todo:
