@@ -70,6 +70,19 @@ def bins_cross_entropy(logits: Tensor, targets: Shares, rarity: Tensor | None = 
     return loss.mean()
 
 
+def distribution_cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
+    """Average the cross-entropy of predicted distributions with others over pixels.
+
+    Args:
+        logits: (B, K, H, W).
+        shares: (B, K, H, W), the other distributions; each sums to 1 over K.
+
+    Returns:
+        Scalar, float32.
+    """
+    return -(shares * logits.float().log_softmax(dim=1)).sum(dim=1).mean()
+
+
 def colorfulness_gap(predicted: Tensor, truth: Tensor) -> Tensor:
     """Average the difference of colorfulness over photographs.
 

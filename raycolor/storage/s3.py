@@ -222,10 +222,7 @@ class S3Store:
     def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> bool:
         """Write one object whole or not at all; `only_if_absent` is decided by the server (If-None-Match)."""
         full, where = self._full(key), f"{self.uri}/{key}"
-        options = dict(self._write_options)
-        kind = mimetypes.guess_type(key)[0]
-        if kind:
-            options["ContentType"] = kind
+        options = self._options_for(key)
         writer = uuid.uuid4().hex
         if only_if_absent:
             options |= {"IfNoneMatch": "*", "Metadata": {"raycolor-writer": writer}}
@@ -254,17 +251,18 @@ class S3Store:
 
     def put_file(self, key: str, path: Path) -> None:
         """Write one object whole or not at all from a local file; in several parts only past what one PUT takes."""
-        full = self._full(key)
-        options = dict(self._write_options)
-        kind = mimetypes.guess_type(key)[0]
-        if kind:
-            options["ContentType"] = kind
+        full, options = self._full(key), self._options_for(key)
 
         def write() -> None:
             with path.open("rb") as file:
                 self.client.upload_fileobj(file, self.bucket, full, ExtraArgs=options, Config=_ONE_PUT)
 
         self._call(write, f"{self.uri}/{key}")
+
+    def _options_for(self, key: str) -> dict[str, Any]:
+        """Return what every way of writing an object says beside its bytes."""
+        kind = mimetypes.guess_type(key)[0]
+        return {**self._write_options, **({"ContentType": kind} if kind else {})}
 
     def delete(self, key: str) -> None:
         """Remove one object; one that is not there is no error."""

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 from raycolor.checkpoints import Checkpoint
 from raycolor.errors import ConfigError
-from raycolor.losses import PixelLoss, bins_cross_entropy, colorfulness_gap, pixel_loss
+from raycolor.losses import (
+    PixelLoss,
+    bins_cross_entropy,
+    colorfulness_gap,
+    distribution_cross_entropy,
+    pixel_loss,
+)
 from raycolor.models import THIN, BinsHead, ColorNet, PerceptualLoss, Thinned, UNet
 from raycolor.training.teacher import Teacher
 
@@ -110,7 +116,7 @@ class Objective:
             )
             if self._teacher is not None:
                 shares = self._teacher.shares(L_net, (row, column))
-                taught = -(shares * output.logits.float().log_softmax(dim=1)).sum(dim=1).mean()
+                taught = distribution_cross_entropy(output.logits, shares)
                 terms["distillation"] = (chosen.classes * chosen.distillation, taught)
             whole = output.ab_net
         else:

@@ -8,8 +8,12 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
+import pytest
 import tifffile
 from PIL import Image
+
+from raycolor.codecs import decode
+from raycolor.errors import DecodeError
 
 WIDTH, HEIGHT = 61, 43
 
@@ -95,3 +99,11 @@ NAMES = list(samples())
 def colored(page: np.ndarray) -> np.ndarray:
     """Return a (H, W, 3) page of the same type to stand for the colored one."""
     return page if page.ndim == 3 else np.dstack([page, page // 2, page // 3])
+
+
+def refused(data: bytes, *reasons: str) -> str:
+    """Decode, and return the detail of the refusal, which has one of these reasons."""
+    with pytest.raises(DecodeError) as caught:
+        decode(data)
+    assert caught.value.reason in reasons, caught.value
+    return caught.value.detail

@@ -8,10 +8,9 @@ import tracemalloc
 import imagecodecs
 import numpy as np
 import pytest
-from codec_samples import gray, save, wide
+from codec_samples import gray, refused, save, wide
 
 from raycolor.codecs import decode
-from raycolor.errors import DecodeError
 
 
 def photograph(**options) -> bytes:
@@ -29,14 +28,6 @@ def tile_parts(data: bytes) -> list[tuple[int, int]]:
         found.append((at, at + size))
         at += size
     return found
-
-
-def refused(data: bytes, *reasons: str) -> str:
-    """Decode, and return the detail of the refusal, which has one of these reasons."""
-    with pytest.raises(DecodeError) as caught:
-        decode(data)
-    assert caught.value.reason in reasons, caught.value
-    return caught.value.detail
 
 
 def test_a_missing_exchanged_or_doubled_tile_is_refused():

@@ -9,7 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import simplejpeg
-from codec_samples import gray, picture, save
+from codec_samples import gray, picture, refused, save
 
 from raycolor.codecs import decode, jpeg_exact, jpeg_markers
 from raycolor.errors import DecodeError
@@ -30,14 +30,6 @@ def scans(data: bytes) -> list[tuple[int, int]]:
         start, stop = segment.scan
         found.append((start - len(segment.payload) - 4, stop))
     return found
-
-
-def refused(data: bytes, *reasons: str) -> str:
-    """Decode, and return the detail of the refusal, which has one of these reasons."""
-    with pytest.raises(DecodeError) as caught:
-        decode(data)
-    assert caught.value.reason in reasons, caught.value
-    return caught.value.detail
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 2}])
