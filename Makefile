@@ -37,10 +37,11 @@ test-slow: $(READY) ## kills, faults, big files, whole clusters
 fuzz: $(READY) ## 20,000 mutated files: no crash, no hang, no memory, no foreign exception; at most 15 minutes
 	$(BIN)/python tests/fuzz.py --files 20000 --minutes 15
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, mypy and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 format: $(READY) ## let ruff write the layout
 	$(BIN)/ruff check --fix .

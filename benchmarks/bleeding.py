@@ -24,8 +24,8 @@ import tifffile
 import torch
 
 from raycolor.color import kernels
-from raycolor.colorizer import Colorizer, network_shape
-from raycolor.options import ColorizerOptions
+from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.photograph import Colorizer, network_shape
 
 METHODS = ("bilinear", "guided")
 EDGE = 8.0  # L per pixel

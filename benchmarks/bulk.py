@@ -27,8 +27,8 @@ def plain(source: Path, dest: Path, checkpoint: str, index: int, processes: int)
     import cv2
     import torch
 
-    from raycolor.colorizer import Colorizer
-    from raycolor.options import ColorizerOptions
+    from raycolor.colorizer.options import ColorizerOptions
+    from raycolor.colorizer.photograph import Colorizer
     from raycolor.storage import open_store
 
     cv2.setNumThreads(1)

@@ -60,9 +60,9 @@ def files(size: str, count: int, folder: Path | None) -> list[bytes]:
 
 def measure(way: str, sizes: list[str], given: argparse.Namespace) -> dict[str, list[float]]:
     """Return size -> milliseconds a photograph, each the mean of one round over several photographs."""
-    from raycolor.checkpoints import load
-    from raycolor.colorizer import Colorizer
-    from raycolor.options import ColorizerOptions
+    from raycolor.colorizer.options import ColorizerOptions
+    from raycolor.colorizer.photograph import Colorizer
+    from raycolor.models.checkpoints import load
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

@@ -22,8 +22,8 @@ import end_to_end
 import numpy as np
 import torch
 
-from raycolor.colorizer import Predictor
-from raycolor.options import ColorizerOptions
+from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.predict import Predictor
 
 
 def network_rate(checkpoint: str, device: str, batch: int, seconds: float) -> dict[str, object]:

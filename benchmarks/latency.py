@@ -17,13 +17,13 @@ import cv2
 import end_to_end
 import torch
 
-from raycolor.bulk import ShardSpec
-from raycolor.bulk import shard as shard_module
-from raycolor.bulk.shard import ShardWorker
-from raycolor.cluster.colorize import SHARDS_AT_ONCE
-from raycolor.manifest import write_manifest
-from raycolor.options import ColorizerOptions
-from raycolor.outcomes import read_outcomes
+from raycolor.colorize import shard as shard_module
+from raycolor.colorize.driver import SHARDS_AT_ONCE
+from raycolor.colorize.manifest import write_manifest
+from raycolor.colorize.messages import ShardSpec
+from raycolor.colorize.outcomes import read_outcomes
+from raycolor.colorize.shard import ShardWorker
+from raycolor.colorizer.options import ColorizerOptions
 from raycolor.storage import open_store
 
 

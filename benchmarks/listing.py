@@ -29,7 +29,7 @@ import common
 import pyarrow
 import pyarrow.parquet
 
-from raycolor.manifest import write_manifest
+from raycolor.colorize.manifest import write_manifest
 from raycolor.sources import open_source
 from raycolor.storage import ObjectInfo, open_store
 

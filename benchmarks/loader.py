@@ -23,7 +23,9 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
-from raycolor.dataset import DatasetInfo, LabSplit, ShardInfo, batches, encode_shard, read_dataset, write_dataset
+from raycolor.dataset.info import DatasetInfo, ShardInfo, read_dataset, write_dataset
+from raycolor.dataset.loading import batches
+from raycolor.dataset.shards import LabSplit, encode_shard
 from raycolor.storage import open_store
 
 NEEDED = 5000 / 16

@@ -20,7 +20,7 @@ import numpy as np
 import simplejpeg
 
 from raycolor.cluster import session
-from raycolor.cluster.prepare import prepare
+from raycolor.prepare.driver import prepare
 
 
 def naive(paths: list[Path], out: Path, size_px: int) -> float:

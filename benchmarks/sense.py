@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from raycolor.color.kernels import gray8_to_L, join8
-from raycolor.color.sense import sense
+from raycolor.color.tone import sense
 
 TONINGS = ("gray", "sepia", "selenium", "cyanotype", "faded", "split", "uneven")
 MAX_SIDE = 1000

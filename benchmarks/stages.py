@@ -17,8 +17,8 @@ import torch
 
 from raycolor import codecs
 from raycolor.color import kernels
-from raycolor.colorizer import Colorizer
-from raycolor.options import ColorizerOptions
+from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.photograph import Colorizer
 
 
 def stages(checkpoint: str, data: bytes, repeats: int) -> dict[str, float]:

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[3])
 import end_to_end
-from raycolor.checkpoints import load
+from raycolor.models.checkpoints import load
 made = end_to_end.naive(Path(sys.argv[1]).read_bytes(), load("default").model())
 Path(sys.argv[2]).write_bytes(made)
 """

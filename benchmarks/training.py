@@ -19,11 +19,13 @@ import loader
 import torch
 from torch import Tensor, nn
 
-from raycolor.dataset import LabSplit, batches, read_dataset
-from raycolor.losses import discriminator_loss, generator_loss
+from raycolor.dataset.info import read_dataset
+from raycolor.dataset.loading import batches
+from raycolor.dataset.shards import LabSplit
 from raycolor.machine import cpu_count
-from raycolor.models import build_discriminator, build_model
-from raycolor.precision import choose_precision
+from raycolor.models.build import build_discriminator, build_model
+from raycolor.models.losses import discriminator_loss, generator_loss
+from raycolor.models.precision import choose_precision
 from raycolor.storage import open_store
 from raycolor.training.step import GanStep, PixelStep, StepSettings
 

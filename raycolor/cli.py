@@ -41,50 +41,50 @@ class Job(NamedTuple):
 JOBS = {
     "prepare": Job(
         "Convert photographs to a Lab dataset for training.",
-        "PrepareConfig",
+        "raycolor.prepare.config:PrepareConfig",
         ("source", "dataset"),
-        "raycolor.cluster.prepare_job:run",
+        "raycolor.prepare.command:run",
         "Places365: the validation photographs of 256x256 (val_256.tar, 36,500 files) are distributed by MIT at "
         "places2.csail.mit.edu for non-commercial research and education; read their terms, download the file, and "
         "give it as SOURCE without unpacking it. Any folder of color photographs will do as well.",
     ),
     "train": Job(
         "Train a colorization network on a Lab dataset.",
-        "TrainConfig",
+        "raycolor.train.config:TrainConfig",
         ("method",),
-        "raycolor.cluster.train_job:run",
+        "raycolor.train.command:run",
         "The same command continues a training that was stopped.",
     ),
     "tune": Job(
         "Search hyperparameters: many trainings, and a report of what they tell.",
-        "TuneConfig",
+        "raycolor.tune.config:TuneConfig",
         (),
-        "raycolor.cluster.tune_job:run",
+        "raycolor.tune.command:run",
         "SWEEP.yaml is a file such as those of tune_configs/; flags and --set (base.epochs=3) win over it. The page is "
         "OUT/report/index.html, written during the sweep too. The same command continues a sweep that was stopped.",
         "SWEEP.yaml",
     ),
     "evaluate": Job(
         "Compare checkpoints: one table of every metric, with photographs.",
-        "EvaluateConfig",
+        "raycolor.evaluate.config:EvaluateConfig",
         ("checkpoint",),
-        "raycolor.cluster.evaluate_job:run",
+        "raycolor.evaluate.command:run",
         "The page is OUT/index.html; table.csv and table.md hold the same numbers. Floors stand in every table: gray, "
         "and the mean color of the dataset's photographs to train on.",
     ),
     "plan": Job(
         "Say what an archive holds, and what colorizing it will take.",
-        "PlanConfig",
+        "raycolor.plan.config:PlanConfig",
         ("source",),
-        "raycolor.plan.job:run",
+        "raycolor.plan.driver:run",
         "Lists SOURCE, reads a sample, and colorizes that in memory to measure this machine's CPU. Writes no "
         "photograph, and needs no Ray. The same seed draws the same sample.",
     ),
     "colorize": Job(
         "Colorize an archive of black-and-white photographs.",
-        "ColorizeConfig",
+        "raycolor.colorize.config:ColorizeConfig",
         ("source", "dest"),
-        "raycolor.cluster.colorize:run",
+        "raycolor.colorize.driver:run",
         "One outcome per input is written to DEST/_raycolor/outcomes, with totals in summary.json and a page in "
         "report.html. The same command continues a job that was stopped; over one that is done it makes outputs anew "
         "that were deleted, and says what SOURCE has that is not in the job. Exit codes: 0 done, 1 failed, 2 bad "
@@ -120,7 +120,7 @@ def cli() -> None:
 
 def _command(name: str, job: Job) -> click.Command:
     """Make the click command of a job from the fields of its configuration model."""
-    model: type[Frozen] = getattr(importlib.import_module("raycolor.config"), job.model)
+    model: type[Frozen] = _named(job.model)
     params: list[click.Parameter] = [_argument(field, model.model_fields[field]) for field in job.arguments]
     for field, info in model.model_fields.items():
         if field not in job.arguments and not _is_group(info):
@@ -148,11 +148,16 @@ def _command(name: str, job: Job) -> click.Command:
         _configure_logging(log_level, log_format)
         flags = {key: value for key, value in given.items() if value is not None and value != ()}
         config = load_config(model, file=config_file, sets=sets, flags=flags)
-        module, function = job.run.split(":")
-        run: Callable[[Any], int] = getattr(importlib.import_module(module), function)
+        run: Callable[[Any], int] = _named(job.run)
         return run(config)
 
     return click.Command(name, params=params, callback=callback, help=job.summary, epilog=job.epilog)
+
+
+def _named(name: str) -> Any:
+    """Import what `module:name` names."""
+    module, attribute = name.split(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _is_group(info: FieldInfo) -> bool:

@@ -30,8 +30,8 @@ import chaos
 import faultproxy
 from s3server import S3Server
 
-from raycolor.manifest import read_job
-from raycolor.outcomes import done_shards
+from raycolor.colorize.manifest import read_job
+from raycolor.colorize.outcomes import done_shards
 from raycolor.storage import open_store
 
 SOURCE, DEST = "s3://photographs", "s3://colorized"

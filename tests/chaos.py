@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from raycolor.outcomes import read_outcomes
+from raycolor.colorize.outcomes import read_outcomes
 from raycolor.storage import open_store
 from raycolor.storage.base import TEMP_PREFIX
 

@@ -168,9 +168,9 @@ class Target:
     """What every file goes through; `end` names how it ended, and lets through what should never come."""
 
     def __init__(self, folder: Path) -> None:
-        from raycolor.colorizer import Colorizer
+        from raycolor.colorizer.options import ColorizerOptions
+        from raycolor.colorizer.photograph import Colorizer
         from raycolor.colorizer.predict import Predicted
-        from raycolor.options import ColorizerOptions
 
         def predict(planes: Sequence[Any]) -> list[Predicted]:
             return [Predicted(np.full((*plane.shape, 2), 20.0, np.float32), None) for plane in planes]
@@ -197,8 +197,10 @@ class Target:
         return ended
 
     def _read(self, name: str, data: bytes) -> None:
-        from raycolor.config import ColorizeConfig, TrainConfig, load_config
+        from raycolor.colorize.config import ColorizeConfig
+        from raycolor.config import load_config
         from raycolor.sources import open_source
+        from raycolor.train.config import TrainConfig
 
         path = self._folder / name
         path.write_bytes(data)

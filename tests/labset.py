@@ -5,9 +5,10 @@ import hashlib
 import numpy as np
 import torch
 
-from raycolor import checkpoints
-from raycolor.dataset import DatasetInfo, ShardInfo, encode_shard, write_dataset
-from raycolor.models import build_model
+from raycolor.dataset.info import DatasetInfo, ShardInfo, write_dataset
+from raycolor.dataset.shards import encode_shard
+from raycolor.models import checkpoints
+from raycolor.models.build import build_model
 from raycolor.storage import open_store
 
 NETWORK = {"base": 8, "levels": 2}

@@ -2,12 +2,12 @@
 
 import labset
 
-from raycolor.cluster.tune_view import SweepFacts
-from raycolor.config import TrainConfig
 from raycolor.storage import open_store
+from raycolor.train.config import TrainConfig
 from raycolor.training.loop import curve_csv
-from raycolor.tuning.records import SweepRecords, Trial, trial_folder
-from raycolor.tuning.space import parse_space
+from raycolor.tune.page_content import SweepFacts
+from raycolor.tune.records import SweepRecords, Trial, trial_folder
+from raycolor.tune.space import parse_space
 
 EVIL = "</td><script>alert(1)</script>' onload=y"
 SPACE = parse_space({"loss.lambda_pixel": {"loguniform": [1, 1000]}, "loss.adversarial": {"choice": ["lsgan", EVIL]}})

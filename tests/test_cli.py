@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raycolor import cli
-from raycolor.config import ColorizeConfig
+from raycolor.colorize.config import ColorizeConfig
 from raycolor.errors import CheckpointError, ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,7 +70,7 @@ def test_errors_become_exit_codes(error, code, monkeypatch, capsys):
     def fail(config):
         raise error
 
-    monkeypatch.setattr("raycolor.cluster.colorize.run", fail)
+    monkeypatch.setattr("raycolor.colorize.driver.run", fail)
     assert cli.run(["colorize", "a", "b"]) == code
     assert capsys.readouterr().err.strip().count("\n") == 0
 

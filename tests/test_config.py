@@ -2,9 +2,11 @@
 
 import pytest
 
-from raycolor.config import ColorizeConfig, TrainConfig, load_config
+from raycolor.colorize.config import ColorizeConfig
+from raycolor.config import load_config
 from raycolor.errors import ConfigError
 from raycolor.storage import open_store
+from raycolor.train.config import TrainConfig
 
 
 def write(tmp_path, text):

@@ -33,7 +33,7 @@ def objects(text):
 
 def run_with(monkeypatch, job, *flags):
     """Run `raycolor colorize` with a job of our own in place of the real one, which would start Ray."""
-    monkeypatch.setattr("raycolor.cluster.colorize.run", job)
+    monkeypatch.setattr("raycolor.colorize.driver.run", job)
     return cli.run(["colorize", "a", "b", *flags])
 
 

@@ -8,8 +8,8 @@ to the truth than each, and as slow as all of them together. `raycolor evaluate 
 import sys
 from pathlib import Path
 
-from raycolor import checkpoints
-from raycolor.models import build_model
+from raycolor.models import checkpoints
+from raycolor.models.build import build_model
 
 
 def take(number: int, source: str, out: str) -> None:

@@ -17,9 +17,9 @@ import torch
 from raycolor.color import kernels, scale
 from raycolor.color.joined import lightness
 from raycolor.color.resize import resize_area
-from raycolor.colorizer import Colorizer, network_shape
-from raycolor.metrics import MetricSums
-from raycolor.options import ColorizerOptions
+from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.photograph import Colorizer, network_shape
+from raycolor.models.metrics import MetricSums
 
 LARGEST = 512 * 512
 

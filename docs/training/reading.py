@@ -14,15 +14,15 @@ import cv2
 import numpy as np
 import torch
 
-from raycolor import checkpoints
 from raycolor.color import kernels, scale
 from raycolor.color.difference import delta_e00
 from raycolor.color.joined import lightness
 from raycolor.color.resize import resize_area
 from raycolor.colorizer.photograph import network_shape
-from raycolor.metrics import colorfulness, to_rgb
-from raycolor.models import BinsHead
-from raycolor.precision import choose_precision
+from raycolor.models import checkpoints
+from raycolor.models.bins import BinsHead
+from raycolor.models.metrics import colorfulness, to_rgb
+from raycolor.models.precision import choose_precision
 
 WAYS = [(1.0, 0.0), (0.6, 0.0), (0.4, 0.0), (0.3, 0.0), (0.6, 0.1), (1.0, 0.2)]
 SATURATIONS = (1.0, 1.1, 1.15, 1.2, 1.3, 1.4)

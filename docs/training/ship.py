@@ -12,9 +12,10 @@ import sys
 import numpy as np
 import torch
 
-from raycolor import checkpoints
 from raycolor.color.scale import net_to_ab
-from raycolor.models import ColorNet, build_model
+from raycolor.models import checkpoints
+from raycolor.models.blocks import ColorNet
+from raycolor.models.build import build_model
 
 
 def narrow(network: ColorNet, bottleneck: int) -> ColorNet:

@@ -12,9 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from raycolor import checkpoints
-from raycolor.dataset import LabSplit, batches, read_dataset
-from raycolor.models import ColorNet, build_model
+from raycolor.dataset.info import read_dataset
+from raycolor.dataset.loading import batches
+from raycolor.dataset.shards import LabSplit
+from raycolor.models import checkpoints
+from raycolor.models.blocks import ColorNet
+from raycolor.models.build import build_model
 from raycolor.storage import open_store
 
 RIDGE = 1e-3  # of the mean variance of a feature

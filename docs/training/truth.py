@@ -21,7 +21,7 @@ from torch import Tensor
 
 from raycolor.color.difference import delta_e00
 from raycolor.color.lab import rgb_to_lab
-from raycolor.metrics import bootstrap_interval, colorfulness
+from raycolor.models.metrics import bootstrap_interval, colorfulness
 
 QUALITY = 92
 

@@ -1,1 +1,1 @@
-"""The only importers of Ray: sessions, and the jobs that run on them."""
+"""What the jobs share of Ray."""

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, NamedTuple
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from raycolor.cluster.fingerprint import made_of
 from raycolor.errors import ConfigError
-from raycolor.fingerprint import made_of
 from raycolor.machine import BF16, computes, gpu_model, instruction_set, narrowest
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 
 from raycolor.cluster import reaper
-from raycolor.cluster.chatter import without_chatter
+from raycolor.cluster.quiet import without_chatter
 from raycolor.errors import ConfigError, RaycolorError
 from raycolor.machine import cpu_count
 from raycolor.signals import Terminated, listen
@@ -50,7 +50,7 @@ def connect(
     Args:
         address: a cluster to join. Without it RAY_ADDRESS is used (`ray job submit` sets it); without that an embedded
             Ray is started, bound to this machine alone, and ended afterwards.
-        scale_to: workers that an autoscaling cluster is asked to have room for first; see `raycolor.cluster.nodes`.
+        scale_to: workers that an autoscaling cluster is asked to have room for first; see `autoscaling`.
         gpu: whether those need a GPU each.
         gpus: GPUs that are asked for beside workers on CPUs.
 
@@ -79,7 +79,7 @@ def connect(
             if not verbose:
                 quiet()
             if scale_to:
-                from raycolor.cluster.nodes import scale  # what only a growing cluster needs
+                from raycolor.cluster.autoscaling import scale  # what only a growing cluster needs
 
                 scale(scale_to, gpu=gpu, gpus=gpus)
             with _told_in_one_line():

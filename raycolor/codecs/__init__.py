@@ -4,19 +4,12 @@
 to a JPEG without touching its luma. Every damage is a DecodeError with a reason; no library's exception comes out.
 """
 
-from raycolor.codecs.facade import decode, encode, output_format
+from raycolor.codecs.formats import decode, encode, output_format
 from raycolor.codecs.header import read_header, sniff
 from raycolor.codecs.jpeg import decode_luma, half_size_luma
 from raycolor.codecs.jpeg_exact import can_be_exact, jpeg_exact
 from raycolor.codecs.orient import as_stored, swaps_axes, upright
-from raycolor.codecs.photo import (
-    DEFAULT_MAX_PAGES,
-    DEFAULT_MAX_PIXELS,
-    Header,
-    Metadata,
-    Photo,
-    Provenance,
-)
+from raycolor.codecs.photograph import DEFAULT_MAX_PAGES, DEFAULT_MAX_PIXELS, Header, Metadata, Photo, Provenance
 
 __all__ = [
     "DEFAULT_MAX_PAGES",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from raycolor.codecs import jp2, jpeg_markers, png, simple, tiff, webp
+from raycolor.codecs import bmp_gif, jp2, jpeg_markers, png, tiff, webp
 from raycolor.codecs.guard import guard
-from raycolor.codecs.photo import Format, Header
+from raycolor.codecs.photograph import Format, Header
 from raycolor.errors import DecodeError
 
 _MAGIC: Final[tuple[tuple[bytes, Format], ...]] = (
@@ -79,4 +79,4 @@ def read_header(data: bytes) -> Header:
             case "jp2":
                 return jp2.read_header(data)
             case "bmp" | "gif":
-                return simple.read_header(data, kind)
+                return bmp_gif.read_header(data, kind)

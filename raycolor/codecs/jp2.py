@@ -14,7 +14,7 @@ import numpy as np
 from raycolor.codecs import exif as exif_fields
 from raycolor.codecs import icc, jp2_stream, xmp
 from raycolor.codecs.guard import guard
-from raycolor.codecs.photo import Header, Metadata, Photo, Plane, Provenance, full_range, split_alpha
+from raycolor.codecs.photograph import Header, Metadata, Photo, Plane, Provenance, full_range, split_alpha
 from raycolor.errors import DecodeError
 
 SIGNATURE: Final = b"\0\0\0\x0cjP  \r\n\x87\n"

@@ -14,7 +14,7 @@ from PIL import Image, ImageChops, ImageCms
 from raycolor.codecs import icc, jpeg_markers, jpeg_whole
 from raycolor.codecs.guard import guard, pillow
 from raycolor.codecs.jpeg_markers import JpegFile
-from raycolor.codecs.photo import Header, Metadata, Photo, Plane, Provenance
+from raycolor.codecs.photograph import Header, Metadata, Photo, Plane, Provenance
 from raycolor.errors import DecodeError, Reason, ShapeError
 
 MAX_SIDE: Final = 65500  # libjpeg's JPEG_MAX_DIMENSION

@@ -21,7 +21,7 @@ from raycolor.codecs import jpeg_markers, jpeg_scan
 from raycolor.codecs.guard import guard, pillow
 from raycolor.codecs.jpeg_markers import DHT, DQT, DRI, SOS, JpegFile, ScanHeader, Segment, segment_bytes
 from raycolor.codecs.jpeg_tables import chosen, huffman_tables, quantization_tables
-from raycolor.codecs.photo import Header, Provenance
+from raycolor.codecs.photograph import Header, Provenance
 from raycolor.errors import DecodeError, ShapeError
 
 # T.81 annex K.1.2, the table that chroma is quantized with at quality 50.

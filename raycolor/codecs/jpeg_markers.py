@@ -14,7 +14,7 @@ import numpy as np
 
 from raycolor.codecs import exif as exif_fields
 from raycolor.codecs import icc, xmp
-from raycolor.codecs.photo import Color, Header, JpegFrame, Metadata, Provenance
+from raycolor.codecs.photograph import Color, Header, JpegFrame, Metadata, Provenance
 from raycolor.errors import DecodeError
 
 SOI, EOI, SOS, DQT, DHT, DRI, DNL, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xDC, 0xFE

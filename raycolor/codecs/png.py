@@ -17,7 +17,7 @@ import numpy as np
 from raycolor.codecs import exif as exif_fields
 from raycolor.codecs import icc, png_pixels, xmp
 from raycolor.codecs.guard import guard
-from raycolor.codecs.photo import Color, Header, Metadata, Photo, Plane, Provenance, Rows, split_alpha, with_alpha
+from raycolor.codecs.photograph import Color, Header, Metadata, Photo, Plane, Provenance, Rows, split_alpha, with_alpha
 from raycolor.errors import DecodeError
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from raycolor.codecs.photo import Plane, full_range
+from raycolor.codecs.photograph import Plane, full_range
 from raycolor.errors import DecodeError
 
 Bytes = NDArray[np.uint8]

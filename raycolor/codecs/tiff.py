@@ -14,7 +14,7 @@ from PIL import Image
 from raycolor.codecs import icc, xmp
 from raycolor.codecs.guard import guard, pillow
 from raycolor.codecs.jpeg import MAX_SIDE, cmyk_to_rgb
-from raycolor.codecs.photo import (
+from raycolor.codecs.photograph import (
     Color,
     Header,
     Metadata,

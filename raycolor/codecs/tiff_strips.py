@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from raycolor.codecs import jp2, jpeg_markers, jpeg_whole, png, tiff_lzw, webp
 from raycolor.codecs.guard import by_words, guard
-from raycolor.codecs.photo import Plane
+from raycolor.codecs.photograph import Plane
 from raycolor.codecs.tiff_tags import Directory, Layout, Tag, Writer
 from raycolor.errors import DecodeError, Reason
 

@@ -13,7 +13,7 @@ from PIL import Image
 from raycolor.codecs import exif as exif_fields
 from raycolor.codecs import icc, xmp
 from raycolor.codecs.guard import guard, pillow
-from raycolor.codecs.photo import Header, Metadata, Photo, Plane, Provenance, split_alpha
+from raycolor.codecs.photograph import Header, Metadata, Photo, Plane, Provenance, split_alpha
 from raycolor.errors import DecodeError
 
 _MAX_CHUNKS: Final = 1 << 20

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raycolor import __version__, codecs
-from raycolor.checkpoints import Checkpoint, load
 from raycolor.color import kernels
 from raycolor.color.gamut import in_gamut
 from raycolor.color.joined import JoinedPage, lightness
 from raycolor.color.resize import resize_area
-from raycolor.color.sense import sense
+from raycolor.color.tone import sense
+from raycolor.colorizer.options import ColorizerOptions
 from raycolor.colorizer.predict import Predict, Predicted, Predictor
 from raycolor.errors import ImageError
-from raycolor.options import ColorizerOptions
+from raycolor.models.checkpoints import Checkpoint, load
 
 # Beyond 4:1 the short side of the network's picture would be too few pixels to recognize anything in.
 _LARGEST_ASPECT = 4.0

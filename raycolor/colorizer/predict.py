@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from raycolor.checkpoints import Checkpoint, load
 from raycolor.color import scale
+from raycolor.colorizer.options import ColorizerOptions
 from raycolor.errors import ConfigError
-from raycolor.models import ColorNet
+from raycolor.models.blocks import ColorNet
+from raycolor.models.checkpoints import Checkpoint, load
 from raycolor.models.fused import fuse
-from raycolor.options import ColorizerOptions
-from raycolor.precision import choose_precision
+from raycolor.models.precision import choose_precision
 
 
 class Predicted(NamedTuple):

@@ -25,7 +25,7 @@ def _shown(value: Any) -> Any:
 
 
 _ENVIRONMENT = Environment(
-    loader=PackageLoader("raycolor.pages"),
+    loader=PackageLoader("raycolor", ""),
     finalize=_shown,
     autoescape=select_autoescape(default=True, default_for_string=True),
     undefined=StrictUndefined,

@@ -1,1 +1,1 @@
-"""The look before: what an archive holds and what colorizing it will take, without Ray, writing no photograph."""
+"""`raycolor plan`: what an archive holds, and what colorizing it will take."""

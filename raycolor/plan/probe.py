@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Literal
 
+from raycolor.colorizer.options import ColorizerOptions
 from raycolor.errors import ImageError, RaycolorError
-from raycolor.options import ColorizerOptions
 
 if TYPE_CHECKING:
-    from raycolor.colorizer import Colorizer
+    from raycolor.colorizer.photograph import Colorizer
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def serve(pipe: Connection, options: ColorizerOptions) -> None:
     import cv2
     import torch
 
-    from raycolor.colorizer import Colorizer
+    from raycolor.colorizer.photograph import Colorizer
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

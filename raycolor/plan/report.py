@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from raycolor import __version__
-from raycolor.bulk.spec import worthwhile_workers
-from raycolor.config import PlanConfig
+from raycolor.colorize.messages import worthwhile_workers
+from raycolor.plan.config import PlanConfig
 from raycolor.plan.counts import FORMATS, PIXEL_CLASSES, SIZE_CLASSES, Count, Counts, class_of, named_format
 from raycolor.plan.estimate import Estimate, Stratum, count, total
 from raycolor.plan.probe import CheckpointName, Probed

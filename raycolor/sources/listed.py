@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from raycolor.sources.keybook import KeyBook
+from raycolor.sources.key_set import KeyBook
+from raycolor.sources.keys import archive_part
 from raycolor.sources.lists import Entry, InputList, ListPlan
 from raycolor.sources.location import Location
-from raycolor.sources.places import archive_part
 from raycolor.sources.source import Input, Source
 from raycolor.storage import Located, ObjectInfo, StorageError, check_key
 

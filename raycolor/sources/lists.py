@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from raycolor.errors import ConfigError
 from raycolor.progress import printable
 from raycolor.sources.inventory import inventory_rows, read_manifest
-from raycolor.sources.places import archive_part
+from raycolor.sources.keys import archive_part
 from raycolor.sources.rows import Row, read_rows
 from raycolor.storage import ObjectStore
 from raycolor.storage.base import RECORDS

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raycolor.cells import unguard
 from raycolor.errors import ConfigError, StorageError
+from raycolor.sources.csv_cells import unguard
 from raycolor.sources.streams import ObjectFile, RangedBytes
 from raycolor.storage import ObjectStore
 

@@ -9,9 +9,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from raycolor.sources.archives import archive_members
-from raycolor.sources.keybook import KeyBook
+from raycolor.sources.key_set import KeyBook
+from raycolor.sources.keys import archive_part, check_places, is_archive, key_inside, member_key, place_holds
 from raycolor.sources.location import Location
-from raycolor.sources.places import archive_part, check_places, is_archive, key_inside, member_key, place_holds
 from raycolor.sources.reading import Reader, stat_version
 from raycolor.storage import Located, ObjectInfo, StorageError
 from raycolor.storage.base import RECORDS

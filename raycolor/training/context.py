@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from raycolor import checkpoints
+from raycolor.models import checkpoints
 
 
 class TrainBatch(Protocol):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from raycolor.dataset import DatasetInfo, LabSplit
 from raycolor.dataset.augment import Augment
+from raycolor.dataset.info import DatasetInfo
 from raycolor.dataset.loading import Batch, batches, steps_per_epoch
+from raycolor.dataset.shards import LabSplit
 from raycolor.errors import ConfigError
 from raycolor.storage import ObjectStore
 

@@ -13,10 +13,10 @@ import safetensors
 import safetensors.torch
 import torch
 
-from raycolor import checkpoints
 from raycolor.errors import ConfigError
-from raycolor.models import ColorNet, load_encoder_weights
-from raycolor.models.regression import RegressionConfig, RegressionNet
+from raycolor.models import checkpoints
+from raycolor.models.blocks import ColorNet
+from raycolor.models.regression import RegressionConfig, RegressionNet, load_encoder_weights
 
 _ENCODER = "encoder."  # of the U-Net's and of regression's parameters
 DOWNLOAD_TIMEOUT_S = 20.0  # without any byte

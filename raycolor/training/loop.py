@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from raycolor import checkpoints
 from raycolor.errors import CheckpointError, ConfigError
-from raycolor.metrics import MetricSums
+from raycolor.models import checkpoints
+from raycolor.models.metrics import MetricSums
 from raycolor.training.context import TrainContext, TrainData
 from raycolor.training.step import UpdateStep, learning_rate_factor
 

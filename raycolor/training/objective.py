@@ -9,16 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from raycolor.checkpoints import Checkpoint
 from raycolor.errors import ConfigError
-from raycolor.losses import (
+from raycolor.models.bins import BinsHead
+from raycolor.models.blocks import ColorNet
+from raycolor.models.checkpoints import Checkpoint
+from raycolor.models.losses import (
     PixelLoss,
     bins_cross_entropy,
     colorfulness_gap,
     distribution_cross_entropy,
     pixel_loss,
 )
-from raycolor.models import THIN, BinsHead, ColorNet, PerceptualLoss, Thinned, UNet
+from raycolor.models.perceptual import PerceptualLoss
+from raycolor.models.unet import THIN, Thinned, UNet
 from raycolor.training.teacher import Teacher
 
 

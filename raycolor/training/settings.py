@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from raycolor.dataset import DatasetInfo
+from raycolor.dataset.info import DatasetInfo
 from raycolor.errors import ConfigError
-from raycolor.models import MODEL_NAMES, build_discriminator, build_model, shapes_alone
+from raycolor.models.blocks import shapes_alone
+from raycolor.models.build import MODEL_NAMES, build_discriminator, build_model
 from raycolor.training.encoder import read_encoder_weights
 
 OPTIM_DEFAULTS: dict[str, Any] = {

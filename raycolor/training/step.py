@@ -11,11 +11,12 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from raycolor.checkpoints import Checkpoint
 from raycolor.errors import ConfigError, TrainingError
-from raycolor.losses import AdversarialLoss, discriminator_loss, generator_loss
-from raycolor.models import ColorNet, PatchDiscriminator, to_channels_last
-from raycolor.precision import Precision
+from raycolor.models.blocks import ColorNet, to_channels_last
+from raycolor.models.checkpoints import Checkpoint
+from raycolor.models.gan import PatchDiscriminator
+from raycolor.models.losses import AdversarialLoss, discriminator_loss, generator_loss
+from raycolor.models.precision import Precision
 from raycolor.training.objective import Objective, ObjectiveSettings
 
 Schedule = Literal["constant", "cosine", "onecycle"]

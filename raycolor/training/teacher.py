@@ -7,9 +7,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from raycolor.checkpoints import Checkpoint
 from raycolor.errors import ConfigError
-from raycolor.models import THIN, BinsHead, ColorNet, UNet, to_channels_last
+from raycolor.models.bins import BinsHead
+from raycolor.models.blocks import ColorNet, to_channels_last
+from raycolor.models.checkpoints import Checkpoint
+from raycolor.models.unet import THIN, UNet
 
 
 class Teacher:

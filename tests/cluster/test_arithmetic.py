@@ -6,12 +6,13 @@ import chaos
 import photographs
 import pytest
 
-from raycolor import checkpoints
-from raycolor.cluster import arithmetic, colorize
+from raycolor.cluster import arithmetic
 from raycolor.cluster.arithmetic import Arithmetic, Node, leave_out, settle
-from raycolor.config import ColorizeConfig
+from raycolor.cluster.fingerprint import made_of
+from raycolor.colorize import driver
+from raycolor.colorize.config import ColorizeConfig
 from raycolor.errors import ConfigError, ManifestError
-from raycolor.fingerprint import made_of
+from raycolor.models import checkpoints
 from raycolor.sources import open_source
 from raycolor.storage import open_store
 
@@ -67,10 +68,10 @@ def test_code_and_libraries_are_part_of_a_job(tmp_path, monkeypatch):
     photographs.archive(tmp_path / "in", count=1)
     config = ColorizeConfig(source=str(tmp_path / "in"), dest=str(tmp_path / "out"))
     source, dest = open_source(config.source), open_store(config.dest)
-    colorize.begin_or_continue(config, source, dest, checkpoints.load("regression"))
-    monkeypatch.setattr(colorize, "made_of", lambda: made_of() | {"code_sha256": "0"})
+    driver.begin_or_continue(config, source, dest, checkpoints.load("regression"))
+    monkeypatch.setattr(driver, "made_of", lambda: made_of() | {"code_sha256": "0"})
     with pytest.raises(ManifestError, match=r"code_sha256 was '[0-9a-f]{64}', now '0'"):
-        colorize.begin_or_continue(config, source, dest, checkpoints.load("regression"))
+        driver.begin_or_continue(config, source, dest, checkpoints.load("regression"))
 
 
 @pytest.mark.slow
@@ -91,16 +92,16 @@ def test_a_node_that_cannot_is_given_no_work(tmp_path, monkeypatch, caplog):
         job = json.loads((tmp_path / "whole" / "_raycolor" / "job.json").read_text())
         if job["computed_with"] == "avx2":
             pytest.skip("this CPU has no AVX-512: there is no weaker node to leave out")
-        monkeypatch.setattr(colorize, "look", look)
-        monkeypatch.setattr(colorize, "settle", lambda *_: Arithmetic("fp32", job["computed_with"]))
+        monkeypatch.setattr(driver, "look", look)
+        monkeypatch.setattr(driver, "settle", lambda *_: Arithmetic("fp32", job["computed_with"]))
         config = ColorizeConfig(
             source=str(tmp_path / "in"), dest=str(tmp_path / "out"), address=cluster.address, checkpoint="regression",
             network_size=64, images_per_shard=1, precision="fp32",
         )  # fmt: skip
         used = []
-        monkeypatch.setattr(colorize, "elsewhere", lambda ids: used.append(ids) or arithmetic.elsewhere(ids))
+        monkeypatch.setattr(driver, "elsewhere", lambda ids: used.append(ids) or arithmetic.elsewhere(ids))
         with caplog.at_level("INFO"):
-            assert colorize.run(config) == 0
+            assert driver.run(config) == 0
         assert used == [(weak,)]
         assert "gets no work: its CPU has avx2" in caplog.text
     finally:

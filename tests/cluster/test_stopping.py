@@ -67,7 +67,7 @@ def test_each_way_to_stop_has_its_exit_code(error, code, monkeypatch, capsys):
     def stop(config):
         raise error
 
-    monkeypatch.setattr("raycolor.plan.job.run", stop)
+    monkeypatch.setattr("raycolor.plan.driver.run", stop)
     assert cli.run(["plan", "somewhere"]) == code
     assert "run the same command again" in capsys.readouterr().err
 

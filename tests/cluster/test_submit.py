@@ -13,7 +13,7 @@ import pytest
 from jobserver import job_server
 from PIL import Image
 
-from raycolor.outcomes import read_outcomes
+from raycolor.colorize.outcomes import read_outcomes
 from raycolor.storage import open_store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(3600)]

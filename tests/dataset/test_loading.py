@@ -8,15 +8,9 @@ import pytest
 import torch
 
 from raycolor.color import scale
-from raycolor.dataset import (
-    DatasetInfo,
-    LabSplit,
-    ShardInfo,
-    batches,
-    encode_shard,
-    steps_per_epoch,
-    write_dataset,
-)
+from raycolor.dataset.info import DatasetInfo, ShardInfo, write_dataset
+from raycolor.dataset.loading import batches, steps_per_epoch
+from raycolor.dataset.shards import LabSplit, encode_shard
 from raycolor.errors import DatasetError, ShapeError, StorageError
 from raycolor.storage import LocalStore
 

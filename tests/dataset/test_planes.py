@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from raycolor.color.arrays import rgb_to_lab
-from raycolor.dataset import colorfulness, lab_planes, planes_of, square_rgb
+from raycolor.dataset.planes import colorfulness, lab_planes, planes_of, square_rgb
 from raycolor.errors import DecodeError
 
 

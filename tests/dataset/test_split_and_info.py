@@ -9,17 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raycolor.dataset import (
-    DatasetInfo,
-    ShardInfo,
-    check_shards,
-    decode_shard,
-    encode_shard,
-    order_key,
-    read_dataset,
-    split_of,
-    write_dataset,
-)
+from raycolor.dataset.info import DatasetInfo, ShardInfo, check_shards, read_dataset, write_dataset
+from raycolor.dataset.shards import decode_shard, encode_shard
+from raycolor.dataset.split import order_key, split_of
 from raycolor.errors import DatasetError, StorageError
 from raycolor.storage import LocalStore
 

@@ -9,7 +9,9 @@ import torch
 from raycolor.color.arrays import rgb_to_lab
 from raycolor.color.scale import ab_to_net, net_to_ab
 from raycolor.errors import ConfigError
-from raycolor.models import THIN, BinsHead, Thinned, build_model
+from raycolor.models.bins import BinsHead
+from raycolor.models.build import build_model
+from raycolor.models.unet import THIN, Thinned
 
 
 def head(**settings) -> BinsHead:

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from raycolor.models import MODEL_NAMES, build_model, shapes_alone
+from raycolor.models.blocks import shapes_alone
+from raycolor.models.build import MODEL_NAMES, build_model
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)
@@ -22,7 +23,7 @@ def test_shapes_alone_are_those_of_the_network(name):
 def test_asking_for_shapes_imports_no_compiler():
     """Networks are asked for shapes at every start of a worker: torch's compiler would take seconds to import."""
     script = (
-        "import sys\nfrom raycolor.checkpoints import load\n"
+        "import sys\nfrom raycolor.models.checkpoints import load\n"
         "for name in ('default', 'autoencoder', 'gan'): load(name).skeleton()\n"  # torchvision's own needs it anyway
         "print([name for name in ('torch._dynamo', 'torch._inductor', 'sympy') if name in sys.modules])"
     )

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from raycolor import checkpoints
 from raycolor.color.scale import net_to_ab
 from raycolor.errors import ConfigError, ShapeError
-from raycolor.models import build_model
+from raycolor.models import checkpoints
+from raycolor.models.build import build_model
 from raycolor.models.fused import fuse
 
 MAIN = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "training" / "ensemble.py"))["main"]

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from raycolor import checkpoints
 from raycolor.color.scale import L_to_net
-from raycolor.models import MODEL_NAMES, build_model
+from raycolor.models import checkpoints
+from raycolor.models.build import MODEL_NAMES, build_model
 from raycolor.models.fused import FusedConv, fuse
 
 SAMPLE = Path(__file__).resolve().parents[2] / "docs" / "sample"

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from raycolor.errors import ConfigError, ShapeError
-from raycolor.models import MODEL_NAMES, build_discriminator, build_model, load_encoder_weights
+from raycolor.models.build import MODEL_NAMES, build_discriminator, build_model
 from raycolor.models.efficientnet import EfficientNetLite
-from raycolor.models.regression import RegressionNet
+from raycolor.models.regression import RegressionNet, load_encoder_weights
 
 SMALL: dict[str, dict[str, Any]] = {
     "regression": {},

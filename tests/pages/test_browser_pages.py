@@ -8,13 +8,14 @@ import pytest
 from browser import CHROMIUM, Browser
 from madesweep import EVIL, write_sweep
 
-from raycolor.cluster.tune_report import Reporter
-from raycolor.outcomes import Outcome, write_outcomes
-from raycolor.pages.colorize import write_report
-from raycolor.pages.evaluate import Photograph, TableCell, TableHead, evaluation_page
+from raycolor.colorize.outcomes import Outcome, write_outcomes
+from raycolor.colorize.page import write_report
+from raycolor.evaluate.page import Photograph, evaluation_page
 from raycolor.pages.plots import Named, axis_of, named_points, word_color
 from raycolor.pages.render import Figure
+from raycolor.pages.tables import TableCell, TableHead
 from raycolor.storage import open_store
+from raycolor.tune.report import Reporter
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: on Debian `apt install chromium`")
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from raycolor.errors import DecodeError, StorageError
 from raycolor.sources import Reader, open_source, zips
 from raycolor.sources import streams as streams_module
-from raycolor.sources.places import member_key
+from raycolor.sources.keys import member_key
 from raycolor.storage import check_key, open_store
 
 MEMBERS = [

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from raycolor.colorize.manifest import JobRecord, ManifestTotals
+from raycolor.colorize.outcomes import Outcome
+from raycolor.colorize.outcomes_csv import write_csvs
 from raycolor.errors import ConfigError
-from raycolor.manifest import JobRecord, ManifestTotals
-from raycolor.outcome_csv import write_csvs
-from raycolor.outcomes import Outcome
 from raycolor.sources import Location, Reader, open_source
-from raycolor.sources.keybook import KeyBook
+from raycolor.sources.key_set import KeyBook
 from raycolor.storage import Located, open_store
 
 FILES = {"a.jpg": b"A", "b c/d,e.jpg": b"D", 'b c/"f"\n.jpg': b"F", "ü%41.jpg": b"U"}

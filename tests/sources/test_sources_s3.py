@@ -9,13 +9,13 @@ import pytest
 from faultproxy import FaultProxy
 from test_sources_lists import ROWS, inventory
 
-from raycolor.bulk import shard as shard_module
-from raycolor.bulk.shard import ShardSpec, ShardWorker
-from raycolor.colorizer import Colorized
+from raycolor.colorize import shard as shard_module
+from raycolor.colorize.manifest import write_manifest
+from raycolor.colorize.outcomes import Tally, read_outcomes
+from raycolor.colorize.shard import ShardSpec, ShardWorker
+from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.photograph import Colorized
 from raycolor.errors import ConfigError
-from raycolor.manifest import write_manifest
-from raycolor.options import ColorizerOptions
-from raycolor.outcomes import Tally, read_outcomes
 from raycolor.sources import Location, Reader, open_source
 from raycolor.storage import open_store
 
@@ -218,7 +218,7 @@ def test_problems_of_the_listing_become_outcomes(tmp_path, worker):
 
 def test_outputs_are_written_with_the_key_that_was_given(s3, worker, monkeypatch):
     """--sse-kms-key-id reaches the PUT of an output, --requester-pays every request."""
-    from raycolor.config import ColorizeConfig
+    from raycolor.colorize.config import ColorizeConfig
 
     config = ColorizeConfig(source="s", dest="d", requester_pays=True, sse_kms_key_id="k", endpoint_url=s3.endpoint)
     assert config.identity() == ColorizeConfig(source="s", dest="d").identity()
@@ -244,7 +244,7 @@ def test_outputs_are_written_with_the_key_that_was_given(s3, worker, monkeypatch
 
 def test_a_location_survives_the_manifest(tmp_path):
     """What the driver wrote about a member, with any characters, is what the worker reads; a key finds it again."""
-    from raycolor.manifest import Manifest
+    from raycolor.colorize.manifest import Manifest
     from raycolor.storage import Located, ObjectInfo
 
     place = Location("s3://b", 'ü"\n.tar', "v", "zip", 2**40, 2**33, 8, 2**32 - 1, detail="x")

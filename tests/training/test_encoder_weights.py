@@ -7,7 +7,7 @@ import torch
 from torchvision.models import resnet18
 
 from raycolor.errors import ConfigError
-from raycolor.models import build_model
+from raycolor.models.build import build_model
 from raycolor.training import encoder
 
 

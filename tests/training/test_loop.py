@@ -9,9 +9,9 @@ import pytest
 import torch
 from synthetic import SyntheticData
 
-from raycolor import checkpoints
 from raycolor.errors import CheckpointError, ConfigError, TrainingError
-from raycolor.models import build_discriminator, build_model
+from raycolor.models import checkpoints
+from raycolor.models.build import build_discriminator, build_model
 from raycolor.training.context import PlainContext
 from raycolor.training.loop import About, LoopSettings, curve_csv, fit
 from raycolor.training.step import GanStep, PixelStep, StepSettings

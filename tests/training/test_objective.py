@@ -7,10 +7,12 @@ import dataclasses
 import pytest
 import torch
 
-from raycolor import checkpoints
 from raycolor.errors import ConfigError
-from raycolor.losses import bins_cross_entropy, colorfulness_gap
-from raycolor.models import BinsHead, PerceptualLoss, build_discriminator, build_model
+from raycolor.models import checkpoints
+from raycolor.models.bins import BinsHead
+from raycolor.models.build import build_discriminator, build_model
+from raycolor.models.losses import bins_cross_entropy, colorfulness_gap
+from raycolor.models.perceptual import PerceptualLoss
 from raycolor.training.encoder import apply_weights, read_weights
 from raycolor.training.objective import Objective, ObjectiveSettings
 from raycolor.training.settings import resolve

@@ -12,8 +12,8 @@ from synthetic import SyntheticData
 from torch import nn
 
 from raycolor.errors import ConfigError, TrainingError
-from raycolor.models import build_discriminator, build_model
-from raycolor.precision import choose_precision, cpu_has_bf16
+from raycolor.models.build import build_discriminator, build_model
+from raycolor.models.precision import choose_precision, cpu_has_bf16
 from raycolor.training.step import GanStep, PixelStep, StepSettings, learning_rate_factor
 
 CPU = torch.device("cpu")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from raycolor import checkpoints
 from raycolor.errors import ConfigError
-from raycolor.models import THIN, BinsHead, build_model
+from raycolor.models import checkpoints
+from raycolor.models.bins import BinsHead
+from raycolor.models.build import build_model
+from raycolor.models.unet import THIN
 from raycolor.training.objective import Objective, ObjectiveSettings
 from raycolor.training.step import PixelStep, StepSettings
 from raycolor.training.teacher import Teacher

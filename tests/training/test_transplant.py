@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from raycolor.models import build_model
+from raycolor.models.build import build_model
 
 TRANSPLANT = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "training" / "transplant.py"))
 BINS = {"head": "bins", "widths": [16, 16, 8, 8], "convs": 1}

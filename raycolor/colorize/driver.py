@@ -1,0 +1,340 @@
+"""The bulk job on Ray Data: shards of a fixed manifest through a pool of workers."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import pickle
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Final
+
+import ray
+
+from raycolor import __version__
+from raycolor.cluster import session
+from raycolor.cluster.arithmetic import Arithmetic, elsewhere, leave_out, look, settle
+from raycolor.cluster.fingerprint import made_of
+from raycolor.cluster.notices import Listener
+from raycolor.cluster.prometheus import ColorizeMetrics
+from raycolor.colorize.actor import ShardActor
+from raycolor.colorize.config import ColorizeConfig
+from raycolor.colorize.manifest import (
+    ATTEMPTS,
+    FOLDER,
+    JobRecord,
+    amend_job,
+    check_same_job,
+    order_of_work,
+    read_job,
+    write_manifest,
+)
+from raycolor.colorize.messages import Again, ShardReport, ShardSpec, worthwhile_workers
+from raycolor.colorize.network_actor import Shape, choose_shape, start_networks
+from raycolor.colorize.outputs import with_free_outputs
+from raycolor.colorize.rounds import (
+    Todo,
+    again_of,
+    missing_outputs,
+    open_round,
+    rounds_to_do,
+    say_differences,
+    shards_to_do,
+)
+from raycolor.colorize.summary import FailureLimit, Timing, finish, summarize
+from raycolor.colorizer.options import ColorizerOptions
+from raycolor.errors import ConfigError, RaycolorError
+from raycolor.models.checkpoints import Checkpoint, load
+from raycolor.progress import Progress
+from raycolor.sources import Source, open_source
+from raycolor.storage import ObjectStore, open_store
+from raycolor.storage.lease import Lease
+
+logger = logging.getLogger(__name__)
+
+SHARDS_AT_ONCE: Final = 2  # in each worker
+_LEFT_AFTER: Final = 3  # shards
+
+
+def run(config: ColorizeConfig) -> int:
+    """Colorize every photograph of a source; the same configuration over the same destination continues.
+
+    Returns:
+        0, or 3 if more images failed than `max_failed` allows.
+
+    Raises:
+        TooManyFailedError: so many had failed after 500 outcomes or more that the job was stopped.
+        ConfigError: settings or places that cannot work.
+        ManifestError: the destination belongs to another job.
+        StorageError: the destination cannot be written.
+    """
+    limit = FailureLimit.parse(config.max_failed)
+    # The first look at both places is not waited for: a mistake in the command is told at once.
+    patience = {"patience_s": config.patience}
+    source_options = {**config.source_options(), **patience}
+    dest_options = {**config.dest_options(), **patience, "probe_under": ATTEMPTS}
+    source = open_source(config.source, root=config.root, archives=config.archives, options=source_options)
+    dest = open_store(config.dest, **config.dest_options())
+    source.check_dest(dest.uri)
+    checkpoint = load(config.checkpoint)
+    options = colorizer_options(config)
+    timing = Timing()
+    with Lease(dest) as lease:
+        later = read_job(dest) is not None
+        record = begin_or_continue(config, source, dest, checkpoint)
+        spec = ShardSpec(
+            record.root or source.root,
+            dest.uri,
+            record.manifest,
+            options,
+            config.image_timeout_s,
+            max_file_bytes=config.max_file_bytes,
+            run=secrets.token_hex(8),
+            source_options=source_options,
+            dest_options=dest_options,
+        )
+        patient = open_store(config.dest, **dest_options)
+        job = _Job(config, spec, source, patient, timing, limit)
+        try:
+            record = job.work(record, later)
+        except (KeyboardInterrupt, SystemExit, RaycolorError):
+            # Stopped or given up: what stands so far is told, and the reason goes on its way.
+            if not lease.lost:
+                with contextlib.suppress(RaycolorError):
+                    summarize(config, read_job(dest) or record, dest, timing)
+            raise
+        if job.worked:
+            # Workers are gone now: what one that was killed left half-written is nobody's.
+            dest.sweep(older_than_s=0)
+        code = finish(config, record, patient, source, timing, limit)
+        if record.round is not None:
+            amend_job(dest, round=None)
+        return code
+
+
+@dataclass
+class _Job:
+    """One run of a job."""
+
+    config: ColorizeConfig
+    spec: ShardSpec
+    source: Source
+    dest: ObjectStore
+    timing: Timing
+    limit: FailureLimit
+    worked: bool = False
+
+    def work(self, record: JobRecord, later: bool) -> JobRecord:
+        """Do what is unfinished and what this run asks for; `later`: over a job that an earlier run began."""
+        with ExitStack() as ray_session:
+            rounds = rounds_to_do(self.config, record) if later else []
+            for round_ in rounds:
+                record = open_round(self.config, record, round_, self.source, self.dest)
+                again = again_of(round_)
+                record = self._process(record, shards_to_do(self.dest, record.manifest, again), again, ray_session)
+            if not rounds:
+                record = self._process(record, shards_to_do(self.dest, record.manifest, None), None, ray_session)
+            if later:
+                again = Again(outputs="there")
+                record = self._process(record, missing_outputs(self.dest), again, ray_session)
+        if later and not any(round_.add_new or round_.retry for round_ in rounds):
+            say_differences(self.config, record, self.source, self.dest)
+        return record
+
+    def _process(self, record: JobRecord, todo: Todo, again: Again | None, ray_session: ExitStack) -> JobRecord:
+        if not todo.shards:
+            return record
+        if not self.worked:
+            ray_session.enter_context(
+                session.connect(self.config.address, scale_to=self.config.scale_to, gpus=self.config.gpus or 0)
+            )
+            self.worked = True
+        shape, record = _settle_shape(self.config, record, self.dest)
+        spec = replace(self.spec, totals=record.manifest, again=again)
+        found = _process(spec, todo, record, self.timing, self.config.workers, shape, self.limit)
+        if again is not None and again.outputs != "trusted":
+            logger.info(
+                "%s, made anew: %s missing, %s changed",
+                f"outputs read: {todo.images:,}" if again.outputs == "same" else "outputs listed",
+                f"{found['missing']:,}",
+                f"{found['changed']:,}",
+            )
+        return record
+
+
+def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore, checkpoint: Checkpoint) -> JobRecord:
+    """Return the job of a destination, after listing the source if there is none yet."""
+    identity = {
+        **config.identity(),
+        "source": source.uri,
+        "checkpoint": checkpoint.name,
+        "weights_sha256": checkpoint.weights_sha256,
+        "network_sha256": checkpoint.network_sha256,
+        "raycolor_version": __version__,
+        **made_of(),
+    }
+    # Nobody else writes here while the lease is held: what looks half-written was left by a killed run.
+    dest.sweep(older_than_s=0)
+    record = read_job(dest)
+    if record is not None:
+        check_same_job(record, identity, dest.uri)
+        logger.info("continuing the job in %s", dest.uri)
+        return record
+    with Progress("list", None, "photographs") as progress:
+        inputs = source.inputs(dest.uri, config.include, config.exclude)
+        try:
+            totals = write_manifest(
+                dest,
+                with_free_outputs(dest, inputs),
+                images_per_shard=config.images_per_shard,
+                on_progress=lambda images: progress.update(images - progress.done),
+            )
+        except ConfigError:
+            # A destination that is somebody else's is left as it was.
+            for info in list(dest.list(FOLDER + "manifest/")):
+                dest.delete(info.key)
+            raise
+        progress.update(totals.images - progress.done)
+    for why, count in source.notes.items():
+        logger.info("left out: %s (%s)", f"{count:,}", why)
+    if totals.images == 0:
+        raise ConfigError(f"{config.source}: holds no files to colorize: check the path, --include and --exclude")
+    record = JobRecord(
+        identity=identity,
+        checkpoint={
+            "name": checkpoint.name,
+            "method": checkpoint.method,
+            "weights_sha256": checkpoint.weights_sha256,
+        },
+        source=source.uri,
+        config=config.model_dump(mode="json"),
+        raycolor_version=__version__,
+        manifest=totals,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        root=source.root,
+    )
+    record.write(dest)
+    return record
+
+
+def _settle_shape(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) -> tuple[Shape, JobRecord]:
+    """Decide where the network runs, once for all runs of a job."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    shape = choose_shape(config.shape, record.device, resources, config.gpus)
+    nodes = look(shape.device)
+    if record.device is None or record.precision is None or record.computed_with is None:
+        settled = settle(config.precision, shape.device, nodes)
+        record = amend_job(dest, device=shape.device, precision=settled.precision, computed_with=settled.computed_with)
+    else:
+        settled = Arithmetic(record.precision, record.computed_with)
+    left_out = leave_out(nodes, settled, shape.device)
+    if left_out:
+        for name, lost in (("CPU", sum(node.cpus for node in left_out)), ("GPU", sum(node.gpus for node in left_out))):
+            resources = {**resources, name: resources.get(name, 0) - lost}
+        shape = choose_shape(config.shape, shape.device, resources, config.gpus)
+    shape = shape._replace(
+        precision=settled.precision,
+        computed_with=settled.computed_with,
+        left_out=tuple(node.id for node in left_out),
+        cpus_left_out=sum(node.cpus for node in left_out),
+    )
+    if shape.networks:
+        logger.info("the network runs in %d actors of its own, on %s", shape.networks, shape.device)
+    return shape, record
+
+
+def _process(
+    spec: ShardSpec,
+    todo: Todo,
+    record: JobRecord,
+    timing: Timing,
+    workers: int | None,
+    shape: Shape,
+    limit: FailureLimit,
+) -> Counter[str]:
+    """Run shards through a pool of workers and show the progress; return what was found of earlier outputs."""
+    timing.device = shape.device
+    timing.networks = shape.networks
+    timing.workers = min(session.worker_count(workers, taken=shape.cpus + shape.cpus_left_out), len(todo.shards))
+    if workers is None:
+        share = todo.images / max(record.manifest.images, 1)
+        worthwhile = worthwhile_workers(todo.images, int(record.manifest.bytes * share))
+        timing.workers = min(timing.workers, worthwhile)
+    options = replace(spec.options, precision=shape.precision)
+    spec = replace(spec, options=options, computed_with=shape.computed_with, device=shape.device)
+    predict = start_networks(shape, spec.options, spec.image_timeout_s) if shape.networks else None
+    # Ray Data ends a job that makes no progress. The longest that it may rightly make none: each photograph of the
+    # shards of a worker hangs, and then a place is waited for.
+    longest_s = SHARDS_AT_ONCE * int(record.identity["images_per_shard"]) * spec.image_timeout_s
+    context = ray.data.DataContext.get_current()
+    context.execution_no_progress_timeout_s = max(session.NO_PROGRESS_S, longest_s) + spec.patience_s
+    # Ray Data hands blocks out in their order.
+    order = order_of_work(todo.shards, int(record.identity["images_per_shard"]), timing.workers)
+    shards = ray.data.from_items([{"shard": shard} for shard in order], override_num_blocks=len(order))
+    reports = shards.map_batches(
+        ShardActor,
+        fn_constructor_kwargs={"spec": spec, "predict": predict},
+        batch_size=1,
+        num_cpus=1,
+        **elsewhere(shape.left_out),
+        # While one shard is written down, the next is computed.
+        compute=ray.data.ActorPoolStrategy(
+            size=timing.workers,
+            max_tasks_in_flight_per_actor=SHARDS_AT_ONCE,
+            max_concurrent_calls_per_actor=SHARDS_AT_ONCE,
+            enable_true_multi_threading=True,
+        ),
+    )
+    found = Counter[str]()
+    metrics = ColorizeMetrics(spec.dest, record.manifest.images)
+    title = "verify" if spec.again is not None and spec.again.outputs == "same" else "colorize"
+    already = record.manifest.images - todo.images
+    progress = Progress(title, record.manifest.images, already=already, left_after=_LEFT_AFTER)
+    with Listener(), progress:
+        for report in _reports(reports):
+            found.update(report.found)
+            if report.tally.total:
+                timing.add(report)
+            rates = timing.rates()
+            metrics.add(report.tally.counts, report.tally.reasons, report.tally.pixels, rates)
+            progress.update(
+                report.images,
+                # Outputs that are looked at are no photographs that are made.
+                per_second=None if title == "verify" else rates["images_per_second"],
+                MP_per_s=f"{rates['megapixels_per_second'] or 0.0:.1f}",
+                failed=timing.failed,
+            )
+            # What is retried has failed before: it is judged among all others, at the end.
+            if spec.again is None:
+                limit.watch(timing.failed, timing.images, spec.dest)
+    metrics.end()
+    return found
+
+
+def _reports(dataset: ray.data.Dataset) -> Iterator[ShardReport]:
+    for row in dataset.iter_rows():
+        report = pickle.loads(row["report"])
+        if isinstance(report, RaycolorError):
+            raise report
+        yield report
+
+
+def colorizer_options(config: ColorizeConfig) -> ColorizerOptions:
+    """Return the part of a configuration that a worker needs."""
+    return ColorizerOptions(
+        checkpoint=config.checkpoint,
+        network_size=config.network_size,
+        saturation=config.saturation,
+        tta=config.tta,
+        precision=config.precision,
+        on_color=config.on_color,
+        jpeg_luma=config.jpeg_luma,
+        jpeg_quality=config.jpeg_quality,
+        upsampling=config.upsampling,
+        gpu_batch=config.gpu_batch,
+        max_pixels=config.max_pixels,
+    )

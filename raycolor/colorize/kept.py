@@ -1,0 +1,102 @@
+"""A shard that was done before: which of its outcomes stand, and which inputs are done again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from raycolor.colorize.messages import Again
+from raycolor.colorize.outcomes import Outcome, find_shard
+from raycolor.colorize.priority import Budget
+from raycolor.errors import StorageError
+from raycolor.sources import Input
+from raycolor.storage import ObjectStore
+
+_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What of an earlier completion record stays."""
+
+    kept: dict[str, Outcome] = field(default_factory=dict)
+    replaced: tuple[Outcome, ...] = ()
+    found: Counter[str] = field(default_factory=Counter)
+    """How many inputs are done again, by why: `asked for`, or the output is `missing` or has `changed`."""
+    round: int = 0
+    """Number that the new record carries."""
+
+    @property
+    def owned(self) -> frozenset[str]:
+        """Keys of outputs that may be replaced: an outcome of the job names them."""
+        return frozenset(outcome.output_key for outcome in self.replaced if outcome.output_key is not None)
+
+    def drop_outputs(self, dest: ObjectStore, made: Sequence[Outcome]) -> None:
+        """Remove outputs of replaced outcomes that have no new one at their key: no record says any more what they are.
+
+        Before the new record is written: a kill in between leaves an output that is missing, and that is noticed.
+        """
+        now = {outcome.key: outcome.output_key for outcome in made}
+        for outcome in self.replaced:
+            key = outcome.output_key
+            # What somebody else has put there stays.
+            if key is not None and now.get(outcome.key) != key and _problem(dest, outcome, read=True) is None:
+                dest.delete(key)
+
+
+def standing(dest: ObjectStore, shard: int, inputs: Sequence[Input], again: Again, files: Budget) -> Standing:
+    """Tell what of the completion record of a shard stays; nothing where there is none.
+
+    Args:
+        dest: the job's destination.
+        shard: number of the shard.
+        inputs: its inputs as the manifest names them now.
+        again: what is to be done again.
+        files: bounds the outputs that are held at a time.
+
+    Raises:
+        StorageError: the destination cannot be read.
+    """
+    record = find_shard(dest, shard)
+    if record is None:
+        return Standing(round=again.number)
+    before = {outcome.key: outcome for outcome in record.outcomes}
+    kept, replaced, found = {}, [], Counter[str]()
+    standing = [(info, before[info.key]) for info in inputs if info.key in before]
+    with ThreadPoolExecutor(_THREADS, "outputs") as pool:
+
+        def problem(pair: tuple[Input, Outcome]) -> str | None:
+            info, outcome = pair
+            if again.wants(info, outcome, record.round):
+                return "asked for"
+            if again.outputs == "trusted":
+                return None
+            with files.hold(outcome.output_bytes or 0):
+                return _problem(dest, outcome, read=again.outputs == "same")
+
+        problems = pool.map(problem, standing)
+        for (_, outcome), trouble in zip(standing, problems, strict=True):
+            if trouble is None:
+                kept[outcome.key] = outcome
+            else:
+                replaced.append(outcome)
+                found[trouble] += 1
+    return Standing(kept, tuple(replaced), found, again.number or record.round)
+
+
+def _problem(dest: ObjectStore, outcome: Outcome, *, read: bool) -> str | None:
+    """Return `missing` or `changed` for an output that is not as it was written; looks at its bytes if `read`."""
+    if outcome.output_key is None:
+        return None
+    if not read:
+        return None if dest.stat(outcome.output_key) else "missing"
+    try:
+        data = dest.get(outcome.output_key)
+    except StorageError as exc:
+        if exc.reason != "not_found":
+            raise
+        return "missing"
+    return None if hashlib.sha256(data).hexdigest() == outcome.output_sha256 else "changed"

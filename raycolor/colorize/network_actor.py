@@ -1,0 +1,135 @@
+"""The network of the bulk job in actors of its own: one per GPU, asked by workers that decode and encode on CPUs.
+
+What travels is small: lightness planes there, color planes back, some 0.4 MB a photograph whatever its size. Pixels
+stay in the worker that decoded them, which has other photographs to compute in the meantime.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import ray
+
+from raycolor.cluster import session
+from raycolor.cluster.arithmetic import describe, elsewhere, unfit
+from raycolor.colorize.messages import NetworkGoneError
+from raycolor.colorizer.options import ColorizerOptions
+from raycolor.errors import ConfigError
+from raycolor.machine import limit_instructions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from raycolor.colorizer.predict import Predicted
+
+_CPUS_PER_NETWORK = 3  # where it has to share the CPUs: about its part of a photograph of 12 megapixels
+_CALLS = 1024  # that may wait in one actor: more than there are workers to call
+
+
+class Shape(NamedTuple):
+    """Where the network runs."""
+
+    device: str
+    """`cpu` or `cuda`."""
+    networks: int
+    """Actors that hold one; 0 where every worker does (fused)."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    computed_with: str = ""
+    """Instruction set of CPUs, or model of the GPU."""
+    left_out: tuple[str, ...] = ()
+    """Ids of nodes that get no work."""
+    cpus_left_out: int = 0
+
+    @property
+    def cpus(self) -> int:
+        """CPUs that the actors hold."""
+        return self.networks if self.device == "cpu" else 0
+
+
+def choose_shape(wanted: str, device: str | None, resources: dict[str, float], most_gpus: int | None = None) -> Shape:
+    """Decide where the network runs.
+
+    Args:
+        wanted: `auto`, `fused` or `staged`.
+        device: on which the job's first photographs were colorized, None if it begins: colors differ between devices
+            in the last digit, and a job has to end as if it had never been stopped.
+        resources: of the cluster, as Ray tells them.
+        most_gpus: None for all of them.
+
+    Raises:
+        ConfigError: the job was begun on a device that is not there or not wanted; GPUs are wanted and none is there.
+    """
+    gpus = int(resources.get("GPU", 0))
+    if most_gpus is not None:
+        if not gpus:
+            raise ConfigError(f"--gpus {most_gpus}: the cluster has none: leave it away, or ask for it by --scale-to")
+        gpus = min(gpus, most_gpus)
+    if device == "cuda" and (wanted == "fused" or not gpus):
+        why = "--shape fused has it on CPUs" if wanted == "fused" else "the cluster has none"
+        raise ConfigError(f"this job's network ran on a GPU, and {why}: its colors would differ: give a new DEST")
+    if wanted == "fused" or (wanted == "auto" and (device == "cpu" or not gpus)):
+        return Shape("cpu", 0)
+    if gpus and device != "cpu":
+        return Shape("cuda", gpus)
+    return Shape("cpu", max(1, int(resources.get("CPU", 1)) // _CPUS_PER_NETWORK))
+
+
+class NetworkActor:
+    """Holds a network and answers many workers at once, in batches."""
+
+    def __init__(self, options: ColorizerOptions, computed_with: str) -> None:
+        why = unfit(describe(options.device), computed_with, options.precision, options.device)
+        if why is not None:
+            raise ConfigError(f"node {socket.gethostname()}: {why}")
+        limit_instructions(computed_with)
+        import torch
+
+        from raycolor.colorizer.predict import Batcher, Predictor
+
+        torch.set_num_threads(1)
+        self._ask = Batcher(Predictor(options).predict, options.gpu_batch if options.device == "cuda" else 1)
+
+    def predict(self, L_small: Sequence[NDArray[np.float32]]) -> list[Predicted]:
+        """As `Predictor.predict`."""
+        return self._ask(L_small)
+
+
+class RemoteNetwork:
+    """The network as workers see it: a `Predict` that asks one actor after the other; picklable."""
+
+    def __init__(self, actors: Sequence[Any], timeout_s: float) -> None:
+        self._actors, self._timeout_s = list(actors), timeout_s
+        self._turns = itertools.count(random.randrange(len(self._actors)))
+
+    def __reduce__(self) -> tuple[type[RemoteNetwork], tuple[list[Any], float]]:
+        return type(self), (self._actors, self._timeout_s)
+
+    def __call__(self, L_small: Sequence[NDArray[np.float32]]) -> list[Predicted]:
+        """Ask, and wait.
+
+        Raises:
+            NetworkGoneError: no answer, or one that no photograph can be the reason of.
+        """
+        actor = self._actors[next(self._turns) % len(self._actors)]
+        try:
+            predicted: list[Predicted] = ray.get(actor.predict.remote(list(L_small)), timeout=self._timeout_s)
+        except (ray.exceptions.RayError, ray.exceptions.RayTaskError) as exc:
+            why = session.last_line(exc)
+            raise NetworkGoneError(f"the network's actor does not answer ({why}): run the same command again") from exc
+        return predicted
+
+
+def start_networks(shape: Shape, options: ColorizerOptions, timeout_s: float) -> RemoteNetwork:
+    """Start the actors and return what workers ask; Ray starts one anew that dies, and asks it again."""
+    needs = {"num_gpus": 1, "num_cpus": 0} if shape.device == "cuda" else {"num_cpus": 1}
+    kind = ray.remote(NetworkActor).options(
+        max_restarts=-1, max_task_retries=-1, max_concurrency=_CALLS, **needs, **elsewhere(shape.left_out)
+    )
+    options = replace(options, device=shape.device)
+    return RemoteNetwork([kind.remote(options, shape.computed_with) for _ in range(shape.networks)], timeout_s)

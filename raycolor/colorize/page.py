@@ -1,0 +1,144 @@
+"""The page of a bulk job: totals, failures by reason, and photographs before and after."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from markupsafe import Markup
+
+from raycolor.colorize.outcomes import Outcome, read_outcomes
+from raycolor.errors import ImageError
+from raycolor.pages.plots import Line, axis_of, line_chart
+from raycolor.pages.render import data_uri, photo_thumbnail, render
+from raycolor.storage import ObjectStore
+
+_GALLERY = 24
+_FIRST = 6
+_UNSURE = 6
+_EXAMPLES = 5
+_ROWS = {"colorized": 150, "skipped": 100, "failed": 250}
+_SIDE_PX = 420
+
+
+class Originals(Protocol):
+    """Where the page finds a photograph as it was."""
+
+    def get(self, key: str) -> bytes:
+        """Return the bytes of one input, or raise `StorageError`."""
+        ...
+
+
+def write_report(summary: dict[str, Any], *, dest: ObjectStore, source: Originals) -> str:
+    """Make the page of a finished or stopped job.
+
+    Args:
+        summary: what `summary.json` says.
+        dest: the destination; its outcomes choose the examples, its photographs are the "after".
+        source: the source; its photographs are the "before".
+
+    Returns:
+        HTML that needs nothing else: pictures are embedded as small JPEGs, at most 24 pairs, those that the network was
+        least sure of in front; the list of outcomes holds at most 500, of each status a random sample.
+    """
+    chosen = _choose(dest)
+    pairs = [pair for outcome in chosen.gallery if (pair := _pair(outcome, source, dest)) is not None]
+    rows = sorted((row for sample in chosen.rows.values() for row in sample.taken), key=lambda outcome: outcome.key)
+    return render(
+        "colorize/page.html",
+        title="Colorized photographs",
+        summary=summary,
+        pairs=pairs,
+        failures=chosen.failures,
+        rows=rows,
+        listed=sum(sample.seen for sample in chosen.rows.values()),
+        unsure=chosen.unsure,
+        flags=sorted({flag for row in rows if row.flags for flag in row.flags.split(",")}),
+        kinds=sorted({row.source_kind for row in rows if row.source_kind}),
+        reasons=sorted({row.reason for row in rows if row.reason}),
+        throughput=_throughput(summary.get("timeline") or []),
+    )
+
+
+def _throughput(timeline: Sequence[Sequence[float]]) -> Markup | None:
+    """Draw images done against time; None where there are too few points to see anything."""
+    if len(timeline) < 3:
+        return None
+    points = [(0.0, 0.0), *((float(seconds), float(images)) for seconds, images in timeline)]
+    x = axis_of("seconds since the first photograph", [a for a, _ in points])
+    y = axis_of("photographs done", [b for _, b in points])
+    return line_chart([Line(points, "#c97a18", f"{points[-1][1]:.0f} photographs in {points[-1][0]:.0f} s")], x, y)
+
+
+class _Sample:
+    """A random sample of fixed size of what passes by."""
+
+    def __init__(self, size: int, generator: random.Random) -> None:
+        self.taken: list[Outcome] = []
+        self.seen = 0
+        self._size, self._generator = size, generator
+
+    def add(self, outcome: Outcome) -> None:
+        self.seen += 1
+        if len(self.taken) < self._size:
+            self.taken.append(outcome)
+        elif (place := self._generator.randrange(self.seen)) < self._size:
+            self.taken[place] = outcome
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What the page shows of the outcomes."""
+
+    gallery: list[Outcome]
+    unsure: int
+    failures: dict[str, list[Outcome]]
+    rows: dict[str, _Sample]
+
+
+def _choose(dest: ObjectStore) -> _Chosen:
+    """Pick photographs, examples of each kind of failure, and rows of the list, in one pass over the outcomes."""
+    generator = random.Random(0)
+    first: list[Outcome] = []
+    unsure: list[Outcome] = []
+    others = _Sample(_GALLERY - _FIRST, generator)
+    failures: dict[str, list[Outcome]] = defaultdict(list)
+    rows = {status: _Sample(size, generator) for status, size in _ROWS.items()}
+    for outcome in read_outcomes(dest):
+        rows[outcome.status].add(outcome)
+        if outcome.status == "failed":
+            examples = failures[outcome.reason or ""]
+            if len(examples) < _EXAMPLES:
+                examples.append(outcome)
+        elif outcome.status == "colorized":
+            if outcome.confidence is not None:
+                unsure.append(outcome)
+                unsure = heapq.nsmallest(_UNSURE, unsure, key=_sureness)
+            if len(first) < _FIRST:
+                first.append(outcome)
+            else:
+                others.add(outcome)
+    shown = {outcome.key for outcome in unsure}
+    rest = first + sorted(others.taken, key=lambda outcome: outcome.key)
+    gallery = (unsure + [outcome for outcome in rest if outcome.key not in shown])[:_GALLERY]
+    return _Chosen(gallery, len(unsure), dict(sorted(failures.items())), rows)
+
+
+def _sureness(outcome: Outcome) -> tuple[float, str]:
+    return outcome.confidence or 0.0, outcome.key
+
+
+def _pair(outcome: Outcome, source: Originals, dest: ObjectStore) -> dict[str, Any] | None:
+    if outcome.output_key is None:
+        return None
+    try:
+        before = photo_thumbnail(source.get(outcome.key), _SIDE_PX)
+        after = photo_thumbnail(dest.get(outcome.output_key), _SIDE_PX)
+    except ImageError:
+        # The page is a view of the job, not its record: a photograph that has since gone is left out of it.
+        return None
+    return {"outcome": outcome, "before": data_uri(before), "after": data_uri(after)}

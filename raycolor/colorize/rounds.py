@@ -1,0 +1,199 @@
+"""A later run over a job's destination: what it adds, tries again, verifies, and makes anew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from raycolor.colorize.config import ColorizeConfig
+from raycolor.colorize.manifest import FOLDER, JobRecord, Manifest, ManifestTotals, Round, amend_job, write_manifest
+from raycolor.colorize.messages import Again
+from raycolor.colorize.outcomes import ShardOutcomes, done_shards, read_shards
+from raycolor.errors import RaycolorError
+from raycolor.progress import Progress
+from raycolor.sources import Input, Source
+from raycolor.sources.key_set import KeyBook
+from raycolor.sources.known_inputs import KnownInputs
+from raycolor.storage import ObjectStore
+
+logger = logging.getLogger(__name__)
+
+_NOTHING: Final = Round(0)
+
+
+def rounds_to_do(config: ColorizeConfig, record: JobRecord) -> list[Round]:
+    """Return the rounds of this run: one that was stopped, and the one that is asked for unless it is the same."""
+    asked = Round(
+        0,
+        retry=config.retry_failed or bool(config.retry_reason),
+        reasons=tuple(sorted(config.retry_reason)),
+        add_new=config.add_new,
+        verify=config.verify,
+    )
+    rounds = [] if record.round is None else [record.round]
+    if asked != _NOTHING and (record.round is None or replace(record.round, number=0, listed=False) != asked):
+        rounds.append(replace(asked, number=record.rounds + 1))
+    return rounds
+
+
+def open_round(
+    config: ColorizeConfig, record: JobRecord, round_: Round, source: Source, dest: ObjectStore
+) -> JobRecord:
+    """Write down that a round has begun, and bring the manifest up to the source where the round needs that.
+
+    The round is written before the manifest changes: whatever a kill leaves half-changed, the next run goes on with it.
+    """
+    if record.round is None:
+        record = amend_job(dest, round=round_, rounds=round_.number)
+    elif round_.number > record.rounds:
+        logger.info("finished what a stopped run had begun; now what this one asks for")
+        record = amend_job(dest, round=round_, rounds=round_.number)
+    elif not round_.listed:
+        logger.info("going on with what a stopped run had begun")
+    if round_.listed or not (round_.add_new or round_.retry):
+        return record
+    return _refresh(config, record, round_, source, dest)
+
+
+def _refresh(config: ColorizeConfig, record: JobRecord, round_: Round, source: Source, dest: ObjectStore) -> JobRecord:
+    """List the source again; take new inputs and changes into the manifest, as far as the round asks for them."""
+    totals, manifest = record.manifest, Manifest(dest, record.manifest)
+    with KnownInputs() as known, KeyBook() as retried:
+        if not round_.add_new:
+            again = again_of(round_)
+            for shard in read_shards(dest):
+                for outcome in shard.outcomes:
+                    if again.retries(outcome, shard.round):
+                        retried.add(outcome.key)
+        new = _compared(config, record, source, dest, known, take=lambda key: round_.add_new or key in retried)
+        if round_.add_new:
+            totals = write_manifest(dest, new, images_per_shard=config.images_per_shard, after=totals)
+        else:
+            for _ in new:
+                pass
+        size = totals.bytes
+        for part, inputs in manifest.parts():
+            changed = known.changed(part, inputs)
+            if changed is not None:
+                size += sum(info.size for info in changed) - sum(info.size for info in inputs)
+                manifest.replace(part, changed)
+        added, taken = known.counts["new"], known.counts["taken"]
+        if round_.add_new:
+            logger.info(
+                "added to this job: %s; to be colored again: %s", _files(added, "new"), _files(taken, "changed")
+            )
+        else:
+            _say(known.counts["new"], known.counts["changed"])
+    listed = replace(round_, listed=True)
+    return amend_job(dest, manifest=replace(totals, bytes=size), round=listed)
+
+
+def say_differences(config: ColorizeConfig, record: JobRecord, source: Source, dest: ObjectStore) -> None:
+    """List the source and say how many of its files are not in the job, or are not what they were.
+
+    What has been done stands whatever the source is now: one that cannot be listed is no failure of the job.
+    """
+    try:
+        with KnownInputs() as known:
+            for _ in _compared(config, record, source, dest, known, take=lambda key: False):
+                pass
+            _say(known.counts["new"], known.counts["changed"])
+    except RaycolorError as exc:
+        logger.warning("SOURCE was not compared with this job: %s", exc)
+
+
+def _say(new: int, changed: int) -> None:
+    if new:
+        logger.info("%s %s not in this job: --add-new", _files(new, "new"), "is" if new == 1 else "are")
+    if changed:
+        logger.info("%s kept the color of before: --add-new colors them again", _files(changed, "changed"))
+
+
+def _files(count: int, which: str) -> str:
+    return f"{count:,} {which} file{'' if count == 1 else 's'}"
+
+
+def _compared(
+    config: ColorizeConfig,
+    record: JobRecord,
+    source: Source,
+    dest: ObjectStore,
+    known: KnownInputs,
+    take: Callable[[str], bool],
+) -> Iterator[Input]:
+    """Yield what the source has and the manifest has not; `known` has what changed afterwards."""
+    root = record.root or source.root
+    for part, inputs in Manifest(dest, record.manifest).parts():
+        known.know(inputs, root, part)
+
+    def unchanged(archive: Input) -> bool:
+        return known.has_archive(archive, source.root)
+
+    with Progress("list", None, "photographs") as progress:
+
+        def listing() -> Iterator[Input]:
+            for info in source.inputs(dest.uri, config.include, config.exclude, unchanged=unchanged):
+                progress.update(1)
+                yield info
+
+        yield from known.compare(listing(), source.root, root, take)
+
+
+def again_of(round_: Round) -> Again:
+    """Return what a round asks of the workers."""
+    return Again(
+        round_.number,
+        retry=round_.retry,
+        reasons=round_.reasons,
+        changed=round_.add_new,
+        outputs="same" if round_.verify else "trusted",
+    )
+
+
+@dataclass(frozen=True)
+class Todo:
+    """Shards that are to be done, and how many images in them."""
+
+    shards: list[int]
+    images: int
+
+
+def shards_to_do(dest: ObjectStore, totals: ManifestTotals, again: Again | None) -> Todo:
+    """Return the unfinished shards and, of the finished ones, those that a round has to do with."""
+    manifest, done = Manifest(dest, totals), done_shards(dest)
+    todo = set(range(totals.shards)) - done
+    if again is None and not todo:
+        return Todo([], 0)
+    images = totals.images
+    for record in read_shards(dest, done):
+        images -= len(record.outcomes)
+        wanted = 0 if again is None else _wanted(record, manifest, again)
+        if wanted:
+            todo.add(record.shard)
+            images += wanted
+    return Todo(sorted(todo), images)
+
+
+def _wanted(record: ShardOutcomes, manifest: Manifest, again: Again) -> int:
+    """Count the outcomes of a shard that a round has to do with."""
+    if again.outputs == "same" and record.round < again.number:
+        return len(record.outcomes)
+    infos = {info.key: info for info in manifest.shard(record.shard)} if again.changed else {}
+    return sum(again.wants(infos.get(outcome.key), outcome, record.round) for outcome in record.outcomes)
+
+
+def missing_outputs(dest: ObjectStore) -> Todo:
+    """List the destination and return the shards of which an output has gone."""
+    with KeyBook() as there:
+        for info in dest.list():
+            if not info.key.startswith(FOLDER):
+                there.add(info.key)
+        todo, images = [], 0
+        for record in read_shards(dest):
+            missing = sum(o.output_key is not None and o.output_key not in there for o in record.outcomes)
+            if missing:
+                todo.append(record.shard)
+                images += missing
+    return Todo(todo, images)

@@ -1,0 +1,1 @@
+"""`raycolor evaluate`: checkpoints compared on the same photographs."""

@@ -1,0 +1,241 @@
+"""`raycolor evaluate`: settings in, a comparison as table.csv, table.md, index.html and summary.json out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from raycolor import __version__
+from raycolor.cluster import session
+from raycolor.evaluate.config import EvaluateConfig
+from raycolor.evaluate.driver import Comparison, evaluate
+from raycolor.evaluate.page import Photograph, evaluation_page
+from raycolor.evaluate.table import (
+    Row,
+    best_rows,
+    interval_text,
+    parameters_text,
+    rate_text,
+    table_csv,
+    table_markdown,
+    used_columns,
+)
+from raycolor.pages.plots import Named, axis_of, named_points, word_color
+from raycolor.pages.render import Figure
+from raycolor.pages.tables import TableCell, TableHead
+from raycolor.progress import Progress
+from raycolor.storage import ObjectStore, open_store
+from raycolor.storage.paths import absolute
+
+_PROBE = "summary.json.check"
+
+
+def run(config: EvaluateConfig) -> int:
+    """Compare checkpoints; see `raycolor.evaluate.driver.evaluate` for what is raised."""
+    started = time.monotonic()
+    out = open_store(absolute(config.out))
+    # Found out now, not after an hour of measuring.
+    out.put(_PROBE, b"")
+    out.delete(_PROBE)
+    with (
+        session.connect(config.address, scale_to=config.scale_to, gpu=bool(config.use_gpu)),
+        Progress("evaluate", None, "photographs") as progress,
+    ):
+
+        def show(done: int, total: int) -> None:
+            progress.total = total
+            progress.update(done - progress.done)
+
+        result = evaluate(
+            config.checkpoint,
+            [absolute(uri) for uri in config.data],
+            split=config.split,
+            network_size=config.network_size,
+            images=config.images,
+            precision=config.precision,
+            tta=config.tta,
+            workers=config.workers,
+            use_gpu=config.use_gpu,
+            seed=config.seed,
+            on_progress=show,
+        )
+    write_report(out, result, settings=config.model_dump(mode="json"), seconds=time.monotonic() - started)
+    print_table(result.rows, out.uri)
+    return 0
+
+
+def write_report(out: ObjectStore, result: Comparison, *, settings: dict[str, Any], seconds: float) -> None:
+    """Write table.csv, table.md and index.html, and last summary.json.
+
+    Raises:
+        StorageError: the place cannot be written.
+    """
+    notes = notes_of(result)
+    out.put("table.csv", table_csv(result.rows))
+    out.put("table.md", table_markdown(result.rows, notes))
+    out.put("index.html", page_of(result, notes, settings).encode())
+    summary = {
+        "raycolor_version": __version__,
+        "seconds": round(seconds, 3),
+        "settings": settings,
+        "datasets": {
+            label: {"uri": plan.uri, "fingerprint": info.fingerprint, "split": plan.split, "images": plan.images}
+            for label, (plan, info) in result.datasets.items()
+        },
+        "checkpoints": {
+            name: {"source": one.source, "method": one.method, "weights_sha256": one.weights_sha256}
+            for name, one in result.subjects.items()
+        },
+    }
+    out.put("summary.json", json.dumps(summary, indent=2).encode() + b"\n")
+
+
+def notes_of(result: Comparison) -> list[str]:
+    """Return what a reader has to know of the table."""
+    notes = [
+        "± is half of the 95% bootstrap interval over photographs; bold is the best checkpoint of a column. gray and "
+        "mean color are floors: no color at all, and the mean color of the photographs to train on, everywhere.",
+        *result.notes,
+    ]
+    for label, (plan, info) in result.datasets.items():
+        own = next(row.colorfulness_truth for row in result.rows if row.dataset == label)
+        notes.append(
+            f"{label}: {plan.images:,} photographs of split {plan.split}, measured on their central "
+            f"{plan.measured_px} px (stored: {info.image_size}); their own colorfulness is {own:.1f}."
+        )
+    for row in result.rows:
+        if row.confidence_rank is not None:
+            notes.append(
+                f"{row.method} on {row.dataset}: its confidence and its mse have a rank correlation of "
+                f"{interval_text(row.confidence_rank)} over photographs (-1: it ranks them perfectly)."
+            )
+    timed = next(row for row in result.rows if row.checkpoint)
+    notes.append(
+        f"images/s: the network alone, in one worker: {timed.device}, {timed.precision}, batches as in this evaluation."
+    )
+    return notes
+
+
+def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) -> str:
+    """Return index.html."""
+    columns = used_columns(result.rows)
+    many = len(result.datasets) > 1
+    heads = [TableHead("method", number=False)]
+    heads += [TableHead("dataset", number=False)] if many else []
+    heads += [TableHead(column.title, column.better) for column in columns]
+    heads += [TableHead("n"), TableHead("parameters"), TableHead("images/s", "higher")]
+    best = best_rows(result.rows)
+    rows = []
+    for at, row in enumerate(result.rows):
+        cells = [TableCell(row.method, row.method, hint=row.checkpoint)]
+        cells += [TableCell(row.dataset, row.dataset)] if many else []
+        for column in columns:
+            cell = row.metrics[column.key]
+            hint = f"{cell['low']:.6g} to {cell['high']:.6g}"
+            value, sign, half = interval_text(cell).partition(" ± ")
+            cells.append(TableCell(value, cell["value"], (at, column.key) in best, hint, sign.strip() + " " + half))
+        cells.append(TableCell(f"{row.n:,}", row.n))
+        cells.append(TableCell(parameters_text(row), "" if row.parameters is None else row.parameters))
+        rate, _, precision = rate_text(row).partition(" ")
+        cells.append(TableCell(rate, row.images_per_second or "", below=precision.strip("()")))
+        rows.append(cells)
+    photographs: dict[str, list[Photograph]] = {label: [] for label in result.datasets}
+    for shown in result.shown:
+        values = {name: [f"{number:.3g}" for number in numbers] for name, numbers in shown.pick.values.items()}
+        photographs[shown.dataset].append(Photograph(shown.pick.id, shown.pick.roles, shown.pictures, values))
+    return evaluation_page(
+        heads=heads,
+        rows=rows,
+        methods=list(result.subjects),
+        photographs=photographs,
+        metrics=[(column.key, column.title, column.meaning) for column in columns],
+        notes=notes,
+        figures={label: figures_of(result.rows, label) for label in result.datasets},
+        facts={
+            "Checkpoints": {
+                name: f"{one.source} · {one.method} · weights {one.weights_sha256[:12]} · "
+                f"trained on {one.crop_px} px by raycolor {one.raycolor_version}"
+                for name, one in result.subjects.items()
+            },
+            "Datasets": {
+                label: f"{plan.uri} · fingerprint {info.fingerprint[:12]} · made from {info.source}"
+                for label, (plan, info) in result.datasets.items()
+            },
+            "Settings": {
+                name: ", ".join(value) if isinstance(value, list) else value
+                for name, value in settings.items()
+                if value is not None
+            },
+        },
+    )
+
+
+def figures_of(rows: Sequence[Row], dataset: str) -> list[Figure]:
+    """Draw what a single number hides: errors are least where colors are dull."""
+    mine = [row for row in rows if row.dataset == dataset]
+    titles = {column.key: column.title for column in used_columns(rows)}
+    truth = mine[0].colorfulness_truth
+
+    def span(row: Row, metric: str) -> tuple[float, float, float]:
+        cell = row.metrics[metric]
+        return cell["value"], cell["low"], cell["high"]
+
+    def chart(across: str, along: str, mark: tuple[float, str] | None) -> Markup:
+        points = [
+            Named(
+                row.method,
+                span(row, across),
+                span(row, along),
+                word_color(place),
+                f"{row.method}: {titles[across]} {interval_text(row.metrics[across])}, "
+                f"{titles[along]} {interval_text(row.metrics[along])}",
+            )
+            for place, row in enumerate(mine)
+        ]
+        ends = [value for row in mine for value in span(row, across)] + ([mark[0]] if mark else [])
+        x = axis_of(titles[across], ends)
+        return named_points(points, x, axis_of(titles[along], [v for row in mine for v in span(row, along)]), mark)
+
+    return [
+        Figure(
+            "Lower is nearer, the dashed line as colorful as the photographs: dull networks come near without color.",
+            chart("colorfulness", "mse", (truth, "photographs")),
+        ),
+        Figure(
+            "Right and up is better: how often a color is met, and how well where rare colors weigh alike.",
+            chart("accuracy_10", "auc_rebalanced", None),
+        ),
+    ]
+
+
+def print_table(rows: Sequence[Row], where: str) -> None:
+    """Show the table on standard output, a metric per line: that many columns fit no terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)  # a log has no edge to fold at
+    best = best_rows(rows)
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        mine = [(at, row) for at, row in enumerate(rows) if row.dataset == dataset]
+        table = Table(title=Text(f"{dataset}, {mine[0][1].n:,} photographs"), title_justify="left", box=None)
+        table.add_column("")
+        for _, row in mine:
+            table.add_column(Text(row.method), justify="right")
+        for column in used_columns(rows):
+            texts = [
+                Text(interval_text(row.metrics[column.key]), style="bold" if (at, column.key) in best else "")
+                for at, row in mine
+            ]
+            table.add_row(column.title, *texts)
+        table.add_row("parameters", *(parameters_text(row) for _, row in mine))
+        table.add_row("images/s", *(rate_text(row) for _, row in mine))
+        console.print(table)
+    console.print(f"page   {where.rstrip('/')}/index.html", soft_wrap=True, markup=False)
+    console.print(f"table  {where.rstrip('/')}/table.csv", soft_wrap=True, markup=False)

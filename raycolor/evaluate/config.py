@@ -1,0 +1,47 @@
+"""Settings of `raycolor evaluate`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from raycolor.cluster.config import ClusterConfig
+
+
+def _full(value: object) -> object:
+    """Accept `full` for 0."""
+    return 0 if value == "full" else value
+
+
+def _several(value: object) -> object:
+    """Accept one value where several may stand, as in `data: folder`."""
+    return (value,) if isinstance(value, str) else value
+
+
+class EvaluateConfig(ClusterConfig):
+    """Settings of `raycolor evaluate`."""
+
+    checkpoint: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+        min_length=1, description="checkpoints: shipped names, folders or s3://bucket/prefix"
+    )
+    data: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+        min_length=1, description="dataset made by `raycolor prepare`; repeatable, each gets rows of its own"
+    )
+    out: str = Field(description="folder or s3://bucket/prefix for index.html, table.csv and table.md")
+    split: Literal["val", "train"] = Field("val", description="photographs to measure on")
+    network_size: Annotated[int | None, BeforeValidator(_full)] = Field(
+        None,
+        ge=0,
+        description="side in pixels of the center crop that networks see, or 'full' for all that is stored; "
+        "default: what each was trained on",
+    )
+    images: int | None = Field(None, ge=1, description="at most this many photographs of each dataset; default: all")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the device computes it natively, fp32 elsewhere"
+    )
+    tta: Literal["none", "flip"] = Field(
+        "none", description="flip: average with the color of the mirrored photographs, as `colorize --tta flip` does"
+    )
+    use_gpu: bool | None = Field(None, description="default: GPUs if the cluster has any")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap intervals")

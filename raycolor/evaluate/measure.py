@@ -1,0 +1,224 @@
+"""Measuring checkpoints and floors on a batch of photographs: metrics, timing, pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from raycolor.color.scale import net_to_ab, net_to_L
+from raycolor.dataset.info import read_dataset
+from raycolor.dataset.loading import Batch, batches
+from raycolor.dataset.shards import LabSplit
+from raycolor.errors import CheckpointError
+from raycolor.evaluate.subjects import DatasetPlan
+from raycolor.models.checkpoints import Checkpoint
+from raycolor.models.fused import fuse
+from raycolor.models.metrics import MetricSums, constant_color, to_rgb
+from raycolor.models.precision import choose_precision
+from raycolor.storage import open_store
+
+
+def batch_size(device_type: str) -> int:
+    """Return how many photographs share a batch: enough to fill the device; it never depends on the workers."""
+    return 64 if device_type == "cuda" else 16
+
+
+@dataclass
+class Measured:
+    """What one batch came to, per row of the table: the floors, then the checkpoints.
+
+    Attributes:
+        images: how many photographs.
+        sums: metrics of each row.
+        st_lpips: per row one number per image; empty where the package is not installed.
+        seconds: per checkpoint the seconds that the network took for the batch.
+        device: name of the device.
+        precision: `bf16` or `fp32`.
+    """
+
+    images: int
+    sums: list[MetricSums]
+    st_lpips: list[list[float]]
+    seconds: list[float]
+    device: str
+    precision: str
+
+
+class Evaluator:
+    """Holds the networks of a comparison on one device and measures batches of photographs."""
+
+    def __init__(
+        self, checkpoints: Sequence[Checkpoint], *, device: str = "cpu", precision: str = "auto",
+        tta: str = "none", cache_dir: str | None = None,
+    ) -> None:  # fmt: skip
+        """Build the networks.
+
+        Args:
+            checkpoints: what is compared.
+            device: where the networks run, `cpu` or `cuda`.
+            precision: `auto` (bf16 where the device computes it natively), `fp32` or `bf16`.
+            tta: `none`, or `flip`: the mean with the color of the mirrored photograph.
+            cache_dir: where decoded shards are kept; default as `LabSplit`.
+        """
+        self.checkpoints, self.cache_dir, self.device = checkpoints, cache_dir, torch.device(device)
+        self.bf16 = choose_precision(precision, self.device) == "bf16"
+        self.tta = tta
+        # As `colorize` computes them: what is measured is what users get.
+        dtype = torch.bfloat16 if self.bf16 else torch.float32
+        self._networks = [fuse(checkpoint.model().to(self.device), dtype) for checkpoint in self.checkpoints]
+        self._splits: dict[tuple[str, str], LabSplit] = {}
+        self._warm: set[tuple[int, torch.Size]] = set()
+        self._st_lpips = load_st_lpips(self.device)
+
+    def measure(self, plan: DatasetPlan, step: int) -> Measured:
+        """Measure one batch of a dataset.
+
+        Args:
+            plan: the dataset.
+            step: batch of photographs [step * B, (step + 1) * B), B = `batch_size`.
+
+        Raises:
+            DatasetError: a shard is missing or damaged.
+            CheckpointError: a network predicts what is no number.
+        """
+        batch = self._batch(plan, step)
+        L, truth = (_center(plane, plan.measured_px) for plane in (batch.L_net, batch.ab_net))
+        predicted = [constant_color(truth), constant_color(truth, plan.mean_ab_net)]
+        confidence: list[list[float] | None] = [None, None]
+        seconds = []
+        for number, size_px in enumerate(plan.sizes_px):
+            ab, sure, took = self._predict(number, _center(batch.L_net, size_px), batch.ids)
+            predicted.append(_center(ab, plan.measured_px))
+            confidence.append(sure)
+            seconds.append(took)
+        sums: list[MetricSums] = []
+        st_lpips: list[list[float]] = []
+        for ab, sure in zip(predicted, confidence, strict=True):
+            one = MetricSums()
+            # The first of them is gray itself.
+            one.add(L, ab, truth, batch.ids, sums[0].values["delta_e00"] if sums else None)
+            if sure is not None:
+                one.values["confidence"] = sure
+            sums.append(one)
+            if self._st_lpips is not None:
+                st_lpips.append(self._measure_st_lpips(self._st_lpips, L, ab, truth))
+        precision = "bf16" if self.bf16 else "fp32"
+        return Measured(len(batch.ids), sums, st_lpips, seconds, device_name(self.device), precision)
+
+    def pictures(self, plan: DatasetPlan, index: int) -> list[NDArray[np.uint8]]:
+        """Return one photograph as input (gray), as each checkpoint colors it, and as it was: (H, W, 3) each."""
+        size = batch_size(self.device.type)
+        # The whole batch it was measured in: with another batch size the last digits may differ.
+        batch = self._batch(plan, index // size)
+        row = slice(index % size, index % size + 1)
+        L, truth = (_center(plane, plan.measured_px)[row] for plane in (batch.L_net, batch.ab_net))
+        planes = [constant_color(truth)]
+        for number, size_px in enumerate(plan.sizes_px):
+            ab, _, _ = self._predict(number, _center(batch.L_net, size_px), batch.ids)
+            planes.append(_center(ab, plan.measured_px)[row])
+        return [_pixels(L, ab) for ab in (*planes, truth)]
+
+    def _batch(self, plan: DatasetPlan, step: int) -> Batch:
+        """Read a batch at its stored size, on the device."""
+        key = (plan.uri, plan.split)
+        if key not in self._splits:
+            store = open_store(plan.uri)
+            self._splits[key] = LabSplit(read_dataset(store), store, plan.split, self.cache_dir)
+        split, size = self._splits[key], batch_size(self.device.type)
+        found = next(
+            batches(
+                split, epoch=0, seed=0, batch_size=size, crop_px=split.size_px,
+                training=False, start_step=step, prefetch=0,
+            )
+        )  # fmt: skip
+        count = min(size, plan.images - step * size)
+        return Batch(found.L_net[:count].to(self.device), found.ab_net[:count].to(self.device), found.ids[:count])
+
+    def _predict(self, number: int, L_net: Tensor, ids: Sequence[str]) -> tuple[Tensor, list[float] | None, float]:
+        """Return ab (B, 2, H, W), network units, how sure the network is, and the seconds that it took."""
+        network = self._networks[number]
+        L_net = L_net.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            if (number, L_net.shape) not in self._warm:
+                network.color(L_net)  # the first call of a shape chooses and compiles kernels: not what is to be timed
+                self._warm.add((number, L_net.shape))
+            self._wait()
+            started = time.perf_counter()
+            ab_net, sure = network.color_with(self.tta, L_net)
+            self._wait()
+            took = time.perf_counter() - started
+        ab_net = ab_net.float()
+        if ab_net.shape[2:] != L_net.shape[2:]:  # a fused network leaves the last doubling out
+            ab_net = torch.nn.functional.interpolate(ab_net, size=L_net.shape[2:], mode="bilinear", align_corners=False)
+        finite = torch.isfinite(ab_net).flatten(1).all(1)
+        if not bool(finite.all()):
+            first = ids[int((~finite).nonzero()[0])]
+            raise CheckpointError(
+                f"{self.checkpoints[number].source}: predicts what is no number (photograph {first}): "
+                "try --precision fp32, or train it again"
+            )
+        return ab_net, None if sure is None else sure.float().cpu().tolist(), took
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def _measure_st_lpips(self, metric: Any, L_net: Tensor, ab: Tensor, truth: Tensor) -> list[float]:
+        L = net_to_L(L_net)
+        with torch.inference_mode():
+            found = metric(to_rgb(L, net_to_ab(ab)), to_rgb(L, net_to_ab(truth)), normalize=True)
+        return [float(number) for number in found.flatten().cpu()]
+
+
+def _center(planes: Tensor, size_px: int) -> Tensor:
+    """Cut the center square out of (B, C, c, c), at the pixel where `batches` cuts it.
+
+    A center of a center is the center of the whole, for strides make all network sizes even.
+    """
+    at = (planes.shape[-1] - size_px) // 2
+    return planes[:, :, at : at + size_px, at : at + size_px]
+
+
+def _pixels(L_net: Tensor, ab_net: Tensor) -> NDArray[np.uint8]:
+    rgb = to_rgb(net_to_L(L_net.float()), net_to_ab(ab_net.float()))[0]
+    return np.ascontiguousarray((rgb * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())
+
+
+def load_st_lpips(device: torch.device) -> Any | None:
+    """Return shift-tolerant LPIPS (AlexNet), which takes two RGB batches, or None where its package is missing.
+
+    Source: Ghildyal & Liu 2022, arXiv:2207.13686, package `stlpips-pytorch`, which brings its weights.
+    """
+    try:
+        stlpips = importlib.import_module("stlpips_pytorch.stlpips")
+    except ImportError:
+        return None
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints where its weights lie
+        metric = stlpips.LPIPS(net="alex", variant="shift_tolerant", verbose=False)
+    return metric.to(device)
+
+
+def device_name(device: torch.device) -> str:
+    """Name a device as in `NVIDIA H100` or `1 thread of Intel Xeon ...`."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    threads = torch.get_num_threads()
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    models = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    name = models[0] if models else platform.machine()
+    return f"{threads} thread{'s' if threads > 1 else ''} of {name}"

@@ -1,0 +1,144 @@
+"""What is compared on what: checkpoints, datasets, and the pixels that all rows of a table share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from raycolor.errors import CheckpointError, ConfigError
+from raycolor.models.checkpoints import Checkpoint
+
+FLOORS: Final = ("gray", "mean color")
+_DEFAULT_CROP_PX: Final = 224
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One checkpoint of a comparison.
+
+    Attributes:
+        source: name or path that it was loaded from.
+        method: `regression`, `autoencoder`, ...
+        weights_sha256: of weights.safetensors.
+        parameters: all of the network, frozen ones included.
+        crop_px: side of the squares it was trained on.
+        stride: input sizes are multiples of it.
+        fixed_size_px: the only input size it takes, or None.
+        raycolor_version: that saved it.
+    """
+
+    source: str
+    method: str
+    weights_sha256: str
+    parameters: int
+    crop_px: int
+    stride: int
+    fixed_size_px: int | None
+    raycolor_version: str
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """One dataset of a comparison.
+
+    Attributes:
+        uri: folder or s3://bucket/prefix.
+        split: `val` or `train`.
+        images: the first so many photographs of the split are measured.
+        sizes_px: side of the center crop that each checkpoint's network sees.
+        measured_px: side of the center square that is measured, the same for every row: the smallest of `sizes_px`.
+        mean_ab_net: the color of the floor `mean color`, network units.
+    """
+
+    uri: str
+    split: str
+    images: int
+    sizes_px: tuple[int, ...]
+    measured_px: int
+    mean_ab_net: tuple[float, float] = (0.0, 0.0)
+
+
+def subject(checkpoint: Checkpoint) -> Subject:
+    """Describe a checkpoint.
+
+    Raises:
+        CheckpointError: its weights do not fit its network.
+    """
+    network = checkpoint.model()
+    return Subject(
+        source=checkpoint.source,
+        method=checkpoint.method,
+        weights_sha256=checkpoint.weights_sha256,
+        # count_parameters leaves out what training froze, yet those weights are computed with all the same.
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        crop_px=int(checkpoint.training.get("crop_px", _DEFAULT_CROP_PX)),
+        stride=network.stride,
+        fixed_size_px=network.fixed_size_px,
+        raycolor_version=checkpoint.raycolor_version,
+    )
+
+
+def input_sizes(subjects: Sequence[Subject], *, stored_px: int, wanted_px: int | None, dataset: str) -> tuple[int, ...]:
+    """Choose the side of the center crop that each network sees.
+
+    Args:
+        subjects: the checkpoints.
+        stored_px: side of the dataset's photographs.
+        wanted_px: what the user asked for: 0 for all that is stored, None for what each was trained on.
+        dataset: what messages call it.
+
+    Raises:
+        CheckpointError: a checkpoint does not take this size.
+        ConfigError: the dataset's photographs are smaller, or too small for SSIM (11 px).
+    """
+    sizes = []
+    for one in subjects:
+        trained_px = one.fixed_size_px or one.crop_px
+        size = trained_px if wanted_px is None else wanted_px or stored_px
+        fixed = one.fixed_size_px
+        if fixed is not None and size != fixed:
+            raise CheckpointError(
+                f"{one.source}: takes {fixed} px only, not --network-size {size}: leave --network-size away"
+            )
+        if size % one.stride:
+            below = size // one.stride * one.stride
+            raise CheckpointError(
+                f"{one.source}: takes multiples of {one.stride} px, not {size}: "
+                f"give --network-size {below or one.stride}"
+            )
+        if size > stored_px:
+            raise ConfigError(
+                f"{dataset}: stores squares of {stored_px} px, {one.source} is to see {size}: "
+                "give a smaller --network-size, or prepare the dataset with a larger --size-px"
+            )
+        if size < 11:
+            raise ConfigError(f"--network-size {size}: SSIM needs 11 px or more")
+        sizes.append(size)
+    return tuple(sizes)
+
+
+def short_names(sources: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
+    """Return what a table calls each path: its last part, or as many parts as make it the only one of that name.
+
+    Raises:
+        ConfigError: a path is named twice.
+    """
+    twice = next((source for source in sources if sources.count(source) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{twice}: named twice: name each once")
+    parts = [source.rstrip("/").split("/") for source in sources]
+    depth = [1] * len(sources)
+    while True:
+        names = ["/".join(part[-count:]) for part, count in zip(parts, depth, strict=True)]
+        clash = [
+            at
+            for at, name in enumerate(names)
+            if (names.count(name) > 1 or name in taken) and depth[at] < len(parts[at])
+        ]
+        if not clash:
+            # Paths that only differ in slashes at their end still have to be told apart.
+            names = names if len(set(names)) == len(names) else list(sources)
+            return [f"{name} (checkpoint)" if name in taken else name for name in names]
+        for at in clash:
+            depth[at] += 1

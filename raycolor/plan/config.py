@@ -1,0 +1,21 @@
+"""Settings of `raycolor plan`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from raycolor.colorize.config import ColoringConfig
+
+
+class PlanConfig(ColoringConfig):
+    """Settings of `raycolor plan`: those of colorizing that decide how long it takes, and what to assume."""
+
+    source: str = Field(description="what `raycolor colorize` would read: folder, file, s3://bucket/prefix, or a list")
+    sample: int = Field(32, ge=0, le=2000, description="photographs to read and colorize in memory; 0: list only")
+    seed: int = Field(0, ge=0, description="seed of the sample")
+    cpus: int | None = Field(None, ge=1, description="CPUs of the cluster, all nodes together; default: this machine's")
+    price_per_hour: float | None = Field(None, ge=0, description="price of the whole cluster per hour, any currency")
+    # A field named `json` would hide a method of every model.
+    json_file: str | None = Field(None, alias="json", description="file or s3://bucket/key to write the plan to")
+    network_size: int | None = Field(None, ge=64, le=1024, description="side in pixels of what the network sees")
+    image_timeout_s: float = Field(120.0, gt=0, description="seconds after which a sampled photograph is given up")

@@ -1,0 +1,166 @@
+"""`raycolor plan`: list the source, look at a sample of it, and say what colorizing will take."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from raycolor.colorizer.options import ColorizerOptions
+from raycolor.errors import ConfigError, ImageError, StorageError
+from raycolor.machine import cpu_count
+from raycolor.plan.config import PlanConfig
+from raycolor.plan.counts import Counts
+from raycolor.plan.probe import Probed, Prober
+from raycolor.plan.report import RAY_START_S, Looked, make_report
+from raycolor.plan.sample import Drawn, Sample
+from raycolor.plan.storage_classes import StorageClasses
+from raycolor.plan.terminal import show
+from raycolor.progress import Progress
+from raycolor.sources import Reader, SkippedInputError, Source, open_source, place_of
+from raycolor.storage import ObjectStore, open_store
+
+logger = logging.getLogger(__name__)
+
+DONE: Final = 0
+_NOWHERE: Final = "s3://."  # a destination that holds no input: no bucket is called so
+_STEP: Final = 1000
+
+
+def run(config: PlanConfig) -> int:
+    """Say what an archive holds and what colorizing it will take; nothing is colorized or written, but for --json.
+
+    Returns:
+        0.
+
+    Raises:
+        ConfigError: settings or places that cannot work.
+        CheckpointError: the checkpoint cannot be loaded.
+        StorageError: the source cannot be listed, or the file of --json not be written.
+    """
+    source = open_source(config.source, root=config.root, archives=config.archives, options=config.source_options())
+    target = None if config.json_file is None else _target(config.json_file, config.source_options())
+    classes = StorageClasses()
+    sample = Sample(config.sample, config.seed)
+    if config.sample == 0:
+        counts = _list(config, source, classes, sample)
+        report = make_report(config, source, counts, [], [], None, cpus=config.cpus or cpu_count(), start_s=0.0)
+    else:
+        # Loading comes first: a wrong checkpoint must not be found out after an hour of listing.
+        with Prober(_options(config), timeout_s=config.image_timeout_s) as prober:
+            begun = time.perf_counter()
+            counts = _list(config, source, classes, sample)
+            # The job lists as well, then starts Ray, and then its workers, all of them at once.
+            start_s = time.perf_counter() - begun + RAY_START_S + prober.start_s
+            population, drawn = sample.draw()
+            looked = _look(
+                config, Reader(source.root, config.source_options(), config.max_file_bytes), classes, prober, drawn
+            )
+            report = make_report(
+                config,
+                source,
+                counts,
+                population,
+                looked,
+                prober.checkpoint,
+                cpus=config.cpus or cpu_count(),
+                start_s=start_s,
+            )
+    show(report)
+    if target is not None:
+        store, name = target
+        store.put(name, json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n")
+    return DONE
+
+
+def _list(config: PlanConfig, source: Source, classes: StorageClasses, sample: Sample) -> Counts:
+    """Let the whole listing pass by."""
+    # The store that is listed is the source's own affair; its answers tell what no listing of ours hands on.
+    lister = source.reader.store()
+    classes.watch(lister)
+    counts = Counts()
+    with Progress("list", None, "photographs") as progress:
+        for info in source.inputs(_NOWHERE, config.include, config.exclude):
+            counts.add(info.key, info.size, classes.listed(lister, place_of(info).object or info.key))
+            sample.add(info)
+            if counts.total.inputs % _STEP == 0:
+                progress.update(_STEP)
+        progress.update(counts.total.inputs - progress.done)
+    if counts.total.inputs == 0:
+        raise ConfigError(f"{config.source}: holds no files to colorize: check the path, --include and --exclude")
+    return counts
+
+
+def _look(
+    config: PlanConfig, reader: Reader, classes: StorageClasses, prober: Prober, drawn: list[Drawn]
+) -> list[Looked]:
+    """Read and probe the sample, one photograph after the other."""
+    looked = []
+    failed = 0
+    with Progress("sample", len(drawn), "photographs") as progress:
+        for stratum, info in drawn:
+            place = place_of(info)
+            classes.watch(reader.store(place.uri))
+            classes.read = None
+            begun = time.perf_counter()
+            size, read_s = info.size, None
+            try:
+                data = reader.get(reader.sized(info))
+                size, read_s = len(data), time.perf_counter() - begun
+                probed = prober.probe(data)
+            except ImageError as exc:
+                skipped = isinstance(exc, SkippedInputError)
+                probed = Probed("skipped" if skipped else "failed", exc.reason, exc.detail)
+            failed += probed.status == "failed"
+            looked.append(Looked(stratum, info.key, size, classes.read, read_s, probed))
+            progress.update(1, failed=failed)
+    return looked
+
+
+def _options(config: PlanConfig) -> ColorizerOptions:
+    """Return what decides how long a photograph takes."""
+    return ColorizerOptions(
+        checkpoint=config.checkpoint,
+        network_size=config.network_size,
+        precision=config.precision,
+        on_color=config.on_color,
+        jpeg_luma=config.jpeg_luma,
+        upsampling=config.upsampling,
+        tta=config.tta,
+        max_pixels=config.max_pixels,
+    )
+
+
+def _target(uri: str, options: Mapping[str, Any]) -> tuple[ObjectStore, str]:
+    """Open the place of --json, and make sure that no photograph or other file is overwritten.
+
+    Raises:
+        ConfigError: it names a folder, or a file that is no earlier plan.
+        StorageError: it cannot be asked.
+    """
+    if uri.startswith("s3://"):
+        folder, _, name = uri.rpartition("/")
+        if not name or folder in ("s3:/", "s3://"):
+            raise ConfigError(f"--json {uri}: names no object: write s3://bucket/name.json")
+    else:
+        path = Path(uri.removeprefix("file://")).expanduser().absolute()
+        folder, name = str(path.parent), path.name
+        if path.is_dir():
+            raise ConfigError(f"--json {uri}: is a folder: name a file in it")
+    store = open_store(folder, **{key: value for key, value in options.items() if key == "endpoint_url"})
+    try:
+        known = store.get(name)
+    except StorageError as exc:
+        if exc.reason == "not_found":
+            return store, name
+        raise
+    try:
+        earlier = "raycolor_plan" in json.loads(known)
+    except (ValueError, TypeError):
+        earlier = False
+    if not earlier:
+        raise ConfigError(f"--json {uri}: a file that is no plan stands there: give another name")
+    return store, name

@@ -1,0 +1,1 @@
+"""`raycolor prepare`: photographs to a Lab dataset."""

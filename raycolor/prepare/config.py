@@ -1,0 +1,38 @@
+"""Settings of `raycolor prepare`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from raycolor.cluster.config import ClusterConfig
+from raycolor.config import LARGEST, Count
+
+
+def _all(value: object) -> object:
+    """Accept `all` for no limit."""
+    return None if value == "all" else value
+
+
+class PrepareConfig(ClusterConfig):
+    """Settings of `raycolor prepare`."""
+
+    source: str = Field(description="folder, tar file or s3://bucket/prefix of color photographs")
+    dataset: str = Field(description="folder or s3://bucket/prefix for the Lab-converted Parquet shards")
+    train: Annotated[int | None, BeforeValidator(_all)] = Field(
+        2500, ge=0, description="photographs to train on, or 'all'"
+    )
+    val: Annotated[int | None, BeforeValidator(_all)] = Field(
+        500, ge=0, description="photographs to validate on, or 'all'"
+    )
+    size_px: int = Field(256, ge=32, le=2048, description="side of the stored square photographs, in pixels")
+    seed: int = Field(0, ge=0, description="seed of the split")
+    keep_splits: bool = Field(False, description="keep the train/ and val/ folders that SOURCE has")
+    min_colorfulness: float = Field(
+        0.0, ge=0, description="drop photographs duller than this (Hasler and Suesstrunk; 15 is a usual choice)"
+    )
+    max_file_bytes: Count = Field(
+        2_000_000_000, ge=1, le=LARGEST, description="largest file, checked before reading (2GB is understood)"
+    )
+    image_timeout_s: float = Field(600.0, gt=0, description="seconds after which one file is given up")

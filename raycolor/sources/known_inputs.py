@@ -1,0 +1,182 @@
+"""The inputs that a job has already, against a new listing of its source: which are new, which have changed."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Final
+
+from raycolor.sources.key_set import KeyBook, hashed, scratch
+from raycolor.sources.location import Location
+from raycolor.sources.source import Input, place_of
+from raycolor.storage import Located, ObjectInfo
+
+_MENDED: Final = Location(reason="not_an_image", detail="an archive, whole now: its members are inputs", skipped=True)
+
+_Row = tuple[str, int, str, str | None, int]  # name, size, etag, reason, part
+_TABLES: Final = (
+    """CREATE TABLE inputs (key BLOB PRIMARY KEY, name TEXT, object BLOB, place BLOB, size INTEGER, etag TEXT,
+        reason TEXT, part INTEGER, seen INTEGER) WITHOUT ROWID""",
+    "CREATE INDEX places ON inputs (place)",
+    "CREATE TABLE opened (object BLOB PRIMARY KEY, etag TEXT) WITHOUT ROWID",
+    "CREATE TABLE changes (key BLOB PRIMARY KEY, part INTEGER, size INTEGER, etag TEXT, location TEXT) WITHOUT ROWID",
+)
+
+
+class KnownInputs:
+    """Inputs of a manifest in a temporary file: 200 MB of memory whatever their number. A context manager.
+
+    An input stays the same one while its object (place, key, version) and, in an archive, its name stay: it keeps the
+    key that the manifest gave it, though a new listing may have numbered it otherwise (`name~2.ext`). What is new never
+    takes a key that is in use.
+
+    Attributes:
+        counts: how many inputs of the listing are `new` and how many have `changed`.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._folder = tempfile.TemporaryDirectory(prefix="raycolor-known-")
+        self._file = scratch(self._folder.name, *_TABLES)
+        self._archives, self._names = KeyBook(), KeyBook()
+
+    def __enter__(self) -> KnownInputs:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        for book in (self._archives, self._names):
+            book.__exit__(kind, value, tb)
+        self._file.close()
+        with contextlib.suppress(OSError):
+            self._folder.cleanup()
+
+    def know(self, inputs: Iterable[Input], root: str, part: int) -> None:
+        """Take in a part of the manifest; `root` is the store of inputs that have no location."""
+        rows = []
+        for info in inputs:
+            place = place_of(info)
+            object_, whole = _addresses(info, place, root)
+            rows.append(
+                (hashed(info.key), info.key, hashed(object_), hashed(whole), info.size, info.etag, place.reason, part)
+            )
+            if info.etag and (place.kind or place.reason):
+                self._archives.add(f"{object_}\0{info.etag}")
+        self._file.executemany(
+            "INSERT OR IGNORE INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
+            rows,
+        )
+
+    def has_archive(self, archive: Input, root: str) -> bool:
+        """Whether the members of an archive are known as they are: it has the etag it had."""
+        object_, _ = _addresses(archive, place_of(archive), root)
+        return bool(archive.etag) and f"{object_}\0{archive.etag}" in self._archives
+
+    def compare(
+        self, listing: Iterable[Input], root: str, manifest_root: str, take: Callable[[str], bool]
+    ) -> Iterator[Input]:
+        """Yield the new inputs of a listing under keys that are free, and note those that have changed.
+
+        Args:
+            listing: the inputs as the source names them now.
+            root: the source's store now.
+            manifest_root: that of the manifest; a place in another one is written out.
+            take: whether a change of this key is to be noted for `changed`; `counts` has all others.
+        """
+        for info in listing:
+            place = place_of(info)
+            object_, whole = _addresses(info, place, root)
+            if place.kind:
+                self._file.execute("INSERT OR IGNORE INTO opened VALUES (?, ?)", [hashed(object_), info.etag])
+            row = self._find(info.key, object_, whole, place)
+            if row is None:
+                self.counts["new"] += 1
+                yield _placed(info._replace(key=self._free(info.key)), info.key, root, manifest_root)
+                continue
+            name, size, etag, reason, part = row
+            # What a list names and its source no longer has keeps the color it got.
+            gone = place.reason == "not_found" and reason is None
+            if not gone and _differs(info, place, size, etag, reason):
+                self._note(name, part, _placed(info._replace(key=name), info.key, root, manifest_root), take)
+        for name, part, size, etag in self._mended():
+            self._note(name, part, Located(name, size, etag, _MENDED.to_text()), take)
+
+    def changed(self, part: int, inputs: list[Input]) -> list[Input] | None:
+        """Return the inputs of a manifest part with what has changed in them, or None if nothing has."""
+        if self._file.execute("SELECT 1 FROM changes WHERE part = ? LIMIT 1", [part]).fetchone() is None:
+            return None
+        return [self._now(info) for info in inputs]
+
+    def _now(self, info: Input) -> Input:
+        query = "SELECT size, etag, location FROM changes WHERE key = ?"
+        row = self._file.execute(query, [hashed(info.key)]).fetchone()
+        if row is None:
+            return info
+        size, etag, location = row
+        return Located(info.key, size, etag, location) if location else ObjectInfo(info.key, size, etag)
+
+    def _note(self, name: str, part: int, info: Input, take: Callable[[str], bool]) -> None:
+        if not take(name):
+            self.counts["changed"] += 1
+            return
+        self.counts["taken"] += 1
+        location = info.location if isinstance(info, Located) else None
+        self._file.execute(
+            "INSERT OR REPLACE INTO changes VALUES (?, ?, ?, ?, ?)",
+            [hashed(name), part, info.size, info.etag, location],
+        )
+
+    def _find(self, key: str, object_: str, whole: str, place: Location) -> _Row | None:
+        columns = "name, size, etag, reason, part"
+        row: _Row | None = self._file.execute(
+            f"SELECT {columns} FROM inputs WHERE key = ? AND (object = ? OR reason IS NOT NULL OR ?)",
+            [hashed(key), hashed(object_), place.reason is not None],
+        ).fetchone()
+        if row is None:
+            row = self._file.execute(f"SELECT {columns} FROM inputs WHERE place = ?", [hashed(whole)]).fetchone()
+        if row is not None:
+            self._file.execute("UPDATE inputs SET seen = 1 WHERE key = ?", [hashed(row[0])])
+        return row
+
+    def _mended(self) -> Iterator[tuple[str, int, int, str]]:
+        """Yield the rows of broken archives that could be read to their end this time, with their new etag."""
+        yield from self._file.execute(
+            "SELECT name, part, size, opened.etag FROM inputs JOIN opened USING (object) WHERE reason IS NOT NULL "
+            "AND seen = 0"
+        ).fetchall()
+
+    def _free(self, key: str) -> str:
+        """Return a key that neither the manifest nor another new input has."""
+        while True:
+            name = self._names.free_name(key)
+            if self._file.execute("SELECT 1 FROM inputs WHERE key = ?", [hashed(name)]).fetchone() is None:
+                return name
+
+
+def _addresses(info: Input, place: Location, root: str) -> tuple[str, str]:
+    """Return what names the object an input is in, and what names the input in it."""
+    object_ = f"{(place.uri or root).rstrip('/')}/{place.object or info.key}\0{place.version or ''}"
+    return object_, f"{object_}\0{place.kind or ''}\0{place.start}"
+
+
+def _differs(info: Input, place: Location, size: int, etag: str, reason: str | None) -> bool:
+    """Whether an input is not what it was, as far as a listing tells."""
+    if place.reason != reason:
+        return True
+    if info.etag and etag:
+        return info.etag != etag
+    return bool(info.size and size) and info.size != size
+
+
+def _placed(info: Input, listed_key: str, root: str, manifest_root: str) -> Input:
+    """Return an input with its place written out where its key, or the manifest's root, does not say it."""
+    place = place_of(info)
+    if info.key != listed_key and place.reason is None and place.object is None:
+        place = replace(place, object=listed_key)
+    if root != manifest_root and place.uri is None and place.reason is None:
+        place = replace(place, uri=root, object=place.object or listed_key)
+    text = place.to_text()
+    return Located(info.key, info.size, info.etag, text) if text else ObjectInfo(info.key, info.size, info.etag)

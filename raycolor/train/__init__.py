@@ -1,0 +1,1 @@
+"""`raycolor train`: one network on Ray Train."""

@@ -1,0 +1,247 @@
+"""What one Ray Train worker does: its device, its share of the data, and the loop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final
+
+import ray.train
+import ray.train.torch
+import ray.util
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from raycolor.dataset.augment import Augment
+from raycolor.dataset.info import read_dataset
+from raycolor.errors import ConfigError, DatasetError, RaycolorError, TrainingError
+from raycolor.machine import cpu_count
+from raycolor.models.build import build_discriminator, build_model
+from raycolor.models.checkpoints import Checkpoint
+from raycolor.models.precision import choose_precision
+from raycolor.storage import ObjectStore, open_store
+from raycolor.training.data import LabData
+from raycolor.training.encoder import apply_encoder_weights, apply_weights
+from raycolor.training.loop import About, LoopSettings, Progress, fit
+from raycolor.training.objective import ObjectiveSettings
+from raycolor.training.step import GanStep, PixelStep, StepSettings, UpdateStep
+
+log = logging.getLogger(__name__)
+
+PROGRESS_FILE: Final = "progress.json"
+HEARTBEAT_S: Final = 10.0
+
+
+class RayContext:
+    """A worker of Ray Train (`TrainContext`)."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        """Prepare a worker; `store` is the run folder."""
+        context = ray.train.get_context()
+        self.rank: int = context.get_world_rank()
+        self.world_size: int = context.get_world_size()
+        self.local_workers: int = context.get_local_world_size()
+        self.device: torch.device = ray.train.torch.get_device()
+        self._store = store
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Exchange gradients with the other workers, if there are any."""
+        if self.world_size == 1:
+            return module
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(module, device_ids=devices)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """See `TrainContext.sum`."""
+        if self.world_size == 1:
+            return values
+        total = values.to(self.device)
+        dist.all_reduce(total)
+        return total.cpu()
+
+    def copy_from_first(self, module: nn.Module) -> None:
+        """See `TrainContext.copy_from_first`."""
+        if self.world_size > 1:
+            for tensor in module.state_dict().values():
+                dist.broadcast(tensor, src=0)
+
+    def first_error(self, error: RaycolorError | None) -> RaycolorError | None:
+        """Tell every worker the error of the first one that has one; every worker calls it."""
+        if self.world_size == 1:
+            return error
+        errors: list[Any] = [None] * self.world_size
+        mine = None if error is None else (type(error).__name__, str(error))
+        dist.all_gather_object(errors, mine)
+        found = next((entry for entry in errors if entry is not None), None)
+        if found is None:
+            return None
+        kind, message = found
+        return {"ConfigError": ConfigError, "DatasetError": DatasetError}.get(kind, TrainingError)(message)
+
+    def publish(self, files: Mapping[str, bytes]) -> None:
+        """See `TrainContext.publish`."""
+        for name, data in files.items():
+            self._store.put(name, data)
+
+    def report(self, metrics: Mapping[str, float], folder: Path | None) -> None:
+        """See `TrainContext.report`."""
+        checkpoint = None if folder is None else ray.train.Checkpoint.from_directory(folder)
+        ray.train.report(dict(metrics), checkpoint=checkpoint)
+
+    def latest_checkpoint(self) -> Path | None:
+        """See `TrainContext.latest_checkpoint`; what has to be fetched lies in a folder that lives as long as this."""
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            return None
+        self._folder = tempfile.TemporaryDirectory(prefix="raycolor-resume-")
+        return Path(checkpoint.to_directory(self._folder.name))
+
+
+def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
+    """Train to the end on this worker.
+
+    Errors that strike every worker at the same point are returned, not raised: Ray would start the workers anew
+    to run into them again.
+
+    Args:
+        config: `settings` (as in run.json), `data`, `out`, `initial` (encoder weights), `init_from` (weights of the
+            whole network), `teacher` (a checkpoint), `cache_dir`, `workers_per_node` (with those of other trainings).
+
+    Returns:
+        `error` and `kind` where training stopped for good; else `epochs` that are in the curve.
+    """
+    settings = config["settings"]
+    store = open_store(config["out"])
+    context = RayContext(store)
+    # Ray gives a worker one CPU by name; the node's CPUs that no other worker uses would idle.
+    share = max(1, cpu_count() // max(context.local_workers, config.get("workers_per_node", 1)))
+    loaders = 1
+    if context.device.type == "cuda":
+        loaders = max(1, min(8, share - 1))
+    else:
+        torch.set_num_threads(share)
+    try:
+        data = None
+        problem: RaycolorError | None = None
+        try:
+            data_store = open_store(config["data"])
+            info = read_dataset(data_store)
+            data = LabData(
+                info,
+                data_store,
+                batch_size=settings["batch_size"],
+                crop_px=settings["crop_px"],
+                seed=settings["seed"],
+                rank=context.rank,
+                world_size=context.world_size,
+                threads=loaders,
+                cache_dir=config["cache_dir"],
+                augment=Augment(**settings["augment"]),
+            )
+        except (ConfigError, DatasetError) as exc:
+            problem = exc
+        problem = context.first_error(problem)
+        if problem is not None or data is None:
+            return _stopped(problem or TrainingError("no data"))
+        step = build_step(
+            settings, context, data.steps_per_epoch, config["initial"], config["init_from"], config["teacher"]
+        )
+        about = About(
+            method=settings["method"],
+            training={**settings, "precision_used": step.settings.precision, "device": context.device.type},
+            dataset={"fingerprint": info.fingerprint, "image_size": info.image_size, "counts": dict(info.counts)},
+        )
+        loop = LoopSettings(
+            epochs=settings["epochs"],
+            patience=settings["patience"],
+            checkpoint_every=settings["checkpoint_every"],
+            seed=settings["seed"],
+        )
+        heartbeat = Heartbeat(context, loop.epochs, data.steps_per_epoch, settings["batch_size"])
+        progress = fit(step, data, context, loop, about, on_update=heartbeat.tell)
+    except (TrainingError, ConfigError) as exc:
+        stopped = exc if context.world_size == 1 else context.first_error(exc) or exc
+        return _stopped(stopped)
+    return {"epochs": len(progress.curve)}
+
+
+class Heartbeat:
+    """Tells the driver, by a small file in the run folder, how far an epoch has come."""
+
+    def __init__(self, context: RayContext, epochs: int, steps: int, batch_size: int) -> None:
+        self._context, self._epochs, self._steps = context, epochs, steps
+        self._images = batch_size * context.world_size
+        self._told, self._last_step = time.monotonic(), 0
+        self._first = True
+
+    def tell(self, progress: Progress) -> None:
+        """Publish `progress.json` if the last one is older than the interval."""
+        now = time.monotonic()
+        if self._first:  # from here on there is a rate; what came before was start-up
+            self._first, self._told, self._last_step = False, now, progress.steps_done
+        if now - self._told < HEARTBEAT_S:
+            return
+        rate = (progress.steps_done - self._last_step) * self._images / (now - self._told)
+        self._told, self._last_step = now, progress.steps_done
+        said = {
+            "epoch": progress.epoch + 1,
+            "epochs": self._epochs,
+            "step": progress.step,
+            "steps": self._steps,
+            "loss": progress.sums["loss"] / progress.sums["n"],
+            "images_per_second": rate,
+        }
+        self._context.publish({PROGRESS_FILE: json.dumps(said).encode()})
+
+
+def _stopped(error: RaycolorError) -> dict[str, Any]:
+    return {"error": str(error), "kind": type(error).__name__}
+
+
+def build_step(
+    settings: Mapping[str, Any],
+    context: RayContext,
+    steps_per_epoch: int,
+    initial: bytes | None,
+    init_from: bytes | None = None,
+    teacher: Checkpoint | None = None,
+) -> UpdateStep:
+    """Build the networks of a method with seeded weights, ready for updates.
+
+    Raises:
+        ConfigError: settings that cannot be used.
+    """
+    optim, loss = settings["optim"], settings["loss"]
+    chosen = StepSettings(
+        total_steps=settings["epochs"] * steps_per_epoch,
+        lr=optim["lr"],
+        discriminator_lr=optim["discriminator_lr"],
+        betas=(optim["beta1"], 0.999),
+        weight_decay=optim["weight_decay"],
+        schedule=optim["schedule"],
+        clip_norm=optim["clip_norm"],
+        ema=optim["ema"],
+        **{term.name: loss[term.name] for term in fields(ObjectiveSettings)},
+        lambda_pixel=loss["lambda_pixel"],
+        adversarial=loss["adversarial"],
+        precision=choose_precision(settings["precision"], context.device),
+        compile=settings["compile"],
+    )
+    torch.manual_seed(settings["seed"])
+    network = build_model(settings["method"], settings["network"])
+    if initial is not None:
+        apply_encoder_weights(network, initial)
+    if init_from is not None:
+        apply_weights(network, init_from)
+    if "discriminator" not in settings:
+        return PixelStep(network, chosen, context.device, context.wrap, teacher)
+    judge = build_discriminator(settings["discriminator"])
+    return GanStep(network, judge, chosen, context.device, context.wrap)

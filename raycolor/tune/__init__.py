@@ -1,0 +1,1 @@
+"""`raycolor tune`: sweeps, and the report of what they tell."""

@@ -1,0 +1,167 @@
+"""`raycolor tune`: a sweep file in, a folder of trials and a report out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from raycolor.cluster import session
+from raycolor.errors import ConfigError, TrainingError
+from raycolor.pages.plots import number_text
+from raycolor.storage import open_store
+from raycolor.storage.lease import Lease
+from raycolor.tune.choose import describe
+from raycolor.tune.config import TuneConfig
+from raycolor.tune.driver import living_nodes, run_sweep
+from raycolor.tune.page_content import Results, SweepFacts, value_text
+from raycolor.tune.placement import Placement, place
+from raycolor.tune.plan import Plan, make_plan
+from raycolor.tune.records import ENDED, SweepRecords
+from raycolor.tune.report import REPORT, Reporter
+
+logger = logging.getLogger(__name__)
+
+_REPORT_SHARE: Final = 20  # a report that took a second is not written again for so many
+_LONGEST_REST_S: Final = 300.0
+
+
+def run(config: TuneConfig) -> int:
+    """Run a sweep, or go on with it.
+
+    Raises:
+        ConfigError: settings that cannot be used, another sweep in `out`, or more than the cluster has.
+        ManifestError: another `raycolor tune` is at work there, or a record is damaged.
+        DatasetError: no dataset, or a damaged one.
+        StorageError: dataset or sweep folder cannot be reached.
+        TrainingError: every trial failed, or Ray Tune did.
+    """
+    started = time.monotonic()
+    plan = make_plan(config)
+    records = SweepRecords(open_store(plan.out))
+    if config.resume and not records.exists():
+        raise ConfigError(f"{plan.out}: holds no sweep to resume: leave --resume out to start one")
+    records.check(plan.identity())
+    with Lease(records.store):
+        if _has_work(config, plan, records):
+            gpu = bool(config.use_gpu)
+            with session.connect(config.address, scale_to=config.scale_to, gpu=gpu):
+                placement = _placement(plan)
+                _claim(config, plan, records)
+                results = _sweep(plan, records, placement, started)
+        else:
+            results = Reporter(records, facts_of(plan)).write(seconds=time.monotonic() - started)
+    _tell(plan, results)
+    failed = [trial for trial in results.trials if trial.status == "failed"]
+    if len(failed) == len(results.trials):
+        raise TrainingError(f"{plan.out}: every trial failed; the first: {failed[0].reason}")
+    return 0
+
+
+def _has_work(config: TuneConfig, plan: Plan, records: SweepRecords) -> bool:
+    trials = records.trials()
+    open_ones = [trial for trial in trials if trial.status not in ENDED]
+    again = config.retry_failed and any(trial.status == "failed" for trial in trials)
+    return len(trials) < plan.trials or bool(open_ones) or again
+
+
+def _placement(plan: Plan) -> Placement:
+    nodes, config = living_nodes(), plan.config
+    gpus = sum(node.get("GPU", 0) for node in nodes)
+    gpu = bool(config.resources.get("GPU", gpus)) if config.use_gpu is None else config.use_gpu
+    if gpu and not gpus:
+        raise ConfigError("use_gpu = true: the cluster has no GPU: leave it out to train on CPUs")
+    return place(
+        nodes,
+        resources=config.resources,
+        workers=config.workers,
+        max_concurrent=config.max_concurrent,
+        gpu=gpu,
+        spare_cpus=session.SPARE_CPUS,
+    )
+
+
+def _claim(config: TuneConfig, plan: Plan, records: SweepRecords) -> None:
+    """Take the folder, and write down what each trial is before the first one starts."""
+    records.claim(plan.identity())
+    if plan.sampler is None:
+        taken = {trial.number for trial in records.trials()}
+        for number in range(plan.trials):
+            if number not in taken:
+                records.plan(plan.trial(number, plan.point(number)))
+    if config.retry_failed:
+        numbers = records.forget_failures()
+        if numbers:
+            logger.info("tune: trying failed trials again: %s", ", ".join(map(str, numbers)))
+
+
+def _sweep(plan: Plan, records: SweepRecords, placement: Placement, started: float) -> Results:
+    """Run the trials, and keep the report up to date until the end, whatever the end is."""
+    reporter = Reporter(records, facts_of(plan))
+    done = sum(trial.status in ENDED for trial in records.trials())
+    logger.info(
+        "tune: %d trials, %d of them done | %d at once, %d worker(s) each | %s",
+        plan.trials, done, placement.concurrent, plan.config.workers, ", ".join(one.key for one in plan.space),
+    )  # fmt: skip
+    not_before = 0.0
+
+    def told(running: set[int], number: int, row: Mapping[str, Any]) -> None:
+        nonlocal not_before
+        if row:
+            found = " | ".join(f"{name} {number_text(row[f'val/{name}'])}" for name in plan.config.objectives)
+            logger.info("tune: trial %d: epoch %d/%d | %s", number, row["epoch"], plan.epochs, found)
+        else:
+            trials = records.trials()
+            trial = next(trial for trial in trials if trial.number == number)
+            ended = sum(trial.status in ENDED for trial in trials)
+            reason = f" ({trial.reason})" if trial.reason else ""
+            logger.info("tune: trial %d %s%s | trials %d/%d", number, trial.status, reason, ended, plan.trials)
+        if time.monotonic() >= not_before:
+            # The clock would count what else the machine does: a busy one would have no report for an hour.
+            before = time.process_time()
+            reporter.write(frozenset(running))
+            rest_s = _REPORT_SHARE * (time.process_time() - before)
+            not_before = time.monotonic() + min(rest_s, _LONGEST_REST_S)
+
+    reporter.write()
+    try:
+        run_sweep(plan, records, placement, told)
+    finally:
+        # After Ctrl-C and errors too; after SIGKILL the report is the last one that was written.
+        results = reporter.write(seconds=time.monotonic() - started)
+    return results
+
+
+def facts_of(plan: Plan) -> SweepFacts:
+    """Return what the report has to know of a sweep."""
+    config = plan.config
+    scheduler = config.scheduler
+    asha = f"asha, grace_epochs {scheduler.grace_epochs}, reduction_factor {scheduler.reduction_factor:g}"
+    return SweepFacts(
+        uri=open_store(plan.out).uri,
+        data=plan.data,
+        space=plan.space,
+        objectives=config.objectives,
+        rule=config.best.rule,
+        tolerance=config.best.tolerance,
+        focus=plan.focus,
+        planned=plan.trials,
+        settings={
+            "objectives": ", ".join(f"{mode} {name}" for name, mode in config.objectives.items()),
+            "best": describe(config.best.rule, config.best.tolerance, config.objectives),
+            "search": config.search,
+            "seed": config.seed,
+            "scheduler": asha if scheduler.name == "asha" else "none",
+            "epochs": plan.epochs,
+            "workers per trial": config.workers,
+            "dataset fingerprint": plan.dataset.fingerprint[:12],
+        },
+    )
+
+
+def _tell(plan: Plan, results: Results) -> None:
+    if results.best is not None:
+        point = ", ".join(f"{key} = {value_text(value)}" for key, value in results.best.values.items())
+        logger.info("tune: best is trial %d (%s)", results.best.number, point)
+    logger.info("tune: report in %s/%s/index.html", plan.out, REPORT)

@@ -1,0 +1,64 @@
+"""Settings of `raycolor tune`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from raycolor.cluster.config import ClusterConfig
+from raycolor.config import Frozen
+
+
+def _named(value: object) -> object:
+    """Accept a name where a group of settings with a name may stand, as in `scheduler: asha`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+class SchedulerConfig(Frozen):
+    """Which trials of a sweep are stopped early."""
+
+    name: Literal["asha", "none"] = Field("none", description="asha: asynchronous successive halving")
+    metric: str | None = Field(None, description="objective that decides; default: the first one")
+    grace_epochs: int = Field(1, ge=1, description="epochs that every trial gets")
+    reduction_factor: float = Field(3.0, gt=1, description="one in so many trials goes on at each rung")
+
+
+class BestConfig(Frozen):
+    """The rule that chooses a sweep's best trial."""
+
+    rule: Literal["first", "within", "nearest_ideal"] = Field(
+        "first",
+        description="first: the first objective alone; within: the second objective among the trials near the best "
+        "first one; nearest_ideal: nearest to the best of each objective, scaled over the Pareto front",
+    )
+    tolerance: float = Field(0.05, ge=0, description="how near, for `within`: a share of the best first objective")
+
+
+class TuneConfig(ClusterConfig):
+    """Settings of `raycolor tune`: a sweep file, and where it reads and writes."""
+
+    data: str = Field(description="dataset made by `raycolor prepare`")
+    out: str = Field(description="sweep folder or s3://bucket/prefix: a run folder per trial, and report/")
+    base: dict[str, Any] = Field(description="train configuration that all trials share")
+    space: dict[str, Any] = Field(description="dotted keys of the train configuration, each with its distribution")
+    objectives: dict[str, Literal["min", "max"]] = Field(min_length=1, description="metrics on val: min or max")
+    best: BestConfig = Field(default_factory=BestConfig)
+    trials: int | None = Field(None, ge=1, le=10_000, description="trainings; default 10, for a grid its points")
+    epochs: int | None = Field(None, ge=1, description="epochs of a trial that is not stopped early; default: base's")
+    search: Literal["random", "grid", "tpe"] = Field("random", description="how points are chosen; tpe needs Optuna")
+    scheduler: Annotated[SchedulerConfig, BeforeValidator(_named)] = Field(default_factory=SchedulerConfig)
+    seed: int = Field(0, ge=0, description="seed of the points; base.seed is that of the trainings")
+    focus: str | None = Field(
+        None, description="hyperparameter whose median and extremes the report pictures; default: the first of numbers"
+    )
+    workers: int = Field(1, ge=1, description="Ray Train workers of each trial")
+    resources: dict[str, float] = Field(
+        default_factory=dict,
+        description="what a trial occupies, its workers together; default: a CPU or GPU per worker",
+    )
+    use_gpu: bool | None = Field(None, description="default: GPUs if the cluster has any")
+    max_concurrent: int | None = Field(None, ge=1, description="trials at once; default: as many as fit")
+    max_failures: int = Field(1, ge=0, description="how often dead workers of a trial are replaced")
+    resume: bool = Field(False, description="go on with a sweep; refuse to start a new one")
+    retry_failed: bool = Field(False, description="try failed trials again")

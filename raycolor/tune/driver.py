@@ -1,0 +1,291 @@
+"""A sweep on Ray Tune: each trial a Ray Train run, each end a record in the sweep folder.
+
+Ray Tune's own state is not what a sweep is continued from: it is written now and then, ours whenever a trial ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+# Read by Tune when it is imported or when it starts.
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # checkpoints within an epoch carry no metrics
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints a box even when told to be silent
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the command as it ends every other
+
+import ray
+from ray import ActorID, PlacementGroupID, tune
+from ray._private import state as global_state
+from ray.core.generated import gcs_pb2
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+from raycolor.errors import ConfigError, TrainingError
+from raycolor.storage import open_store
+from raycolor.tune.placement import TRIAL_CPUS, Placement
+from raycolor.tune.plan import Plan
+from raycolor.tune.records import ENDED, SweepRecords, Trial
+from raycolor.tune.worker import run_trial
+
+logger = logging.getLogger(__name__)
+
+TUNE_FOLDER: Final = "tune"  # Ray Tune's own files; of no use once the sweep has ended
+TRIAL_RESTARTS: Final = 2  # of the process that watches over a trial, for example when its node is lost
+
+ORPHANS_EVERY_S: Final = 2.0
+
+Told = Callable[[set[int], int, Mapping[str, Any]], None]
+
+
+def living_nodes() -> list[dict[str, float]]:
+    """Return the resources of each living node of the connected cluster."""
+    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [dict(node["Resources"]) for node in listed if node["Alive"]]
+
+
+def run_sweep(plan: Plan, records: SweepRecords, placement: Placement, told: Told) -> None:
+    """Run every trial that has not ended, on the connected cluster.
+
+    Args:
+        plan: the sweep.
+        records: of its folder, claimed.
+        placement: where trials go.
+        told: called with the running trials, a trial's number and what is new of it: a row of its curve, or nothing
+            when it has ended.
+
+    Raises:
+        TrainingError: Ray Tune itself failed.
+        StorageError: the sweep folder cannot be reached.
+    """
+    known = records.trials()
+    pending = [trial.number for trial in known if trial.status == "unfinished"]
+    pending += [trial.number for trial in known if trial.status == "waiting"]
+    missing = plan.trials - len(known)
+    if not pending and not missing:
+        return
+    scheduler = _scheduler(plan, known)
+    watcher = _Watcher(plan, records, scheduler, told)
+    tuner = tune.Tuner(
+        tune.with_resources(run_trial, {"CPU": TRIAL_CPUS}),
+        tune_config=tune.TuneConfig(
+            search_alg=_Points(plan, records, placement, pending),
+            scheduler=scheduler,
+            num_samples=len(pending) + missing,
+            max_concurrent_trials=placement.concurrent,
+            trial_dirname_creator=lambda trial: f"trial-{trial.config['number']}-{trial.trial_id}",
+        ),
+        run_config=tune.RunConfig(
+            name=TUNE_FOLDER,
+            storage_path=open_store(plan.out).uri,
+            verbose=0,
+            callbacks=[watcher],
+            failure_config=tune.FailureConfig(max_failures=TRIAL_RESTARTS),
+        ),
+    )
+    try:
+        # Tune prints a line per trial however silent it is told to be; what we say goes to standard error.
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+            tuner.fit()
+    except tune.TuneError as exc:
+        detail = " ".join(str(exc).split())[-300:]
+        raise TrainingError(f"{plan.out}: Ray Tune failed ({detail}): run the same command to go on") from exc
+    left = [trial.number for trial in records.trials() if trial.status not in ENDED]
+    if left:
+        raise TrainingError(f"{plan.out}: {len(left)} trials have not ended: run the same command to go on")
+    for info in list(records.store.list(f"{TUNE_FOLDER}/")):
+        records.store.delete(info.key)
+
+
+def _scheduler(plan: Plan, known: Iterable[Trial]) -> FIFOScheduler:
+    if plan.config.scheduler.name == "none":
+        return FIFOScheduler()  # type: ignore[no-untyped-call]
+    return RecordedAsha(plan, known)
+
+
+class RecordedAsha(AsyncHyperBandScheduler):
+    """ASHA that knows the curves of an earlier start, and tells why it stops a trial."""
+
+    def __init__(self, plan: Plan, known: Iterable[Trial]) -> None:
+        settings = plan.config.scheduler
+        self.objective = settings.metric or next(iter(plan.config.objectives))
+        super().__init__(
+            time_attr="epoch",
+            metric=f"val/{self.objective}",
+            mode=plan.config.objectives[self.objective],
+            max_t=plan.epochs,
+            grace_period=settings.grace_epochs,
+            reduction_factor=settings.reduction_factor,
+            stop_last_trials=False,
+        )
+        self.reasons: dict[int, str] = {}
+        nobody: Any = None  # a replay has no controller, and ASHA asks for none
+        for trial in known:
+            if trial.curve and trial.status != "failed":
+                stub = _stub(trial.number)
+                super().on_trial_add(nobody, stub)
+                for row in trial.curve:
+                    result = {"epoch": row["epoch"], f"val/{self.objective}": row.get(f"val_{self.objective}")}
+                    super().on_trial_result(nobody, stub, result)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """See `TrialScheduler`; trials go by their number here, which lasts longer than Tune's name for them."""
+        super().on_trial_add(tune_controller, _stub(trial.config["number"]))
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """See `TrialScheduler`."""
+        number = trial.config["number"]
+        decision: str = super().on_trial_result(tune_controller, _stub(number), result)
+        if decision == TrialScheduler.STOP:
+            value = result[f"val/{self.objective}"]
+            self.reasons[number] = f"asha: {self.objective} {value:.5g} after epoch {result['epoch']:.0f}"
+        return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """See `TrialScheduler`."""
+        super().on_trial_complete(tune_controller, _stub(trial.config["number"]), result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """See `TrialScheduler`."""
+        super().on_trial_remove(tune_controller, _stub(trial.config["number"]))
+
+
+def _stub(number: int) -> Any:
+    return SimpleNamespace(trial_id=str(number))
+
+
+class _Points(Searcher):
+    """Hands out the trials: those begun, those planned, and with TPE those that are drawn when their turn comes."""
+
+    def __init__(self, plan: Plan, records: SweepRecords, placement: Placement, pending: list[int]) -> None:
+        super().__init__()
+        self._plan, self._records, self._placement, self._pending = plan, records, placement, pending
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # Searcher says so in words
+        """Return what `run_trial` takes, for the next trial."""
+        if self._pending:
+            wanted = self._pending.pop(0)
+            trial = next(trial for trial in self._records.trials() if trial.number == wanted)
+            return self._assignment(trial)
+        while (drawn := self._draw()) is not None:
+            if drawn.status == "waiting":
+                return self._assignment(drawn)
+        return self.FINISHED
+
+    def _draw(self) -> Trial | None:
+        known = self._records.trials()
+        taken = {trial.number for trial in known}
+        number = next((number for number in range(self._plan.trials) if number not in taken), None)
+        if number is None or self._plan.sampler is None:
+            return None
+        values = self._plan.sampler.ask(number, known)
+        try:
+            trial = self._plan.trial(number, values)
+        except ConfigError as exc:  # its corners were valid, this combination is not
+            trial = Trial(number, values, {}, "failed")
+            self._records.plan(trial)
+            self._records.end(number, "failed", reason=str(exc))
+            return trial
+        self._records.plan(trial)
+        return trial
+
+    def _assignment(self, trial: Trial) -> dict[str, Any]:
+        return {
+            "number": trial.number,
+            "settings": self._plan.train_config(trial).model_dump(mode="json"),
+            "sweep": self._plan.out,
+            "resources": self._placement.per_worker,
+            "workers_per_node": self._placement.workers_per_node,
+            "max_failures": self._plan.config.max_failures,
+        }
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Learn nothing here: the sampler reads the records."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write the file that Tune asks for; nothing is ever read from it."""
+        Path(checkpoint_path).write_bytes(b"")
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Do nothing: a sweep is continued from its records."""
+
+
+class _Watcher(tune.Callback):
+    """Writes the end of trials that could not write it themselves, and tells what happens."""
+
+    def __init__(self, plan: Plan, records: SweepRecords, scheduler: FIFOScheduler, told: Told) -> None:
+        self._plan, self._records, self._scheduler, self._told = plan, records, scheduler, told
+        self._running: set[int] = set()
+        self._freed = time.monotonic()
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Count the trial as running."""
+        self._running.add(trial.config["number"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Pass a row of the curve on."""
+        if "epoch" in result:
+            self._told(set(self._running), trial.config["number"], result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Record a trial that the scheduler stopped; one that finished has a record of its own."""
+        number = trial.config["number"]
+        reasons: dict[int, str] = getattr(self._scheduler, "reasons", {})
+        last = trial.last_result or {}
+        if number in reasons:
+            done = last.get("epoch", 0) >= self._plan.epochs
+            self._records.end(
+                number,
+                "finished" if done else "stopped",
+                reason="" if done else reasons[number],
+                seconds=last.get("time_total_s"),
+            )
+        self._ended(number)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Free what trials held that were stopped, or died."""
+        if time.monotonic() - self._freed >= ORPHANS_EVERY_S:
+            free_orphans()
+            self._freed = time.monotonic()
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Record a trial whose process died, or that met what it does not expect, too often."""
+        number = trial.config["number"]
+        error = trial.get_error()
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1][:500] if lines else type(error).__name__
+        self._records.end(number, "failed", reason=f"the trial's process failed {TRIAL_RESTARTS + 1} times: {reason}")
+        self._ended(number)
+
+    def _ended(self, number: int) -> None:
+        self._running.discard(number)
+        self._told(set(self._running), number, {})
+
+
+def free_orphans() -> int:
+    """Remove the placement groups of this job whose creator, an actor, is dead; returns how many.
+
+    Ray keeps them until the job ends, and with them the CPUs of a trial that was stopped. Ray Train's own cleaner needs
+    a dashboard, and gives up where a machine runs more than one Ray. To free the group when the trial is stopped would
+    be too early: the training, which dies a little later, would take the loss of its workers for a failure and make
+    a new group. That a creator is dead is told by no public function.
+    """
+    own, freed = ray.get_runtime_context().get_job_id(), 0
+    table: Any = vars(gcs_pb2)["PlacementGroupTableData"]  # made when it is imported: no type checker sees it
+    for record in global_state.state._connect_and_get_accessor().get_placement_group_table():
+        group = table.FromString(record)
+        by_actor = not ActorID(group.creator_actor_id).is_nil()
+        ours = group.creator_job_id.hex() == own and group.state != table.REMOVED
+        if ours and by_actor and group.creator_actor_dead:
+            remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
+            freed += 1
+    return freed

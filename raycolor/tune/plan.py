@@ -1,0 +1,192 @@
+"""A sweep before it starts: every setting checked, every trial's configuration validated."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from raycolor.config import validate
+from raycolor.dataset.info import DatasetInfo, read_dataset
+from raycolor.errors import ConfigError
+from raycolor.models.blocks import shapes_alone
+from raycolor.storage import open_store
+from raycolor.storage.paths import absolute
+from raycolor.train.config import TrainConfig
+from raycolor.training.loop import VALIDATED
+from raycolor.training.settings import check_sizes, resolve
+from raycolor.tune.config import TuneConfig
+from raycolor.tune.records import Trial, trial_folder
+from raycolor.tune.space import Dimension, corners, count_points, draw, parse_space, put_dotted
+from raycolor.tune.tpe import TpeSampler
+
+logger = logging.getLogger(__name__)
+
+REPORTED: Final = (*(name for name in VALIDATED if name not in ("n", "colorfulness_truth")), "delta_colorfulness")
+_OWN: Final = ("data", "out", "address", "workers", "use_gpu")  # of the sweep, not of its trainings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep that can start.
+
+    Attributes:
+        config: its settings.
+        data: dataset, as every worker finds it.
+        out: sweep folder, likewise.
+        dataset: what dataset.json says.
+        space: the dimensions.
+        epochs: of a trial that is not stopped early.
+        trials: how many.
+        sampler: of a TPE search.
+    """
+
+    config: TuneConfig
+    data: str
+    out: str
+    dataset: DatasetInfo
+    space: tuple[Dimension, ...]
+    epochs: int
+    trials: int
+    sampler: TpeSampler | None
+
+    @property
+    def focus(self) -> Dimension | None:
+        """The hyperparameter that the report pictures: the one asked for, or the first of numbers."""
+        if self.config.focus is not None:
+            return next(one for one in self.space if one.key == self.config.focus)
+        return next((one for one in self.space if one.numeric), None)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the trials of a sweep: it is continued only under the same."""
+        same = self.config.model_dump(mode="json", include={"base", "space", "best", "search", "scheduler", "seed"})
+        return {
+            **same,
+            "objectives": list(map(list, self.config.objectives.items())),
+            "workers": self.config.workers,
+            "epochs": self.epochs,
+            "trials": self.trials,
+            "dataset": self.dataset.fingerprint,
+        }
+
+    def point(self, number: int) -> dict[str, Any]:
+        """Return the values of a trial of a random or grid search."""
+        return draw(self.space, self.config.search, self.config.seed, number)
+
+    def trial(self, number: int, values: Mapping[str, Any]) -> Trial:
+        """Make a trial, its configuration validated.
+
+        Raises:
+            ConfigError: a configuration that cannot be trained.
+        """
+        config = _train_config(self.config, self.space, self.epochs, values)
+        settings = config.model_dump(mode="json", exclude={"data", "out", "address"})
+        return Trial(number, dict(values), settings)
+
+    def train_config(self, trial: Trial) -> TrainConfig:
+        """Return the whole configuration of a trial."""
+        places = {"data": self.data, "out": f"{self.out}/{trial_folder(trial.number)}"}
+        return TrainConfig.model_validate({**trial.settings, **places})
+
+
+def make_plan(config: TuneConfig) -> Plan:
+    """Check a sweep and every configuration it will train.
+
+    Raises:
+        ConfigError: one line: which key or trial, and how to mend it.
+        DatasetError: no dataset, or a damaged one.
+        StorageError: the dataset cannot be read.
+    """
+    space = parse_space(config.space)
+    for group, keys in (("base", tuple(config.base)), ("space", tuple(one.key for one in space))):
+        for key in keys:
+            if key.split(".")[0] in _OWN:
+                raise ConfigError(f"{group}.{key}: belongs to the sweep: set it beside {group}, or leave it out")
+            if key == "epochs" and group == "space":
+                raise ConfigError("space.epochs: is the budget of every trial: set epochs beside space")
+    _check_objectives(config)
+    _check_focus(config, space)
+    trials = count_points(space, config.search, config.trials)
+    data = absolute(config.data)
+    dataset = read_dataset(open_store(data, must_exist=True))
+    if not dataset.counts.get("val"):
+        first = next(iter(config.objectives))
+        raise ConfigError(f"{data}: has no photographs to validate on, so no trial would report {first}: prepare some")
+    checked = _Checker(config, space, dataset)
+    for values in corners(space):
+        checked(values, "space")
+    epochs = checked(corners(space)[0], "space").epochs
+    scheduler = config.scheduler
+    if scheduler.name == "asha" and scheduler.grace_epochs > epochs:
+        raise ConfigError(f"scheduler.grace_epochs = {scheduler.grace_epochs}: trials have {epochs} epochs: lower it")
+    sampler = TpeSampler(space, config.objectives, config.seed) if config.search == "tpe" else None
+    plan = Plan(config, data, absolute(config.out).rstrip("/"), dataset, space, epochs, trials, sampler)
+    if sampler is None:
+        for number in range(trials):
+            checked(plan.point(number), f"trial {number}")
+    return plan
+
+
+def _check_objectives(config: TuneConfig) -> None:
+    for name in config.objectives:
+        if name not in REPORTED:
+            raise ConfigError(f"objectives: no trial reports {name!r}: trials report {', '.join(REPORTED)}")
+    metric = config.scheduler.metric
+    if metric is not None and metric not in config.objectives:
+        names = ", ".join(config.objectives)
+        raise ConfigError(f"scheduler.metric = {metric!r}: is no objective: name one of {names}")
+    if config.best.rule != "first" and len(config.objectives) < 2:
+        raise ConfigError(f"best.rule = {config.best.rule}: needs two objectives: name another, or take rule: first")
+
+
+def _check_focus(config: TuneConfig, space: Sequence[Dimension]) -> None:
+    if config.focus is None:
+        return
+    numbers = [one.key for one in space if one.numeric]
+    if config.focus not in numbers:
+        raise ConfigError(f"focus = {config.focus!r}: is no number of the space: name one of {', '.join(numbers)}")
+
+
+def _train_config(
+    config: TuneConfig, space: Sequence[Dimension], epochs: int | None, values: Mapping[str, Any]
+) -> TrainConfig:
+    """Merge base and a point and validate them as a train configuration."""
+    merged = copy.deepcopy(config.base)
+    where = dict.fromkeys(merged, "base")
+    for key, value in values.items():
+        put_dotted(merged, key, value)
+        parts = key.split(".")
+        where[key] = "space"
+        for depth in range(1, len(parts)):
+            where.setdefault(".".join(parts[:depth]), "space")
+    if epochs is not None:
+        merged["epochs"] = epochs
+    merged |= {"workers": config.workers, "use_gpu": config.use_gpu, "data": config.data, "out": config.out}
+    return validate(TrainConfig, merged, where)
+
+
+class _Checker:
+    """Checks points as `train` would, without building networks twice or in memory."""
+
+    def __init__(self, config: TuneConfig, space: Sequence[Dimension], dataset: DatasetInfo) -> None:
+        self._config, self._space, self._dataset = config, space, dataset
+        self._seen_weights: set[str | None] = {None}
+
+    def __call__(self, values: Mapping[str, Any], what: str) -> TrainConfig:
+        point = ", ".join(f"{key} = {value}" for key, value in values.items())
+        try:
+            train = _train_config(self._config, self._space, self._config.epochs, values)
+            parts = (train.method, train.network, train.optim.model_dump(), train.loss.model_dump())
+            if train.encoder_weights not in self._seen_weights:
+                resolve(*parts, train.encoder_weights)
+                self._seen_weights.add(train.encoder_weights)
+            with shapes_alone():
+                settings, _ = resolve(*parts, None)
+            check_sizes(self._dataset, train.batch_size, self._config.workers, train.crop_px, settings)
+        except ConfigError as exc:
+            if str(exc).startswith(("space:", "base:")):
+                raise
+            raise ConfigError(f"{what} ({point}): {exc}") from exc
+        return train

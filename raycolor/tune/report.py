@@ -1,0 +1,227 @@
+"""SWEEP/report: the page and the same data as CSV and Parquet, whether the sweep has ended or not."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import yaml
+
+from raycolor import __version__
+from raycolor.errors import RaycolorError
+from raycolor.models import checkpoints
+from raycolor.pages.plots import number_text
+from raycolor.train.config import TrainConfig
+from raycolor.tune.choose import describe
+from raycolor.tune.page import Best, Photograph, SweepView, sweep_page
+from raycolor.tune.page_content import Results, SweepFacts, effect_rows, sections, trial_rows, value_text
+from raycolor.tune.pictures import strips
+from raycolor.tune.records import ENDED, SweepRecords, Trial, trial_folder
+from raycolor.tune.tables import curves_table, to_csv, to_parquet, trials_table
+
+logger = logging.getLogger(__name__)
+
+REPORT: Final = "report"
+
+
+class Reporter:
+    """Writes the report again and again; pictures are made anew only when other trials are to be shown."""
+
+    def __init__(self, records: SweepRecords, facts: SweepFacts) -> None:
+        self._records, self._facts = records, facts
+        self._pictured: tuple[tuple[int, ...], list[Photograph]] = ((), [])
+
+    def write(self, running: frozenset[int] = frozenset(), *, seconds: float | None = None) -> Results:
+        """Write the report of what the records say now, index.html last.
+
+        Args:
+            running: trials that are being trained.
+            seconds: how long this start of the sweep took, where it is over.
+
+        Raises:
+            StorageError: the folder cannot be read or written.
+            ManifestError: a record is damaged.
+        """
+        trials = [
+            replace(trial, status="running") if trial.number in running and trial.status not in ENDED else trial
+            for trial in self._records.trials()
+        ]
+        results = Results(self._facts, trials)
+        best = None if results.best is None else results.best.number
+        table = trials_table(trials, front=results.front, best=best, sweep_uri=self._facts.uri)
+        curves = curves_table(trials)
+        files = {
+            "trials.csv": to_csv(table),
+            "trials.parquet": to_parquet(table),
+            "curves.csv": to_csv(curves),
+            "curves.parquet": to_parquet(curves),
+        }
+        if results.best is not None:
+            files["best.yaml"] = configuration_yaml(results.best).encode()
+        files["summary.json"] = self._summary(results, seconds)
+        files["index.html"] = sweep_page(self._view(results)).encode()
+        for name, data in files.items():
+            self._records.store.put(f"{REPORT}/{name}", data)
+        return results
+
+    def _summary(self, results: Results, seconds: float | None) -> bytes:
+        facts, best = self._facts, results.best
+        record = {
+            "raycolor_version": __version__,
+            "counts": dict(Counter(trial.status for trial in results.trials)),
+            "planned": facts.planned,
+            "rule": describe(facts.rule, facts.tolerance, facts.objectives),
+            "best": None if best is None else {
+                "trial": best.number,
+                "values": dict(best.values),
+                "metrics": best.metrics,
+                "checkpoint": f"{facts.uri}/{trial_folder(best.number)}",
+                "command": reproduce(best.settings, facts.data),
+            },
+            "pareto": sorted(results.front),
+            "settings": facts.settings,
+            "seconds": seconds,
+        }  # fmt: skip
+        return json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n"
+
+    def _view(self, results: Results) -> SweepView:
+        facts = self._facts
+        counts: Counter[str] = Counter(trial.status for trial in results.trials)
+        heads, rows = trial_rows(results)
+        effect_heads, effects, effect_notes = effect_rows(results)
+        shown = pictured(results)
+        return SweepView(
+            title=f"Sweep of {', '.join(one.key for one in facts.space)}",
+            state=_state(counts, facts.planned),
+            totals=[(str(count), status) for status, count in sorted(counts.items())]
+            + [(str(len(results.front)), "on the Pareto front")],
+            best=None if results.best is None else self._best(results.best),
+            heads=heads,
+            rows=rows,
+            sections=sections(results),
+            effect_heads=effect_heads,
+            effect_rows=effects,
+            effect_notes=effect_notes,
+            captions=[self._caption(trial, roles) for trial, roles in shown],
+            photographs=self._photographs([trial for trial, _ in shown]),
+            photograph_note="The first photographs of val, whose order is that of a hash, by the best trial and by "
+            "those with the lowest, median and highest value of "
+            f"{facts.focus.key if facts.focus else 'no hyperparameter'}.",
+            notes=[
+                "Metrics are those of a trial's checkpoint, measured on val: the epoch with its lowest val mse (kept "
+                "epoch). Bold objectives: no other trial is better in one without being worse in another.",
+            ],
+            facts={
+                "Sweep": {"folder": facts.uri, "dataset": facts.data, **facts.settings},
+                "Space": {one.key: f"{one.kind} {', '.join(map(value_text, one.values))}" for one in facts.space},
+            },
+        )
+
+    def _best(self, trial: Trial) -> Best:
+        facts = self._facts
+        where = f"{facts.uri}/{trial_folder(trial.number)}"
+        notes = []
+        if trial.status != "finished":
+            notes.append(
+                f"This trial had {len(trial.curve)} of {trial.settings.get('epochs')} epochs. The command trains all "
+                "of them: it passes through the same weights on the way, and goes on."
+            )
+        notes.append(
+            "The same dataset, number of workers and of threads on the same kind of machine give the same curve."
+        )
+        return Best(
+            number=trial.number,
+            rule=describe(facts.rule, facts.tolerance, facts.objectives),
+            values={key: value_text(value) for key, value in trial.values.items()},
+            metrics={name: number_text(value) for name, value in trial.metrics.items()},
+            checkpoint=where,
+            use=f"raycolor colorize SOURCE DEST --checkpoint {shlex.quote(where)}",
+            command=reproduce(trial.settings, facts.data),
+            configuration=configuration_yaml(trial),
+            notes=notes,
+        )
+
+    def _caption(self, trial: Trial, roles: list[str]) -> str:
+        focus = self._facts.focus
+        point = f", {focus.key} = {value_text(trial.values[focus.key])}" if focus else ""
+        return f"{', '.join(roles)}: trial {trial.number}{point}"
+
+    def _photographs(self, trials: list[Trial]) -> list[Photograph]:
+        """Color the photographs by some trials; none where their checkpoints cannot be read."""
+        numbers = tuple(trial.number for trial in trials)
+        if numbers and numbers != self._pictured[0]:
+            folders = [f"{self._facts.uri}/{trial_folder(number)}" for number in numbers]
+            crop_px = min(int(trial.settings["crop_px"]) for trial in trials)
+            try:
+                made = strips([checkpoints.load(folder) for folder in folders], self._facts.data, crop_px=crop_px)
+            except RaycolorError as exc:
+                # The page is a view of the sweep, not its record: it does without pictures.
+                logger.warning("the report has no new pictures: %s", exc)
+                return []
+            self._pictured = numbers, [Photograph(strip.id, strip.pictures) for strip in made]
+        return self._pictured[1] if numbers else []
+
+
+def pictured(results: Results) -> list[tuple[Trial, list[str]]]:
+    """Return the trials whose pictures are shown, each once, with why: the best, and low, median, high of the focus."""
+    roles: dict[int, list[str]] = {}
+    if results.best is not None:
+        roles[results.best.number] = ["best"]
+    focus = results.facts.focus
+    ended = [trial for trial in results.good if trial.status in ENDED]
+    if focus is not None and ended:
+        order = sorted(ended, key=lambda trial: (trial.values[focus.key], trial.number))
+        for role, trial in (("lowest", order[0]), ("median", order[len(order) // 2]), ("highest", order[-1])):
+            roles.setdefault(trial.number, []).append(role)
+    by_number = {trial.number: trial for trial in ended}
+    return [(by_number[number], found) for number, found in roles.items() if number in by_number]
+
+
+def configuration_yaml(trial: Trial) -> str:
+    """Return a trial's configuration as a file for `raycolor train --config`."""
+    return yaml.safe_dump(dict(trial.settings), sort_keys=False, allow_unicode=True)
+
+
+def reproduce(settings: Mapping[str, Any], data: str) -> str:
+    """Return the command that trains with these settings again.
+
+    Args:
+        settings: a train configuration without `data`, `out` and `address`.
+        data: dataset.
+    """
+    plain = TrainConfig(method="", data="", out="").model_dump(mode="json")
+    changed = [
+        (key, value)
+        for key, value in _flat(settings)
+        if key != "method" and (key not in dict(_flat(plain)) or dict(_flat(plain))[key] != value)
+    ]
+    sets = [shlex.quote(f"{key}={_yaml(value)}") for key, value in changed]
+    words = ["raycolor", "train", str(settings["method"]), "--data", shlex.quote(data), "--out", "best-again"]
+    return " ".join([*words, *(f"--set {text}" for text in sets)])
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in settings.items():
+        found += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+    return found
+
+
+def _yaml(value: Any) -> str:
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
+    return text.strip().removesuffix("...").strip()
+
+
+def _state(counts: Mapping[str, int], planned: int) -> str:
+    ended = sum(counts.get(status, 0) for status in ENDED)
+    now = datetime.datetime.now(datetime.UTC)
+    text = f"{ended} of {planned} trials have ended. Written {now:%Y-%m-%d %H:%M} UTC."
+    if ended < planned and not counts.get("running"):
+        text += " The sweep was stopped; the same command goes on with it."
+    return text

@@ -1,0 +1,101 @@
+"""Laws of `--scale-to`: ask, wait, withdraw the request, and go on with what came."""
+
+import pytest
+
+from raycolor.errors import ConfigError
+
+
+class Cluster:
+    """A cluster whose CPUs come at given seconds of its own clock."""
+
+    def __init__(self, arrivals, kind="CPU"):
+        self.arrivals, self.kind = arrivals, kind
+        self.now, self.asked = 0.0, []
+
+    def scale(self, workers, **more):
+        from raycolor.cluster.autoscaling import scale
+
+        scale(
+            workers,
+            gpu=self.kind == "GPU",
+            have=lambda: {self.kind: float(sum(count for at, count in self.arrivals if at <= self.now))},
+            ask=lambda bundles: self.asked.append(bundles),
+            clock=lambda: self.now,
+            sleep=self.sleep,
+            **more,
+        )
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+def test_it_waits_for_all_and_withdraws_the_request():
+    """One CPU per worker and one to spare are asked for; the wait ends when they are there, and so does the request."""
+    cluster = Cluster([(30, 16), (90, 16)])
+    cluster.scale(31)
+    assert cluster.asked == [[{"CPU": 1}] * 32, []]
+    assert 90 <= cluster.now < 95
+
+
+def test_gpus_come_beside_cpus():
+    """For the network of the bulk job: the wait ends when both are there."""
+    from raycolor.cluster.autoscaling import scale
+
+    asked, now = [], [0.0]
+    scale(
+        3,
+        gpu=False,
+        gpus=1,
+        have=lambda: {"CPU": 4.0 if now[0] >= 10 else 0.0, "GPU": 1.0 if now[0] >= 50 else 0.0},
+        ask=lambda bundles: asked.append(bundles),
+        clock=lambda: now[0],
+        sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
+    )
+    assert asked == [[{"CPU": 1}] * 4 + [{"GPU": 1}], []]
+    assert 50 <= now[0] < 55
+
+
+def test_nothing_is_asked_of_a_cluster_that_is_large_enough():
+    """A request would keep nodes that are there already from going."""
+    cluster = Cluster([(0, 64)])
+    cluster.scale(31)
+    assert cluster.asked == []
+    assert cluster.now == 0
+
+
+def test_it_goes_on_with_less(caplog):
+    """After the wait a job begins with what came, and says so."""
+    cluster = Cluster([(30, 16)])
+    cluster.scale(31, patience_s=120)
+    assert cluster.asked[-1] == []
+    assert "16 of 32 CPUs came within 120 s" in caplog.text
+
+
+def test_none_at_all_is_an_error_that_says_where_to_look():
+    """No worker fits: the job ends in one line instead of hanging; the request is withdrawn then too."""
+    cluster = Cluster([], "GPU")
+    with pytest.raises(ConfigError, match=r"--scale-to 2: no GPU came within 60 s.*ray status"):
+        cluster.scale(2, patience_s=60)
+    assert cluster.asked == [[{"CPU": 1, "GPU": 1}] * 2, []]
+
+
+def test_stopped_while_waiting_withdraws_the_request():
+    """Nodes that nobody waits for any more would only cost."""
+    cluster = Cluster([])
+
+    def stop(seconds):
+        raise KeyboardInterrupt
+
+    cluster.sleep = stop
+    with pytest.raises(KeyboardInterrupt):
+        cluster.scale(2)
+    assert cluster.asked[-1] == []
+
+
+def test_a_local_ray_cannot_grow(monkeypatch):
+    """`--scale-to` without a cluster is refused before Ray is started."""
+    from raycolor.cluster import session
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(ConfigError, match="--scale-to 4: a local Ray"), session.connect(scale_to=4):
+        pass

@@ -1,0 +1,58 @@
+"""Laws of the metrics: what a bulk job counts is what Prometheus would scrape."""
+
+import re
+import time
+import urllib.request
+import uuid
+
+import pytest
+
+from raycolor.colorize.outcomes import Outcome, Tally
+
+pytestmark = pytest.mark.ray
+
+
+def scrape(dest):
+    """Return series (name, and status or reason) -> value of one destination, from every node's port."""
+    import ray
+
+    found = {}
+    for node in ray.nodes():
+        address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+        try:
+            text = urllib.request.urlopen(address, timeout=10).read().decode()
+        except OSError:
+            continue
+        for name, labels, value in re.findall(r"^(ray_raycolor_\w+)\{(.*)\} (\S+)$", text, re.MULTILINE):
+            tags = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+            if tags["dest"] == dest:
+                found[" ".join([name, *(tags[key] for key in ("status", "reason") if key in tags)])] = float(value)
+    return found
+
+
+def test_counts_and_rates_are_scraped(ray_local):
+    """Images by status, reasons, megapixels and rates arrive under the documented names, summed over shards."""
+    from raycolor.cluster.prometheus import ColorizeMetrics
+
+    dest = f"s3://colored/{uuid.uuid4().hex}"
+    metrics = ColorizeMetrics(dest, 10)
+    for count in (3, 4):
+        tally = Tally()
+        for k in range(count):
+            tally.add(Outcome(f"{k}", "colorized", width=1000, height=500))
+        tally.add(Outcome("bad", "failed", reason="truncated"))
+        metrics.add(tally, {"images_per_second": 2.5, "megapixels_per_second": 1.25})
+    expected = {
+        "ray_raycolor_images_total colorized": 7.0,
+        "ray_raycolor_images_total failed": 2.0,
+        "ray_raycolor_reasons_total truncated": 2.0,
+        "ray_raycolor_megapixels_total": 3.5,
+        "ray_raycolor_images_expected": 10.0,
+        "ray_raycolor_images_per_second": 2.5,
+        "ray_raycolor_megapixels_per_second": 1.25,
+    }
+    # Ray collects every ten seconds.
+    deadline = time.monotonic() + 90
+    while scrape(dest) != expected and time.monotonic() < deadline:
+        time.sleep(1)
+    assert scrape(dest) == expected

@@ -1,0 +1,64 @@
+"""Fixtures of the bulk job without Ray."""
+
+import io
+import tarfile
+
+import photographs
+import pytest
+import torch
+
+from raycolor.colorize.manifest import write_manifest
+from raycolor.colorize.shard import ShardSpec, ShardWorker
+from raycolor.colorizer.options import ColorizerOptions
+from raycolor.models import checkpoints
+from raycolor.models.build import build_model
+from raycolor.sources import open_source, reading
+from raycolor.storage import open_store
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """A checkpoint with seeded random weights: colors mean nothing, but are the same each time."""
+    folder = tmp_path_factory.mktemp("untrained") / "untrained"
+    torch.manual_seed(0)
+    checkpoints.save(
+        folder, build_model("regression"), method="regression", training={}, dataset={"image_size": 64}, metrics={}
+    )
+    return str(folder)
+
+
+@pytest.fixture
+def job(tmp_path, untrained):
+    """A function that makes a source of files and returns the worker for it."""
+
+    def make(files, **options):
+        source, dest = tmp_path / "in", tmp_path / "out"
+        source.mkdir()
+        photographs.write_all(source, files)
+        store = open_store(dest)
+        totals = write_manifest(store, open_store(source).list(), images_per_shard=1000)
+        spec = ShardSpec(str(source), str(dest), totals, ColorizerOptions(checkpoint=untrained, **options))
+        return ShardWorker(spec)
+
+    return make
+
+
+@pytest.fixture
+def packed_job(tmp_path, untrained, monkeypatch):
+    """A function that packs files into a.tar.gz; returns the worker for it, and a list that grows with each front."""
+
+    def make(files):
+        (tmp_path / "in").mkdir()
+        with tarfile.open(tmp_path / "in" / "a.tar.gz", "w:gz") as archive:
+            for key, data in files.items():
+                member = tarfile.TarInfo(key)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+        fronts = []
+        unpacked = reading.UnpackedBytes
+        monkeypatch.setattr(reading, "UnpackedBytes", lambda packed: fronts.append(1) or unpacked(packed))
+        source, dest = open_source(str(tmp_path / "in")), open_store(tmp_path / "out")
+        totals = write_manifest(dest, source.inputs(dest.uri), images_per_shard=1000)
+        return ShardWorker(ShardSpec(source.root, dest.uri, totals, ColorizerOptions(checkpoint=untrained))), fronts
+
+    return make

@@ -1,0 +1,137 @@
+"""Laws of later runs over a job, its shards done in this process in place of Ray's workers."""
+
+import contextlib
+import json
+from collections import Counter
+
+import chaos
+import photographs
+import pytest
+
+from raycolor.cluster import session
+from raycolor.colorize import driver
+from raycolor.colorize.config import ColorizeConfig
+from raycolor.colorize.manifest import amend_job, read_job
+from raycolor.colorize.network_actor import Shape
+from raycolor.colorize.outcomes import read_shards
+from raycolor.colorize.shard import ShardWorker
+from raycolor.errors import RaycolorError
+from raycolor.storage import open_store
+
+
+class StopError(RaycolorError):
+    """Ends a run where a test wants it."""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A function that runs the command with some flags; with `stop_after`, until so many shards are done."""
+    left, done = [], []
+
+    def process(spec, todo, record, timing, workers, shape, limit):
+        found, worker = Counter(), ShardWorker(spec)
+        for shard in todo.shards:
+            if left and len(done) >= left[0]:
+                raise StopError("stopped")
+            report = worker.run(shard)
+            done.append(shard)
+            found.update(report.found)
+        return found
+
+    monkeypatch.setattr(driver, "_process", process)
+    monkeypatch.setattr(session, "connect", lambda *args, **options: contextlib.nullcontext())
+    monkeypatch.setattr(driver, "_settle_shape", lambda config, record, dest: (Shape("cpu", 0), record))
+    photographs.archive(tmp_path / "in", count=9)
+
+    def run(dest="out", *, stop_after=None, **flags):
+        left[:] = [] if stop_after is None else [stop_after]
+        done.clear()
+        places = {"source": str(tmp_path / "in"), "dest": str(tmp_path / dest)}
+        settings = {"checkpoint": "regression", "network_size": 64, "images_per_shard": 2, "max_failed": "100%"}
+        config = ColorizeConfig(**places, **settings, **flags)
+        if stop_after is None:
+            assert driver.run(config) == 0
+        else:
+            with pytest.raises(StopError):
+                driver.run(config)
+        return list(done)
+
+    return run
+
+
+def change(source, good):
+    """Mend the bad files, bring new ones, and exchange two photographs."""
+    first, second, *_ = good
+    photographs.write_all(source, {f"bad/{i}.jpg": good[first] for i in range(3)})
+    photographs.write_all(source, {f"new/{i}.jpg": good[second] for i in range(5)})
+    photographs.write_all(source, {first: good[second], second: good[first]})
+
+
+@pytest.mark.parametrize("flags", [{"retry_failed": True}, {"add_new": True}, {"retry_failed": True, "add_new": True}])
+@pytest.mark.parametrize("again", ["same", "plain"])
+def test_a_stopped_round_ends_as_one_that_was_left_alone(run, tmp_path, flags, again):
+    """Stopped after any shard, the same command or a plain one ends with the same outcomes, and does no shard twice."""
+    good = photographs.tree(tmp_path / "in")
+    photographs.write_all(tmp_path / "in", {f"bad/{i}.jpg": b"" for i in range(3)})
+    for name in ("out", "quiet"):
+        run(name)
+    change(tmp_path / "in", good)
+    whole = run("quiet", **flags)
+    done = run(stop_after=0, **flags)
+    done += run(stop_after=1, **flags)
+    done += run(**(flags if again == "same" else {}))
+    assert sorted(done) == sorted(whole)
+    assert chaos.results(tmp_path / "out") == chaos.results(tmp_path / "quiet")
+    record = read_job(open_store(tmp_path / "out"))
+    assert (record.round, record.rounds) == (None, 1)
+    assert record.manifest == read_job(open_store(tmp_path / "quiet")).manifest
+
+
+def test_a_manifest_that_was_half_changed_is_no_lost_change(run, tmp_path):
+    """Killed after the changes were written and before the round said so: they are colored all the same."""
+    good = photographs.tree(tmp_path / "in")
+    run()
+    run("quiet")
+    change(tmp_path / "in", good)
+    run("quiet", add_new=True)
+    dest = open_store(tmp_path / "out")
+    before = read_job(dest)
+    run(stop_after=0, add_new=True)
+    amended = read_job(dest)
+    # As a kill between the two leaves it.
+    amend_job(dest, manifest=before.manifest, round=type(amended.round)(1, add_new=True))
+    run()
+    assert chaos.results(tmp_path / "out") == chaos.results(tmp_path / "quiet")
+
+
+def test_another_request_comes_after_the_one_that_was_stopped(run, tmp_path, caplog):
+    """A retry that was stopped is finished, then outputs are verified; both are done once."""
+    photographs.write_all(tmp_path / "in", {f"bad/{i}.jpg": b"" for i in range(3)})
+    run()
+    whole = chaos.results(tmp_path / "out")
+    victim = next(key for key, (status, *_) in whole.items() if status == "colorized")
+    (tmp_path / "out" / victim).write_bytes(b"edited")
+    run(stop_after=1, retry_failed=True)
+    run(verify=True)
+    assert chaos.results(tmp_path / "out") == whole
+    dest = open_store(tmp_path / "out")
+    assert (read_job(dest).round, read_job(dest).rounds) == (None, 2)
+    assert {record.round for record in read_shards(dest)} == {2}
+
+
+def test_a_plain_run_makes_the_job_whole_and_says_what_is_not_in_it(run, tmp_path, caplog):
+    """Deleted outputs come back; new and changed files are counted in a line each, and nothing of them is done."""
+    caplog.set_level("INFO")
+    good = photographs.tree(tmp_path / "in")
+    run()
+    whole = chaos.results(tmp_path / "out")
+    assert "--add-new" not in caplog.text
+    (tmp_path / "out" / list(good)[-1]).unlink()
+    change(tmp_path / "in", good)
+    assert len(run()) == 1
+    assert chaos.results(tmp_path / "out") == whole
+    assert "8 new files are not in this job: --add-new" in caplog.text
+    assert "2 changed files kept the color of before: --add-new colors them again" in caplog.text
+    assert run() == []
+    summary = json.loads((tmp_path / "out" / "_raycolor" / "summary.json").read_text())
+    assert (summary["complete"], summary["images"]) == (True, 9)

@@ -1,0 +1,44 @@
+"""What imports cost, and how long files are; who may import whom is checked by `lint-imports` (pyproject.toml)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+JOBS = ("colorize", "evaluate", "plan", "prepare", "train", "tune")
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted((ROOT / "raycolor").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_short(path):
+    """A file that grows past 400 lines does two jobs."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def loaded(statement: str) -> set[str]:
+    """Return the modules that a fresh interpreter holds after a statement."""
+    code = f"{statement}; import sys; print(' '.join(sys.modules))"
+    return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import raycolor", {"torch", "ray", "numpy"}),
+        ("import raycolor.cli", {"torch", "ray", "numpy", "pydantic"}),
+        (
+            "import raycolor.codecs, raycolor.storage, raycolor.color.kernels, raycolor.sources",
+            {"torch", "ray", "boto3"},
+        ),
+        ("import raycolor.colorize.messages, raycolor.models.checkpoints", {"torch", "ray", "boto3"}),
+        ("import raycolor.colorizer.predict, raycolor.colorize.shard, raycolor.evaluate.measure", {"ray"}),
+        ("import raycolor.training.loop", {"ray"}),
+        ("import raycolor.plan.driver", {"torch", "ray", "boto3"}),
+        *((f"import raycolor.{job}.config", {"torch", "ray", "boto3", "numpy"}) for job in JOBS),
+    ],
+)
+def test_imports_stay_light(statement, absent):
+    """Who asks for help waits for neither torch nor Ray, and what lies below the jobs works without Ray."""
+    assert not loaded(statement) & absent

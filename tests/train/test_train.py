@@ -1,0 +1,209 @@
+"""Laws of training on Ray Train: resuming, killed workers, errors in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ray.train import UserCallback
+
+from raycolor.dataset.info import DatasetInfo, ShardInfo, write_dataset
+from raycolor.dataset.shards import encode_shard
+from raycolor.errors import ConfigError, DatasetError, TrainingError
+from raycolor.models import checkpoints
+from raycolor.storage import open_store
+from raycolor.train.driver import read_curve, train
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+NETWORK = {"base": 8, "levels": 2, "discriminator": {"base": 8, "layers": 1}}
+SMALL = {"network": NETWORK, "crop_px": 32, "batch_size": 4, "precision": "fp32", "seed": 3}
+
+
+def write_small_dataset(folder: Path, *, train_count: int = 32, val_count: int = 6) -> Path:
+    """Write photographs of 40 px whose color follows from their lightness."""
+    store = open_store(folder)
+    rng = np.random.default_rng(0)
+    shards, counts = [], {}
+    for split, count in [("train", train_count), ("val", val_count)]:
+        L = rng.integers(60, 200, (count, 5, 5), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+        ab = np.stack([(L // 4).astype(np.int8), (40 - L // 5).astype(np.int8)], axis=1)
+        data = encode_shard([f"{split}-{k}.jpg" for k in range(count)], L, ab)
+        name = f"{split}/part-00000.parquet"
+        store.put(name, data)
+        shards.append(ShardInfo(name, split, count, len(data), hashlib.sha256(data).hexdigest()))
+        counts[split] = count
+    write_dataset(store, DatasetInfo("made for a test", 0, "none", 40, 0.0, counts, tuple(shards)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_small_dataset(tmp_path_factory.mktemp("lab") / "data")
+
+
+def options(data: Path, out: Path, **more):
+    return {"data": str(data), "out": str(out), "cache_dir": str(data / "cache"), **SMALL, **more}
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_two_workers_train_and_a_finished_run_is_left_alone(tmp_path, data):
+    """Two workers share each global batch and the val photographs; the same command again changes no byte."""
+    seen = []
+    result = train("gan", **options(data, tmp_path, epochs=2, workers=2, on_epoch=seen.append))
+    assert (result.workers, result.global_batch_size, result.device) == (2, 8, "cpu")
+    assert [row["step"] for row in result.curve] == [4, 8]
+    assert [row["val_n"] for row in result.curve] == [6, 6]
+    assert seen == result.curve
+    best = checkpoints.load(tmp_path)
+    assert best.metrics["mse"] == pytest.approx(min(row["val_mse"] for row in result.curve))
+    assert best.training["workers"] == 2
+    before = {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    again = train("gan", **options(data, tmp_path, epochs=2, workers=2))
+    assert again.curve == result.curve
+    assert {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_refusals_are_one_line(tmp_path, data):
+    """What cannot work is refused at once, before any worker starts."""
+    with pytest.raises(ConfigError, match=r"workers = 999: the cluster has \d+ CPUs: ask for at most"):
+        train("gan", **options(data, tmp_path, workers=999))
+    with pytest.raises(ConfigError, match="optim: unknown key 'lrr'"):
+        train("gan", **options(data, tmp_path, optim={"lrr": 1}))
+    with pytest.raises(ConfigError, match="crop_px = 32: autoencoder takes 224 only"):
+        train("autoencoder", **{**options(data, tmp_path), "network": {}})
+    with pytest.raises(ConfigError, match="batch_size = 64 on 1 workers: the dataset has 32"):
+        train("gan", **options(data, tmp_path, batch_size=64))
+    with pytest.raises(ConfigError, match=r"no such folder"):
+        train("gan", **options(data / "nowhere", tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_other_settings_over_a_run_are_refused(tmp_path, data):
+    """A run folder belongs to one training: what differs is named."""
+    train("gan", **options(data, tmp_path, epochs=1))
+    with pytest.raises(ConfigError, match="epochs: 1, now 2"):
+        train("gan", **options(data, tmp_path, epochs=2))
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_a_loss_that_is_no_number_is_not_tried_again(tmp_path, data):
+    """A learning rate that blows the weights up ends in one line with photographs, not in restarts of the workers."""
+    blown = {"lr": 1e30, "clip_norm": None, "schedule": "constant"}
+    raised = tmp_path / "raised"
+
+    class Watch(UserCallback):  # within the test, so that it travels by value
+        def after_exception(self, run_context, worker_exceptions):
+            raised.write_text(str(worker_exceptions))
+
+    with pytest.raises(TrainingError, match=r"update \d+: the .* on photographs train-\d+\.jpg"):
+        train(
+            "regression",
+            **{**options(data, tmp_path / "run", optim=blown, workers=2, epochs=3), "network": {}},
+            callbacks=[Watch()],
+        )
+    assert not raised.exists()
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_damaged_shard_is_one_line(tmp_path):
+    """Every worker stops for a shard with another SHA-256, and the line names it."""
+    folder = write_small_dataset(tmp_path / "data")
+    path = folder / "train/part-00000.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises((DatasetError, TrainingError), match=r"part-00000\.parquet: shard is damaged"):
+        train("gan", **options(folder, tmp_path / "run", workers=2))
+
+
+def _worker_pids() -> list[int]:
+    """Processes of this cluster's Train workers."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                title = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+            except OSError:
+                continue
+            if title.startswith(b"ray::RayTrainWorker"):
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_a_killed_worker_changes_nothing(tmp_path, data):
+    """SIGKILL of one of two workers after the first epoch: the run goes on by itself and ends with the same bytes.
+
+    fp32 on CPUs; gloo sums two workers' gradients in one order, so no tolerance is needed.
+    """
+    plain = options(data, tmp_path / "plain", epochs=6, workers=2, checkpoint_every=2)
+    whole = train("gan", **plain)
+    others = set(_worker_pids())
+    killed = []
+
+    def kill(row):
+        if not killed:
+            mine = [pid for pid in _worker_pids() if pid not in others]
+            if mine:
+                os.kill(mine[-1], signal.SIGKILL)
+                killed.append(mine[-1])
+
+    again = train("gan", **{**plain, "out": str(tmp_path / "again")}, on_epoch=kill)
+    assert killed
+    assert again.curve == whole.curve
+    for name in ("weights.safetensors", "checkpoint.json", "curve.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes(), name
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_dataset_and_run_live_on_s3(tmp_path, data, s3):
+    """From a bucket into a bucket: the same bytes as on disk, and the checkpoint opens from there."""
+    here = train("gan", **options(data, tmp_path / "run", epochs=2, workers=2))
+    there = s3.uri()
+    for path in sorted(p for p in data.rglob("*") if p.is_file() and "cache" not in p.parts):
+        open_store(f"{there}/data").put(str(path.relative_to(data)), path.read_bytes())
+    more = {**options(data, tmp_path, epochs=2, workers=2), "cache_dir": str(tmp_path / "cache")}
+    seen = []
+    result = train("gan", **{**more, "data": f"{there}/data", "out": f"{there}/run", "on_epoch": seen.append})
+    assert result.curve == seen == here.curve
+    for name in ("weights.safetensors", "curve.csv"):
+        assert open_store(f"{there}/run").get(name) == (tmp_path / "run" / name).read_bytes(), name
+    assert checkpoints.load(f"{there}/run").weights_sha256 == checkpoints.load(tmp_path / "run").weights_sha256
+    again = train("gan", **{**more, "data": f"{there}/data", "out": f"{there}/run"})
+    assert again.curve == result.curve
+
+
+SCRIPT = """
+import json, sys
+from raycolor.cluster import session
+from raycolor.train.driver import train
+with session.connect():
+    train("gan", **json.loads(sys.argv[1]))
+"""
+
+
+def test_a_killed_driver_is_continued_by_the_same_command(tmp_path, data):
+    """SIGKILL of the whole driver after an epoch: the same command in a new process ends with the same bytes."""
+    folders = {name: tmp_path / name for name in ("plain", "again")}
+    for name, folder in folders.items():
+        command = [sys.executable, "-c", SCRIPT, json.dumps(options(data, folder, epochs=40, workers=1))]
+        if name == "again":
+            first = subprocess.Popen(command, start_new_session=True)
+            deadline = time.monotonic() + 120
+            while len(read_curve(open_store(folder))) < 2 and time.monotonic() < deadline:
+                time.sleep(0.1)
+            os.killpg(first.pid, signal.SIGKILL)
+            first.wait()
+            assert 2 <= len(read_curve(open_store(folder))) < 40
+        subprocess.run(command, check=True, timeout=300)
+    for name in ("weights.safetensors", "checkpoint.json", "curve.csv"):
+        assert (folders["again"] / name).read_bytes() == (folders["plain"] / name).read_bytes(), name
