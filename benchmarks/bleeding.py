@@ -25,7 +25,7 @@ import torch
 
 from raycolor.color import kernels
 from raycolor.colorizer.options import ColorizerOptions
-from raycolor.colorizer.photograph import Colorizer, network_shape
+from raycolor.colorizer.photograph import FileColorizer, network_shape
 
 METHODS = ("bilinear", "guided")
 EDGE = 8.0  # L per pixel
@@ -33,7 +33,7 @@ NEAR_PX = 3
 
 
 def enlarge(L: np.ndarray, ab: np.ndarray, method: str) -> np.ndarray:
-    """Enlarge small ab over L as `Colorizer` does and return the (H, W, 2) that a viewer sees."""
+    """Enlarge small ab over L as `FileColorizer` does and return the (H, W, 2) that a viewer sees."""
     if method == "guided":
         ab = kernels.with_guide(ab, cv2.resize(L, ab.shape[1::-1], interpolation=cv2.INTER_AREA))
     return np.stack(kernels.rgb16_to_lab(kernels.join16(L, ab))[1:], axis=-1)
@@ -74,7 +74,7 @@ def costs(rgb: np.ndarray, repeats: int) -> dict[str, dict[str, float]]:
         sink = io.BytesIO()
         tifffile.imwrite(sink, pixels, compression="lzw" if "LZW" in name else None, rowsperstrip=64, metadata=None)
         files[name] = sink.getvalue()
-    colorizer = Colorizer(ColorizerOptions())
+    colorizer = FileColorizer(ColorizerOptions())
     found: dict[str, dict[str, float]] = {}
     for name, data in files.items():
         for method in METHODS:

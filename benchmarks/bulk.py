@@ -28,12 +28,12 @@ def plain(source: Path, dest: Path, checkpoint: str, index: int, processes: int)
     import torch
 
     from raycolor.colorizer.options import ColorizerOptions
-    from raycolor.colorizer.photograph import Colorizer
+    from raycolor.colorizer.photograph import FileColorizer
     from raycolor.storage import open_store
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    colorizer = Colorizer(ColorizerOptions(checkpoint=checkpoint))
+    colorizer = FileColorizer(ColorizerOptions(checkpoint=checkpoint))
     inputs, outputs = open_store(source), open_store(dest)
     keys = [info.key for info in inputs.list()][index::processes]
     colorizer.colorize(inputs.get(keys[0]))

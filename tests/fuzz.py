@@ -169,14 +169,16 @@ class Target:
 
     def __init__(self, folder: Path) -> None:
         from raycolor.colorizer.options import ColorizerOptions
-        from raycolor.colorizer.photograph import Colorizer
+        from raycolor.colorizer.photograph import FileColorizer
         from raycolor.colorizer.predict import Predicted
 
         def predict(planes: Sequence[Any]) -> list[Predicted]:
             return [Predicted(np.full((*plane.shape, 2), 20.0, np.float32), None) for plane in planes]
 
         options = {"checkpoint": "regression", "max_pixels": MAX_PIXELS, "network_size": 64, "on_color": "recolor"}
-        self._colorizers = [Colorizer(ColorizerOptions(**options, jpeg_luma=m), predict) for m in ("exact", "reencode")]
+        self._colorizers = [
+            FileColorizer(ColorizerOptions(**options, jpeg_luma=m), predict) for m in ("exact", "reencode")
+        ]
         self._folder = folder
 
     def end(self, number: int, name: str, data: bytes) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from raycolor.child_process import Ask, Child, Work
 from raycolor.colorizer.options import ColorizerOptions
-from raycolor.colorizer.photograph import Colorized, Colorizer
+from raycolor.colorizer.photograph import Colorized, FileColorizer
 from raycolor.colorizer.predict import Predict
 from raycolor.sources import Input, Reader
 
@@ -27,7 +27,7 @@ class _Options:
 
 
 class IsolatedColorizer:
-    """Runs `Colorizer.colorize` in a child process, started when first needed and again after each death.
+    """Runs `FileColorizer.colorize` in a child process, started when first needed and again after each death.
 
     Args:
         options: what the child makes its colorizer from.
@@ -60,10 +60,10 @@ class IsolatedColorizer:
         self.child.close()
 
     def colorize(self, data: bytes) -> Colorized:
-        """Colorize one photograph; as `Colorizer.colorize`.
+        """Colorize one photograph; as `FileColorizer.colorize`.
 
         Raises:
-            ImageError: as `Colorizer.colorize`.
+            ImageError: as `FileColorizer.colorize`.
             ChildDiedError: the child died of this image or took longer than the timeout.
             ChildStartError: there is no child.
         """
@@ -87,7 +87,7 @@ class IsolatedColorizer:
 
 def make(options: _Options, ask: Ask) -> Work:
     """Be the task of the child."""
-    colorizer = Colorizer(options.colorizer, ask) if options.asks else Colorizer(options.colorizer)
+    colorizer = FileColorizer(options.colorizer, ask) if options.asks else FileColorizer(options.colorizer)
 
     def work(info: Input | None, data: bytes) -> tuple[Colorized, bytes]:
         if info is not None:

@@ -30,7 +30,7 @@ from raycolor.colorize.messages import BrokenWorkerError, NetworkGoneError, Shar
 from raycolor.colorize.outcomes import Outcome, Tally, write_outcomes
 from raycolor.colorize.outputs import KeyRefusedError, Outputs, name_output
 from raycolor.colorize.priority import Budget, Turns
-from raycolor.colorizer.photograph import Colorized, Colorizer, Prepared
+from raycolor.colorizer.photograph import Colorized, FileColorizer, Prepared
 from raycolor.colorizer.predict import Predict, Predicted
 from raycolor.errors import ImageError, OutageError, RaycolorError, Reason, StorageError
 from raycolor.progress import printable
@@ -85,7 +85,7 @@ class ShardWorker:
         self.dest = open_store(spec.dest, **spec.dest_options)
         self.outputs = Outputs(self.dest, spec.source)
         self.manifest = Manifest(self.dest, spec.totals)
-        self.colorizer = Colorizer(spec.options, predict)
+        self.colorizer = FileColorizer(spec.options, predict)
         self._predict = predict
         # One process, one CPU.
         self._turns = Turns(torch.set_num_threads, torch.get_num_threads())

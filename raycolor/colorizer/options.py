@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class ColorizerOptions:
-    """Everything that decides which bytes a `Colorizer` makes; picklable, so that workers build their own."""
+    """Everything that decides which bytes a `FileColorizer` makes; picklable, so that workers build their own."""
 
     checkpoint: str = "default"
     network_size: int | None = None

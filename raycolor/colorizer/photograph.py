@@ -60,7 +60,7 @@ class Prepared:
     """Upright lightness per page, (h, w) in 0..100, at the network's size."""
 
 
-class Colorizer:
+class FileColorizer:
     """Colorizes encoded photographs with one checkpoint.
 
     `colorize` is `prepare`, `predict` and `finish` in a row; the three are separate so that the network can run on

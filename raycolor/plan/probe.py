@@ -18,7 +18,7 @@ from raycolor.colorizer.options import ColorizerOptions
 from raycolor.errors import ImageError, RaycolorError
 
 if TYPE_CHECKING:
-    from raycolor.colorizer.photograph import Colorizer
+    from raycolor.colorizer.photograph import FileColorizer
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,12 @@ def serve(pipe: Connection, options: ColorizerOptions) -> None:
     import cv2
     import torch
 
-    from raycolor.colorizer.photograph import Colorizer
+    from raycolor.colorizer.photograph import FileColorizer
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     try:
-        colorizer = Colorizer(options)
+        colorizer = FileColorizer(options)
     except RaycolorError as exc:
         pipe.send(exc)
         return
@@ -167,7 +167,7 @@ def serve(pipe: Connection, options: ColorizerOptions) -> None:
         pipe.send(look(colorizer, data, warm))
 
 
-def look(colorizer: Colorizer, data: bytes, warm: set[object]) -> Probed:
+def look(colorizer: FileColorizer, data: bytes, warm: set[object]) -> Probed:
     """Colorize one photograph in memory and say how it went.
 
     Args:
@@ -200,7 +200,7 @@ def look(colorizer: Colorizer, data: bytes, warm: set[object]) -> Probed:
     return _timed(colorizer, data, seen)
 
 
-def _timed(colorizer: Colorizer, data: bytes, seen: Probed) -> Probed:
+def _timed(colorizer: FileColorizer, data: bytes, seen: Probed) -> Probed:
     cpu, wall = time.process_time(), time.perf_counter()
 
     def ended(found: Probed) -> Probed:

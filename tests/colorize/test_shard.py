@@ -16,7 +16,7 @@ from raycolor.colorize.manifest import FOLDER
 from raycolor.colorize.messages import BrokenWorkerError
 from raycolor.colorize.outcomes import read_outcomes
 from raycolor.colorizer.options import ColorizerOptions
-from raycolor.colorizer.photograph import Colorized, Colorizer
+from raycolor.colorizer.photograph import Colorized, FileColorizer
 from raycolor.errors import ImageError, StorageError
 from raycolor.plan.probe import look
 
@@ -155,7 +155,7 @@ def test_a_worker_is_warm_before_its_first_shard(job, monkeypatch):
         threads.append(threading.current_thread().name)
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(Colorizer, "colorize", colorize)
+    monkeypatch.setattr(FileColorizer, "colorize", colorize)
     worker = job({"a.jpg": photographs.encoded(photographs.gray_pixels())})
     assert threads == ["compute_0"]
     with pytest.raises(BrokenWorkerError, match="ZeroDivisionError"):
@@ -196,7 +196,7 @@ def colorize(self, data):
     if data == b"bad": raise ImageError("truncated", "ends early")
     print("noise on standard output")
     return isolation.Colorized(data * 2, "gray", 1, 1)
-isolation.Colorizer = type("Fake", (), {"__init__": lambda self, options: None, "colorize": colorize})
+isolation.FileColorizer = type("Fake", (), {"__init__": lambda self, options: None, "colorize": colorize})
 child_process.serve()
 """
 

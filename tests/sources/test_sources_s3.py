@@ -55,7 +55,7 @@ def worker(tmp_path, monkeypatch):
         def colorize(self, data):
             return Colorized(data, "gray", 1, 1)
 
-    monkeypatch.setattr(shard_module, "Colorizer", Echo)
+    monkeypatch.setattr(shard_module, "FileColorizer", Echo)
 
     def make(uri, options=None, **opening):
         source = open_source(uri, options=opening.pop("listing", options), **opening)
