@@ -14,7 +14,7 @@ from skimage.color import lab2rgb, rgb2lab
 from skimage.transform import resize
 
 from raycolor.color import kernels
-from raycolor.color.gamut import in_gamut
+from raycolor.color.arrays import in_gamut
 
 SIDE = 1000
 AB_SIDE = 112  # what a network at 224 px gives

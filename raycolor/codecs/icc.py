@@ -43,12 +43,6 @@ def for_rgb(profile: bytes | None) -> bytes | None:
     return profile if space == "RGB" else None
 
 
-def tone_curve(profile: bytes, samples: int = 4096) -> NDArray[np.float64] | None:
-    """Return the relative luminance (0..1) of `samples` equally spaced gray values, or None where it cannot be read."""
-    curve = _tags(profile).get(b"kTRC")
-    return None if curve is None else _evaluate(curve, np.linspace(0.0, 1.0, samples), profile[20:23] == b"Lab")
-
-
 def _rgb_of_gray(profile: bytes) -> bytes | None:
     tags = _tags(profile)
     curve = tags.get(b"kTRC")

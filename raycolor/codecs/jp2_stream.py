@@ -12,7 +12,7 @@ from typing import Final
 
 from raycolor.errors import DecodeError
 
-SOT, SOD, EOC, COD, COC = 0xFF90, 0xFF93, 0xFFD9, 0xFF52, 0xFF53
+SOT, SOD, COD, COC = 0xFF90, 0xFF93, 0xFF52, 0xFF53
 # A page of one color is a few hundred bytes whatever its size. Photographs have some 4 pixels to a byte, and 100 where
 # nothing is left of them.
 MAX_PIXELS_PER_BYTE: Final = 2000

@@ -17,7 +17,7 @@ from raycolor.codecs import icc, xmp
 from raycolor.codecs.photograph import Color, Header, JpegFrame, Metadata, Provenance
 from raycolor.errors import DecodeError
 
-SOI, EOI, SOS, DQT, DHT, DRI, DNL, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xDC, 0xFE
+SOI, EOI, SOS, DQT, DHT, DRI, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
 APP0, APP1, APP2, APP13, APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 EXIF_HEAD: Final = b"Exif\0\0"
 XMP_HEAD: Final = b"http://ns.adobe.com/xap/1.0/\0"

@@ -1,4 +1,4 @@
-"""sRGB to L*a*b* and back for numpy arrays in float64: the reference that every faster path is tested against."""
+"""sRGB to L*a*b*, back, and the gamut for numpy arrays in float64: the reference for every faster path."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def srgb_encode(linear_rgb: ArrayLike) -> Array:
 
 
 def lab_to_linear(lab: ArrayLike) -> Array:
-    """Convert (..., 3) L*a*b* to linear RGB, not clipped: the in-gamut test without the encoding.
+    """Convert (..., 3) L*a*b* to linear RGB, not clipped.
 
     Raises:
         ShapeError: the last axis is not 3.
@@ -101,3 +101,21 @@ def lab_to_rgb(lab: ArrayLike) -> Array:
         ShapeError: the last axis is not 3.
     """
     return srgb_encode(lab_to_linear(lab))
+
+
+def in_gamut(lab: ArrayLike, tol: float = 1e-9) -> NDArray[np.bool_]:
+    """Tell which colors have sRGB within [0, 1] before clipping.
+
+    Args:
+        lab: (..., 3); L in 0..100, a and b in Lab units.
+        tol: how far linear RGB may lie outside [0, 1]; white comes back as 1 + 2e-16.
+
+    Returns:
+        (...) bool.
+
+    Raises:
+        ShapeError: the last axis is not 3.
+    """
+    linear_rgb = lab_to_linear(lab)
+    inside: NDArray[np.bool_] = np.all((linear_rgb >= -tol) & (linear_rgb <= 1 + tol), axis=-1)
+    return inside

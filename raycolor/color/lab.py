@@ -1,4 +1,4 @@
-"""sRGB to L*a*b*, back, and the gamut for torch tensors with the channel third from the end; differentiable."""
+"""sRGB to L*a*b* and back for torch tensors with the channel third from the end; differentiable."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from torch import Tensor
 
 from raycolor.color.arrays import DELTA, LINEAR_KNEE, RGB_FROM_WHITE, SRGB_KNEE, WHITE_FROM_RGB
 from raycolor.errors import ShapeError
-
-TOLERANCE = 1e-5  # linear RGB; what float32 leaves of a round trip at white
-_HALVINGS = 24  # as fine as float32 is
 
 
 def _check(values: Tensor, name: str) -> None:
@@ -52,13 +49,6 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
     return torch.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], dim=-3)
 
 
-def _lab_to_linear(lab: Tensor) -> Tensor:
-    L, a, b = lab.unbind(-3)
-    fy = (L + 16) / 116
-    f = torch.stack([fy + a / 500, fy, fy - b / 200], dim=-3)
-    return _mix(RGB_FROM_WHITE, torch.where(f > DELTA, f**3, 3 * DELTA**2 * (f - 4 / 29)))
-
-
 def lab_to_rgb(lab: Tensor) -> Tensor:
     """Convert L*a*b* to gamma-encoded sRGB, not clipped; inverse of `rgb_to_lab`.
 
@@ -72,54 +62,9 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
         ShapeError: the third axis from the end is not 3, or the type is not floating point.
     """
     _check(lab, "lab")
-    linear_rgb = _lab_to_linear(lab)
+    L, a, b = lab.unbind(-3)
+    fy = (L + 16) / 116
+    f = torch.stack([fy + a / 500, fy, fy - b / 200], dim=-3)
+    linear_rgb = _mix(RGB_FROM_WHITE, torch.where(f > DELTA, f**3, 3 * DELTA**2 * (f - 4 / 29)))
     curved = 1.055 * linear_rgb.clamp(min=LINEAR_KNEE) ** (1 / 2.4) - 0.055
     return torch.where(linear_rgb <= LINEAR_KNEE, linear_rgb * 12.92, curved)
-
-
-def in_gamut(lab: Tensor, tol: float = TOLERANCE) -> Tensor:
-    """Tell which colors have sRGB within [0, 1] before clipping.
-
-    Args:
-        lab: (..., 3, H, W) float.
-        tol: how far linear RGB may lie outside [0, 1].
-
-    Returns:
-        (..., H, W) bool.
-
-    Raises:
-        ShapeError: as for `lab_to_rgb`.
-    """
-    _check(lab, "lab")
-    linear_rgb = _lab_to_linear(lab)
-    return ((linear_rgb >= -tol) & (linear_rgb <= 1 + tol)).all(dim=-3)
-
-
-def fit_chroma(lab: Tensor, tol: float = TOLERANCE) -> Tensor:
-    """Lower the chroma of out-of-gamut colors until their sRGB lies in [0, 1]; keep L and hue.
-
-    In-gamut colors come back bit for bit, so a second call changes nothing.
-
-    Args:
-        lab: (..., 3, H, W) float; L in 0..100, a and b in Lab units.
-        tol: as for `in_gamut`.
-
-    Returns:
-        (..., 3, H, W), same dtype and L.
-
-    Raises:
-        ShapeError: as for `lab_to_rgb`.
-    """
-    inside = in_gamut(lab, tol)
-    if bool(inside.all()):
-        return lab
-    L, ab = lab[..., :1, :, :], lab[..., 1:, :, :]
-    low = torch.zeros_like(L)
-    high = torch.ones_like(L)
-    with torch.no_grad():
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            fits = in_gamut(torch.cat([L, ab * middle], dim=-3), tol).unsqueeze(-3)
-            low = torch.where(fits, middle, low)
-            high = torch.where(fits, high, middle)
-    return torch.cat([L, torch.where(inside.unsqueeze(-3), ab, ab * low)], dim=-3)

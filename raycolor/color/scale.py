@@ -61,11 +61,6 @@ def ab_to_bytes(ab: T) -> T:
     return cast(T, _to_integers(ab, -128, 127, "int8"))
 
 
-def bytes_to_ab(stored: T) -> T:
-    """Read a or b in Lab units (float32) from the int8 of `ab_to_bytes`."""
-    return cast(T, _to_float32(stored))
-
-
 def _to_float32(stored: Any) -> Any:
     """Widen to float32 in numpy or torch."""
     return stored.astype(np.float32) if isinstance(stored, np.ndarray | np.generic) else stored.float()

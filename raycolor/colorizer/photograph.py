@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from raycolor import __version__, codecs
 from raycolor.color import kernels
-from raycolor.color.gamut import in_gamut
+from raycolor.color.arrays import in_gamut
 from raycolor.color.joined import JoinedPage, lightness
 from raycolor.color.resize import resize_area
 from raycolor.color.tone import sense

@@ -85,7 +85,7 @@ def write_dataset(store: ObjectStore, info: DatasetInfo) -> None:
 
 
 def read_dataset(store: ObjectStore) -> DatasetInfo:
-    """Read and check `dataset.json`; the shards are checked when they are read, or by `check_shards`.
+    """Read and check `dataset.json`; each shard is checked when it is read.
 
     Raises:
         DatasetError: not a dataset, another format version, or a damaged `dataset.json`.
@@ -140,13 +140,3 @@ def read_shard(store: ObjectStore, shard: ShardInfo) -> bytes:
             f"{shard.sha256[:12]}…: copy it again or prepare the dataset again"
         )
     return data
-
-
-def check_shards(store: ObjectStore, info: DatasetInfo) -> None:
-    """Read every shard and compare its SHA-256.
-
-    Raises:
-        DatasetError: the first shard that is missing or has other bytes.
-    """
-    for shard in info.shards:
-        read_shard(store, shard)

@@ -66,13 +66,6 @@ def planes_of(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[NDArray[np.u
     return L_to_bytes(L), np.stack([ab_to_bytes(a), ab_to_bytes(b)])
 
 
-def lab_planes(
-    data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS
-) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
-    """Decode a photograph to L (S, S) uint8 and ab (2, S, S) int8; see `square_rgb` and `planes_of`."""
-    return planes_of(square_rgb(data, size_px, max_pixels=max_pixels))
-
-
 def colorfulness(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> float:
     """Measure how colorful a picture is: 0 for gray, about 15 slightly, 33 averagely, 80 and more extremely colorful.
 

@@ -70,7 +70,6 @@ def subject(checkpoint: Checkpoint) -> Subject:
         source=checkpoint.source,
         method=checkpoint.method,
         weights_sha256=checkpoint.weights_sha256,
-        # count_parameters leaves out what training froze, yet those weights are computed with all the same.
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         crop_px=int(checkpoint.training.get("crop_px", _DEFAULT_CROP_PX)),
         stride=network.stride,

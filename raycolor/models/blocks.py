@@ -181,11 +181,6 @@ def init_he(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def count_parameters(module: nn.Module) -> int:
-    """Return the number of trainable parameters."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-
-
 def to_channels_last(module: nn.Module) -> nn.Module:
     """Store the weights in the memory order in which convolutions run fastest on CPUs and tensor cores."""
     return module.to(memory_format=torch.channels_last)

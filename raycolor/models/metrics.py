@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -285,21 +285,6 @@ class MetricSums:
             table[name] = {"value": float(value), "low": float(low), "high": float(high)}
         return table
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values and arrays that `from_dict` takes: what workers send."""
-        return {
-            "full": self.full,
-            "ids": list(self.ids),
-            "values": {name: list(numbers) for name, numbers in self.values.items()},
-            "class_area": list(self.class_area),
-            "class_pixels": list(self.class_pixels),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> MetricSums:
-        """Rebuild what `to_dict` returned."""
-        return cls(**data)
-
 
 def _smooth(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
     """Smooth the frequencies of the ab cells by a Gaussian of 5 Lab units, as Zhang et al. 2016, section 2.2.
@@ -349,18 +334,3 @@ def constant_color(like: Tensor, ab_net: tuple[float, float] = (0.0, 0.0)) -> Te
     """
     color = torch.tensor(ab_net, dtype=like.dtype, device=like.device).view(1, 2, 1, 1)
     return color.expand(like.shape[0], 2, *like.shape[2:])
-
-
-def mean_color(truths: Iterable[Tensor]) -> tuple[float, float]:
-    """Return the mean (a, b), network units, of batches of (B, 2, H, W): the floor `mean color`, taken on train.
-
-    Raises:
-        ConfigError: no batches.
-    """
-    total, pixels = torch.zeros(2, dtype=torch.float64), 0
-    for truth in truths:
-        total += truth.double().sum((0, 2, 3)).cpu()
-        pixels += truth.numel() // 2
-    if not pixels:
-        raise ConfigError("mean color: no images: check the dataset")
-    return float(total[0] / pixels), float(total[1] / pixels)

@@ -12,7 +12,6 @@ from raycolor.errors import ConfigError
 from raycolor.models.blocks import ColorNet, NetworkConfig, Norm, Upsample, UpsampleMode, norm_layer
 
 ENCODER_CHANNELS = 128  # of layer2 in torchvision's ResNet-18, at 1/8 of the input
-ENCODER_PARTS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2")
 
 
 class RegressionConfig(NetworkConfig):

@@ -1,4 +1,4 @@
-"""Laws of lab_planes: what a photograph becomes before it is stored."""
+"""Laws of what a photograph becomes before it is stored."""
 
 import io
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from raycolor.color.arrays import rgb_to_lab
-from raycolor.dataset.planes import colorfulness, lab_planes, planes_of, square_rgb
+from raycolor.dataset.planes import colorfulness, planes_of, square_rgb
 from raycolor.errors import DecodeError
 
 
@@ -60,7 +60,7 @@ def test_pictures_are_upright(rng):
 def test_gray_pictures_have_no_ab(rng):
     """A gray file gives ab = 0 everywhere and the L of its levels."""
     gray = rng.integers(0, 256, (16, 16), dtype=np.uint8)
-    L, ab = lab_planes(png(gray), 16)
+    L, ab = planes_of(square_rgb(png(gray), 16))
     assert not ab.any()
     np.testing.assert_array_equal(L, planes_of(np.repeat(gray[..., None], 3, axis=2))[0])
 
@@ -81,7 +81,7 @@ def test_small_pictures_are_enlarged(rng):
 def test_broken_pictures_are_decode_errors():
     """What is no picture is a DecodeError with a reason."""
     with pytest.raises(DecodeError, match="not_an_image"):
-        lab_planes(b"hello, this is text", 16)
+        square_rgb(b"hello, this is text", 16)
 
 
 def test_colorfulness_is_the_published_formula(rng):

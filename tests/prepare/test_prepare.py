@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raycolor.dataset.info import check_shards, read_dataset
-from raycolor.dataset.planes import lab_planes
+from raycolor.dataset.info import read_dataset, read_shard
+from raycolor.dataset.planes import planes_of, square_rgb
 from raycolor.dataset.shards import LabSplit
 from raycolor.dataset.split import order_key, split_of
 from raycolor.errors import ConfigError, DatasetError, StorageError
@@ -74,18 +74,18 @@ def test_workers_change_no_byte(ray_local, photos, tmp_path):
 
 
 def test_rows_are_the_first_good_ones_in_hash_order(ray_local, photos, tmp_path):
-    """Each split holds exactly the wanted number of its first good photographs, with the planes of lab_planes."""
+    """Each split holds exactly the wanted number of its first good photographs, with the planes each has by itself."""
     summary = run(photos, tmp_path, train=24, val=3)
     store = open_store(tmp_path)
     info = read_dataset(store)
-    check_shards(store, info)
+    assert all(read_shard(store, shard) for shard in info.shards)
     assert info.counts == summary["counts"] == {"train": 24, "val": 3}
     good = [path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg") if path.parent.name != "bad"]
     for name, count in info.counts.items():
         split = LabSplit(info, store, name, tmp_path / "cache")
         mine = sorted((key for key in good if split_of(key, 0) == name), key=lambda key: order_key(key, 0))
         assert split.ids == mine[:count]
-        L, ab = lab_planes((photos / split.ids[0]).read_bytes(), SIZE)
+        L, ab = planes_of(square_rgb((photos / split.ids[0]).read_bytes(), SIZE))
         np.testing.assert_array_equal(split.planes(0)[0], L)
         np.testing.assert_array_equal(split.planes(0)[1], ab)
 
@@ -199,7 +199,7 @@ def test_s3_gives_the_same_dataset(s3, ray_local, photos, tmp_path):
             source.put(path.relative_to(photos).as_posix(), path.read_bytes())
     local = run(photos, tmp_path / "local")
     assert run(source.uri, target.uri)["fingerprint"] == local["fingerprint"]
-    check_shards(target, read_dataset(target))
+    assert all(read_shard(target, shard) for shard in read_dataset(target).shards)
     with tarfile.open(tmp_path / "photos.tar", "w") as tar:
         tar.add(photos, ".")
     boxed = open_store(s3.uri())
