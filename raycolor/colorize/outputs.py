@@ -13,8 +13,8 @@ from dataclasses import replace
 from raycolor.colorize.manifest import ATTEMPTS, FOLDER
 from raycolor.errors import ConfigError, StorageError
 from raycolor.sources import Input, LinkGuard, place_of
-from raycolor.sources.clutter import clutter
-from raycolor.sources.key_set import KeyBook
+from raycolor.sources.key_set import KeySet
+from raycolor.sources.non_photographs import non_photograph
 from raycolor.storage import Located, ObjectStore
 from raycolor.storage.patience import local_store
 
@@ -98,7 +98,7 @@ def with_free_outputs(dest: ObjectStore, inputs: Iterator[Input]) -> Iterator[In
     """
     same = _same_names(dest)
     with ExitStack() as books:
-        standing, named = books.enter_context(KeyBook()), books.enter_context(KeyBook())
+        standing, named = books.enter_context(KeySet()), books.enter_context(KeySet())
         files = taken = 0
         first = ""
         for there in dest.list():
@@ -110,7 +110,7 @@ def with_free_outputs(dest: ObjectStore, inputs: Iterator[Input]) -> Iterator[In
             return
         for given in inputs:
             info: Input = given
-            if place_of(info).reason is None and clutter(info.key) is None:  # else it gets no output
+            if place_of(info).reason is None and non_photograph(info.key) is None:  # else it gets no output
                 name = (same or str)(_without_added(name_output(info.key, None)))
                 if files and name in standing:
                     taken += 1

@@ -14,7 +14,7 @@ from raycolor.colorize.outcomes import ShardOutcomes, done_shards, read_shards
 from raycolor.errors import RaycolorError
 from raycolor.progress import Progress
 from raycolor.sources import Input, Source
-from raycolor.sources.key_set import KeyBook
+from raycolor.sources.key_set import KeySet
 from raycolor.sources.known_inputs import KnownInputs
 from raycolor.storage import ObjectStore
 
@@ -60,7 +60,7 @@ def open_round(
 def _refresh(config: ColorizeConfig, record: JobRecord, round_: Round, source: Source, dest: ObjectStore) -> JobRecord:
     """List the source again; take new inputs and changes into the manifest, as far as the round asks for them."""
     totals, manifest = record.manifest, Manifest(dest, record.manifest)
-    with KnownInputs() as known, KeyBook() as retried:
+    with KnownInputs() as known, KeySet() as retried:
         if not round_.add_new:
             again = again_of(round_)
             for shard in read_shards(dest):
@@ -186,7 +186,7 @@ def _wanted(record: ShardOutcomes, manifest: Manifest, again: Again) -> int:
 
 def missing_outputs(dest: ObjectStore) -> Todo:
     """List the destination and return the shards of which an output has gone."""
-    with KeyBook() as there:
+    with KeySet() as there:
         for info in dest.list():
             if not info.key.startswith(FOLDER):
                 there.add(info.key)

@@ -28,8 +28,7 @@ from raycolor.pages.plots import Named, axis_of, named_points, word_color
 from raycolor.pages.render import Figure
 from raycolor.pages.tables import TableCell, TableHead
 from raycolor.progress import Progress
-from raycolor.storage import ObjectStore, open_store
-from raycolor.storage.paths import absolute
+from raycolor.storage import ObjectStore, absolute, open_store
 
 _PROBE = "summary.json.check"
 

@@ -6,7 +6,7 @@ from raycolor.cluster import session
 from raycolor.prepare.config import PrepareConfig
 from raycolor.prepare.driver import prepare
 from raycolor.progress import Progress, printable
-from raycolor.storage.paths import absolute
+from raycolor.storage import absolute
 
 
 def run(config: PrepareConfig) -> int:

@@ -1,9 +1,9 @@
-"""What a bulk job reads: places, single objects, lists of inputs, and members of archives."""
+"""What jobs read: places, single objects, lists of inputs, and members of archives."""
 
-from raycolor.sources.keys import LinkGuard, check_places, key_inside, place_holds
 from raycolor.sources.location import Location, SkippedInputError
-from raycolor.sources.opening import open_source
-from raycolor.sources.reading import Reader
+from raycolor.sources.open import open_source
+from raycolor.sources.overlap import LinkGuard
+from raycolor.sources.reader import Reader
 from raycolor.sources.source import Input, Source, place_of
 
 __all__ = [
@@ -13,9 +13,6 @@ __all__ = [
     "Reader",
     "SkippedInputError",
     "Source",
-    "check_places",
-    "key_inside",
     "open_source",
-    "place_holds",
     "place_of",
 ]

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raycolor.errors import ConfigError, StorageError
-from raycolor.sources.rows import Lines, Row, plain_name, row_of
+from raycolor.sources.list_rows import Lines, Row, plain_name, row_of
 from raycolor.storage import ObjectStore, open_store
 
 

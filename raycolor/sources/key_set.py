@@ -15,7 +15,7 @@ from raycolor.sources.keys import unused
 _CACHE_KIB = 65_536
 
 
-class KeyBook:
+class KeySet:
     """Keys by their 128-bit hash, in a temporary file: 64 MB of memory whatever their number.
 
     Two different keys share a hash with a probability of 1e-21 among a hundred million keys. Use as a context manager.
@@ -30,7 +30,7 @@ class KeyBook:
         self._folder = tempfile.TemporaryDirectory(prefix="raycolor-keys-")
         return scratch(self._folder.name, "CREATE TABLE keys (hash BLOB PRIMARY KEY, last INTEGER) WITHOUT ROWID")
 
-    def __enter__(self) -> KeyBook:
+    def __enter__(self) -> KeySet:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:

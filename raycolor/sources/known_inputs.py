@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
-from raycolor.sources.key_set import KeyBook, hashed, scratch
+from raycolor.sources.key_set import KeySet, hashed, scratch
 from raycolor.sources.location import Location
 from raycolor.sources.source import Input, place_of
 from raycolor.storage import Located, ObjectInfo
@@ -42,14 +42,14 @@ class KnownInputs:
         self.counts: Counter[str] = Counter()
         self._folder = tempfile.TemporaryDirectory(prefix="raycolor-known-")
         self._file = scratch(self._folder.name, *_TABLES)
-        self._archives, self._names = KeyBook(), KeyBook()
+        self._archives, self._names = KeySet(), KeySet()
 
     def __enter__(self) -> KnownInputs:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        for book in (self._archives, self._names):
-            book.__exit__(kind, value, tb)
+        for keys in (self._archives, self._names):
+            keys.__exit__(kind, value, tb)
         self._file.close()
         with contextlib.suppress(OSError):
             self._folder.cleanup()

@@ -9,10 +9,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from raycolor.sources.archives import archive_members
-from raycolor.sources.key_set import KeyBook
-from raycolor.sources.keys import archive_part, check_places, is_archive, key_inside, member_key, place_holds
+from raycolor.sources.key_set import KeySet
+from raycolor.sources.keys import archive_part, is_archive, member_key
 from raycolor.sources.location import Location
-from raycolor.sources.reading import Reader, stat_version
+from raycolor.sources.overlap import check_overlap, key_inside, place_holds
+from raycolor.sources.reader import Reader, stat_version
 from raycolor.storage import Located, ObjectInfo, StorageError
 from raycolor.storage.base import RECORDS
 from raycolor.storage.local import key_to_name
@@ -47,10 +48,10 @@ class Source:
         """Refuse a destination that could overwrite inputs.
 
         Raises:
-            ConfigError: see `check_places`.
+            ConfigError: see `check_overlap`.
         """
         for place in self.places:
-            check_places(place, dest)
+            check_overlap(place, dest)
 
     def inputs(
         self,
@@ -78,13 +79,13 @@ class Source:
         """
         self.notes.clear()
         self._folder = ("", False)  # of an earlier listing: links may have changed
-        with KeyBook() as book:
+        with KeySet() as keys:
             for info in self._listed():
                 if self._left_out(info, dest) or any(fnmatchcase(info.key, pattern) for pattern in exclude):
                     continue
                 if self._opens(info) and unchanged(info):
                     continue
-                for found in self._expanded(info, book):
+                for found in self._expanded(info, keys):
                     # A broken archive is told whatever the patterns take: its members may be lost.
                     broken = found.key == info.key and place_of(found).reason is not None
                     if include and not broken and not any(fnmatchcase(found.key, pattern) for pattern in include):
@@ -118,18 +119,18 @@ class Source:
             self._folder = folder, place_holds(dest, folder, or_is=True)
         return self._folder[1]
 
-    def _expanded(self, info: Input, book: KeyBook) -> Iterator[Input]:
+    def _expanded(self, info: Input, keys: KeySet) -> Iterator[Input]:
         """Yield the members of an archive, or the input itself; keys that are taken get a number."""
         if not self._opens(info):
             place = place_of(info)
             # Keys of one listing differ; only the members of an archive may meet an object below its name.
             if self.archives and place.kind is None and archive_part(info.key):
-                info = _renamed(info, book.free_name(info.key))
+                info = _renamed(info, keys.free_name(info.key))
             yield info
             return
         for found in self.members(info):
             # The archive's own row, if it has one, cannot meet another.
-            yield found if found.key == info.key else found._replace(key=book.free_name(found.key))
+            yield found if found.key == info.key else found._replace(key=keys.free_name(found.key))
 
     def _opens(self, info: Input) -> bool:
         place = place_of(info)

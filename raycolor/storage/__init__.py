@@ -15,10 +15,16 @@ __all__ = [
     "ObjectInfo",
     "ObjectStore",
     "StorageError",
+    "absolute",
     "check_endpoint",
     "check_key",
     "open_store",
 ]
+
+
+def absolute(uri: str) -> str:
+    """Make a local path absolute, for Ray's workers have another working directory; addresses stay as they are."""
+    return uri if "://" in uri else str(Path(uri).absolute())
 
 
 def open_store(

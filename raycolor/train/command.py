@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raycolor.cluster import session
-from raycolor.storage.paths import absolute
+from raycolor.storage import absolute
 from raycolor.train.config import TrainConfig
 from raycolor.train.driver import train
 from raycolor.training.loop import describe_row

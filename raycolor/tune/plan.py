@@ -12,8 +12,7 @@ from raycolor.config import validate
 from raycolor.dataset.info import DatasetInfo, read_dataset
 from raycolor.errors import ConfigError
 from raycolor.models.blocks import shapes_alone
-from raycolor.storage import open_store
-from raycolor.storage.paths import absolute
+from raycolor.storage import absolute, open_store
 from raycolor.train.config import TrainConfig
 from raycolor.training.loop import VALIDATED
 from raycolor.training.settings import check_sizes, resolve

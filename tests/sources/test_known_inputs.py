@@ -9,7 +9,7 @@ import pytest
 from raycolor.sources import open_source
 from raycolor.sources.known_inputs import KnownInputs
 from raycolor.sources.location import Location
-from raycolor.sources.reading import Reader
+from raycolor.sources.reader import Reader
 from raycolor.storage import Located, ObjectInfo
 
 

@@ -15,7 +15,7 @@ from raycolor.colorize.outcomes import Outcome
 from raycolor.colorize.outcomes_csv import write_csvs
 from raycolor.errors import ConfigError
 from raycolor.sources import Location, Reader, open_source
-from raycolor.sources.key_set import KeyBook
+from raycolor.sources.key_set import KeySet
 from raycolor.storage import Located, open_store
 
 FILES = {"a.jpg": b"A", "b c/d,e.jpg": b"D", 'b c/"f"\n.jpg': b"F", "ü%41.jpg": b"U"}
@@ -286,7 +286,7 @@ def test_failed_csv_without_its_job_says_so(tmp_path):
 
 def test_the_key_book_takes_each_key_once():
     """The set in a file is a set; numbered names are free ones, and many of one name are quick."""
-    with KeyBook() as book:
+    with KeySet() as book:
         assert [book.add(key) for key in ("a", "b", "a", "\udc80")] == [True, True, False, True]
         assert "a" in book
         assert "c" not in book

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from raycolor.errors import ConfigError
-from raycolor.sources.listed import ListSource, RetrySource
-from raycolor.sources.lists import InputList, earlier_job
-from raycolor.sources.rows import SUFFIXES
+from raycolor.sources.input_list import InputList, earlier_job
+from raycolor.sources.list_rows import SUFFIXES
+from raycolor.sources.list_source import ListSource, RetrySource
 from raycolor.sources.source import OneObject, Source
 from raycolor.storage import ObjectStore, open_store
 from raycolor.storage.local import name_to_key

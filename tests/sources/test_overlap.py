@@ -4,7 +4,8 @@ import photographs
 import pytest
 
 from raycolor.errors import ConfigError
-from raycolor.sources import LinkGuard, check_places, key_inside, open_source
+from raycolor.sources import LinkGuard, open_source
+from raycolor.sources.overlap import check_overlap, key_inside
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_a_place_that_is_not_there_or_has_no_root_is_refused(tmp_path):
 def test_a_destination_that_could_overwrite_inputs_is_refused(source, dest):
     """Inputs are never changed: DEST must not be the source or hold it."""
     with pytest.raises(ConfigError, match="give another place"):
-        check_places(source, dest)
+        check_overlap(source, dest)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_a_destination_that_could_overwrite_inputs_is_refused(source, dest):
 )
 def test_other_places_are_fine(source, dest):
     """Beside, inside, or merely named alike."""
-    check_places(source, dest)
+    check_overlap(source, dest)
 
 
 def test_key_inside_is_about_folders_not_letters():
@@ -122,8 +123,8 @@ def test_records_that_would_go_into_the_source_are_refused(photos):
 def test_prefixes_are_compared_by_what_they_mean(dest):
     """Slashes, `.` and `..` make no other place of a prefix."""
     with pytest.raises(ConfigError, match="give another place"):
-        check_places("s3://b/in", dest)
-    check_places("s3://b/in", dest.replace("s3://b", "s3://c"))
+        check_overlap("s3://b/in", dest)
+    check_overlap("s3://b/in", dest.replace("s3://b", "s3://c"))
 
 
 def test_a_folder_that_leads_into_the_destination_is_left_out(photos):

@@ -62,7 +62,7 @@ def read_rows(store: ObjectStore, key: str) -> Iterator[Row]:
             for number, line in enumerate(lines, 1):
                 lines.row_done()
                 if line.strip():
-                    check_key(line, f"line {number}", where)
+                    _refuse_nul(line, f"line {number}", where)
                     yield Row(f"line {number}", line.rstrip("\r\n"), is_uri=True)
         else:
             file: Any = open_object(store, key)
@@ -113,7 +113,7 @@ class Lines:
         self._taken = 0
 
 
-def check_key(key: str, number: str, where: str) -> None:
+def _refuse_nul(key: str, number: str, where: str) -> None:
     """Refuse a key that no file system and no store can hold; ConfigError."""
     if "\0" in key:
         raise ConfigError(f"{where}: {number}: the key holds a NUL character: check the file")
@@ -173,7 +173,7 @@ def row_of(cells: Mapping[str, Any], number: str, where: str) -> Row:
     key = uri or cells.get("key")
     if not key:
         raise ConfigError(f"{where}: {number}: no key: give columns bucket,key[,version], or one of URIs")
-    check_key(str(key), number, where)
+    _refuse_nul(str(key), number, where)
     try:
         size = int(cells.get("size") or 0)
         if not 0 <= size <= _MAX_SIZE:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from raycolor.sources.key_set import KeyBook
+from raycolor.sources.input_list import Entry, InputList, ListPlan
+from raycolor.sources.key_set import KeySet
 from raycolor.sources.keys import archive_part
-from raycolor.sources.lists import Entry, InputList, ListPlan
 from raycolor.sources.location import Location
 from raycolor.sources.source import Input, Source
 from raycolor.storage import Located, ObjectInfo, StorageError, check_key
@@ -29,7 +29,7 @@ class ListSource(Source):
         return self._plan.bases
 
     def _listed(self) -> Iterator[Input]:
-        with KeyBook() as seen, KeyBook() as taken, KeyBook() as wanted, KeyBook() as found:
+        with KeySet() as seen, KeySet() as taken, KeySet() as wanted, KeySet() as found:
             through = self.archives and self._plan.members
             if through:
                 for entry in self._names.entries(self._plan):
@@ -83,7 +83,7 @@ class RetrySource(Source):
 
     def _listed(self) -> Iterator[Input]:
         dest = self.uri.rpartition("/")[0].rpartition("/")[0]  # that of the earlier job
-        with KeyBook() as wanted, KeyBook() as found:
+        with KeySet() as wanted, KeySet() as found:
             for row in self._names.rows():
                 wanted.add(row.key)
             yield from picked(self._earlier.inputs(dest), wanted, found)
@@ -92,11 +92,11 @@ class RetrySource(Source):
                     yield gone(row.key, self._earlier.uri)
 
 
-def picked(inputs: Iterator[Input], wanted: KeyBook, found: KeyBook) -> Iterator[Input]:
+def picked(inputs: Iterator[Input], wanted: KeySet, found: KeySet) -> Iterator[Input]:
     """Yield those inputs whose key is wanted, and note that they were found."""
-    with KeyBook() as book:
+    with KeySet() as keys:
         for info in inputs:
-            info = info._replace(key=book.free_name(info.key))
+            info = info._replace(key=keys.free_name(info.key))
             if info.key in wanted and found.add(info.key):
                 yield info
 

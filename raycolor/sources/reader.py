@@ -7,8 +7,8 @@ from typing import Any
 
 from raycolor.errors import ConfigError, ImageError, StorageError
 from raycolor.sources import tars, zips
-from raycolor.sources.clutter import clutter
 from raycolor.sources.location import Location, SkippedInputError
+from raycolor.sources.non_photographs import non_photograph
 from raycolor.sources.streams import Fetch, RangedBytes, UnpackedBytes
 from raycolor.storage import Located, ObjectInfo, ObjectStore, open_store
 
@@ -48,7 +48,7 @@ class Reader:
         Where nothing answers it comes back as it is: whoever reads it will say why.
         """
         place = _place(info)
-        if info.size or place.kind is not None or place.reason is not None or clutter(info.key) is not None:
+        if info.size or place.kind is not None or place.reason is not None or non_photograph(info.key) is not None:
             return info
         try:
             found = stat_version(self.store(place.uri), place.object or info.key, place.version)
@@ -63,7 +63,7 @@ class Reader:
             ImageError: it cannot be read; `reason` is what its outcome says. `SkippedInputError` if it is none: then
                 nothing is read.
         """
-        if (what := clutter(info.key)) is not None:
+        if (what := non_photograph(info.key)) is not None:
             raise SkippedInputError("not_a_photograph", what)
         place = _place(info)
         place.raise_problem()

@@ -31,7 +31,7 @@ _DOCUMENTS: Final = frozenset(
 _FILMS: Final = frozenset({"mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "wmv"} | {"mp3", "m4a", "wav"})
 
 
-def clutter(key: str) -> str | None:
+def non_photograph(key: str) -> str | None:
     """Say what a key names if that is no photograph; None for what claims to be one, or may be.
 
     Formats are told by first bytes, never by names; these names say that nothing is to be read. An unknown extension,

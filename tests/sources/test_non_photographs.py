@@ -5,7 +5,7 @@ from sources import packs
 
 from raycolor.errors import ImageError
 from raycolor.sources import Reader, SkippedInputError, open_source
-from raycolor.sources.clutter import clutter
+from raycolor.sources.non_photographs import non_photograph
 
 CLUTTER = [
     ".DS_Store", "box/.DS_Store", "Thumbs.db", "box/THUMBS.DB", "._photo.jpg", "box/._photo.tif",
@@ -21,13 +21,13 @@ NO_CLUTTER = [
 @pytest.mark.parametrize("key", CLUTTER)
 def test_clutter_is_known_by_its_name(key):
     """In any folder and any case; the detail says what it is."""
-    assert clutter(key)
+    assert non_photograph(key)
 
 
 @pytest.mark.parametrize("key", NO_CLUTTER)
 def test_what_may_be_a_photograph_is_no_clutter(key):
     """Picture names, unknown names, none; formats and archives that raycolor does not read fail and are seen."""
-    assert clutter(key) is None
+    assert non_photograph(key) is None
 
 
 def test_clutter_is_not_read(tmp_path):

@@ -12,7 +12,7 @@ from raycolor.errors import ConfigError
 from raycolor.progress import printable
 from raycolor.sources.inventory import inventory_rows, read_manifest
 from raycolor.sources.keys import archive_part
-from raycolor.sources.rows import Row, read_rows
+from raycolor.sources.list_rows import Row, read_rows
 from raycolor.storage import ObjectStore
 from raycolor.storage.base import RECORDS
 from raycolor.storage.local import name_to_key
