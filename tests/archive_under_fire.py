@@ -30,7 +30,7 @@ import chaos
 import faultproxy
 from s3server import S3Server
 
-from raycolor.colorize.manifest import read_job
+from raycolor.colorize.job_record import read_job
 from raycolor.colorize.outcomes import done_shards
 from raycolor.storage import open_store
 

@@ -7,7 +7,7 @@ import pickle
 import socket
 from typing import TYPE_CHECKING, Any
 
-from raycolor.cluster.arithmetic import describe, unfit
+from raycolor.cluster.nodes import describe, unfit
 from raycolor.cluster.notices import ToDriver
 from raycolor.colorize.messages import BrokenWorkerError, ShardSpec, UnfitNodeError
 from raycolor.errors import RaycolorError

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any, Final
 
-from raycolor.colorize.manifest import ATTEMPTS
+from raycolor.colorize.job_folder import ATTEMPTS
 from raycolor.colorize.outcomes import Outcome
 from raycolor.errors import StorageError
 from raycolor.storage import ObjectStore

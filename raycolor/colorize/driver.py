@@ -17,26 +17,15 @@ import ray
 
 from raycolor import __version__
 from raycolor.cluster import session
-from raycolor.cluster.arithmetic import Arithmetic, elsewhere, leave_out, look, settle
 from raycolor.cluster.fingerprint import made_of
+from raycolor.cluster.nodes import Arithmetic, elsewhere, leave_out, look, settle
 from raycolor.cluster.notices import Listener
 from raycolor.cluster.prometheus import ColorizeMetrics
 from raycolor.colorize.actor import ShardActor
 from raycolor.colorize.config import ColorizeConfig
-from raycolor.colorize.manifest import (
-    ATTEMPTS,
-    FOLDER,
-    JobRecord,
-    amend_job,
-    check_same_job,
-    order_of_work,
-    read_job,
-    write_manifest,
-)
-from raycolor.colorize.messages import Again, ShardReport, ShardSpec, worthwhile_workers
-from raycolor.colorize.network_actor import Shape, choose_shape, start_networks
-from raycolor.colorize.outputs import with_free_outputs
-from raycolor.colorize.rounds import (
+from raycolor.colorize.job_folder import ATTEMPTS, FOLDER
+from raycolor.colorize.job_record import JobRecord, amend_job, check_same_job, read_job
+from raycolor.colorize.later_runs import (
     Todo,
     again_of,
     missing_outputs,
@@ -45,6 +34,11 @@ from raycolor.colorize.rounds import (
     say_differences,
     shards_to_do,
 )
+from raycolor.colorize.manifest import order_of_work, write_manifest
+from raycolor.colorize.messages import ShardReport, ShardSpec, worthwhile_workers
+from raycolor.colorize.network_actor import Execution, choose_execution, start_networks
+from raycolor.colorize.outputs import with_free_outputs
+from raycolor.colorize.redo import Again
 from raycolor.colorize.summary import FailureLimit, Timing, finish, summarize
 from raycolor.colorizer.options import ColorizerOptions
 from raycolor.errors import ConfigError, RaycolorError
@@ -153,7 +147,7 @@ class _Job:
                 session.connect(self.config.address, scale_to=self.config.scale_to, gpus=self.config.gpus or 0)
             )
             self.worked = True
-        shape, record = _settle_shape(self.config, record, self.dest)
+        shape, record = _settle_execution(self.config, record, self.dest)
         spec = replace(self.spec, totals=record.manifest, again=again)
         found = _process(spec, todo, record, self.timing, self.config.workers, shape, self.limit)
         if again is not None and again.outputs != "trusted":
@@ -221,10 +215,10 @@ def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore,
     return record
 
 
-def _settle_shape(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) -> tuple[Shape, JobRecord]:
+def _settle_execution(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) -> tuple[Execution, JobRecord]:
     """Decide where the network runs, once for all runs of a job."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    shape = choose_shape(config.shape, record.device, resources, config.gpus)
+    shape = choose_execution(config.shape, record.device, resources, config.gpus)
     nodes = look(shape.device)
     if record.device is None or record.precision is None or record.computed_with is None:
         settled = settle(config.precision, shape.device, nodes)
@@ -235,7 +229,7 @@ def _settle_shape(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) 
     if left_out:
         for name, lost in (("CPU", sum(node.cpus for node in left_out)), ("GPU", sum(node.gpus for node in left_out))):
             resources = {**resources, name: resources.get(name, 0) - lost}
-        shape = choose_shape(config.shape, shape.device, resources, config.gpus)
+        shape = choose_execution(config.shape, shape.device, resources, config.gpus)
     shape = shape._replace(
         precision=settled.precision,
         computed_with=settled.computed_with,
@@ -253,7 +247,7 @@ def _process(
     record: JobRecord,
     timing: Timing,
     workers: int | None,
-    shape: Shape,
+    shape: Execution,
     limit: FailureLimit,
 ) -> Counter[str]:
     """Run shards through a pool of workers and show the progress; return what was found of earlier outputs."""

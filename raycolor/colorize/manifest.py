@@ -1,24 +1,17 @@
-"""What a bulk job fixes under DEST/_raycolor before it works: its inputs and its settings."""
+"""The manifest of a bulk job: its inputs, cut into shards before work starts."""
 
 from __future__ import annotations
 
 import bisect
 import itertools
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from raycolor.errors import ManifestError, StorageError
+from raycolor.colorize.job_folder import FOLDER, get_table, put_table
 from raycolor.storage import Located, ObjectInfo, ObjectStore
-
-FOLDER: Final = "_raycolor/"
-JOB_KEY: Final = FOLDER + "job.json"
-ATTEMPTS: Final = FOLDER + "attempts/"
-FORMAT_VERSION: Final = 1
 
 # `location` is null but for members of archives, pinned versions and inputs of several buckets.
 _MANIFEST_SCHEMA = pa.schema(
@@ -191,124 +184,3 @@ def _inputs(table: pa.Table) -> list[ObjectInfo | Located]:
         else ObjectInfo(row["key"], row["size"], row["etag"])
         for row in table.to_pylist()
     ]
-
-
-@dataclass(frozen=True)
-class Round:
-    """What a later run does again of a job; stands in `job.json` until it has ended, so that a kill loses nothing."""
-
-    number: int
-    """Completion records written in it carry this number: those shards are not done again in the same round."""
-    retry: bool = False
-    reasons: tuple[str, ...] = ()
-    """Reasons of the failures to retry; all if empty."""
-    add_new: bool = False
-    verify: bool = False
-    listed: bool = False
-    """Whether the source was listed for it and the manifest says what was found."""
-
-
-@dataclass(frozen=True)
-class JobRecord:
-    """`job.json`: what fixes a job's outputs, written once its manifest is whole."""
-
-    identity: dict[str, Any]
-    checkpoint: dict[str, Any]
-    source: str
-    config: dict[str, Any]
-    raycolor_version: str
-    manifest: ManifestTotals
-    created: str
-    format_version: int = FORMAT_VERSION
-    device: str | None = None
-    """Where the network runs, `cpu` or `cuda`; None until the first worker starts."""
-    precision: Literal["fp32", "bf16"] | None = None
-    """What `auto` meant on the nodes that the job began on; None until the first worker starts."""
-    computed_with: str | None = None
-    """Instruction set of their CPUs, or model of their GPU."""
-    root: str | None = None
-    """Store of the inputs that have no location: a list that has grown may have another one."""
-    rounds: int = 0
-    """Rounds that were begun."""
-    round: Round | None = None
-
-    def write(self, dest: ObjectStore) -> None:
-        """Write `job.json`; from then on the destination belongs to this job."""
-        dest.put(JOB_KEY, json.dumps(asdict(self), indent=2).encode() + b"\n")
-
-
-def read_job(dest: ObjectStore) -> JobRecord | None:
-    """Return the job that a destination belongs to, or None.
-
-    Raises:
-        ManifestError: `job.json` is damaged or of another format version.
-    """
-    try:
-        loaded = json.loads(dest.get(JOB_KEY))
-        if loaded["format_version"] != FORMAT_VERSION:
-            raise ManifestError(
-                f"{dest.uri}: {JOB_KEY} has format version {loaded['format_version']}, this raycolor reads "
-                f"{FORMAT_VERSION}: finish the job with the raycolor that began it, or give a new DEST"
-            )
-        loaded["manifest"]["part_starts"] = tuple(loaded["manifest"]["part_starts"])
-        loaded["manifest"] = ManifestTotals(**loaded["manifest"])
-        if loaded.get("round"):
-            loaded["round"] = Round(**{**loaded["round"], "reasons": tuple(loaded["round"]["reasons"])})
-        return JobRecord(**loaded)
-    except StorageError as exc:
-        if exc.reason == "not_found":
-            return None
-        raise
-    except (ValueError, KeyError, TypeError) as exc:
-        raise ManifestError(f"{dest.uri}: {JOB_KEY} is damaged ({exc}): give a new DEST") from exc
-
-
-def amend_job(dest: ObjectStore, **changes: Any) -> JobRecord:
-    """Change some fields of `job.json` as it stands now, and return it."""
-    record = read_job(dest)
-    if record is None:
-        raise ManifestError(f"{dest.uri}: {JOB_KEY} has gone while the job ran: give a new DEST")
-    record = replace(record, **changes)
-    record.write(dest)
-    return record
-
-
-def check_same_job(record: JobRecord, wanted: Mapping[str, Any], dest_uri: str) -> None:
-    """Refuse to continue a job under settings that would change its outputs.
-
-    Raises:
-        ManifestError: names every setting that differs, with both values.
-    """
-    keys = sorted(record.identity.keys() | wanted.keys())
-    differences = [
-        f"{key} was {record.identity.get(key)!r}, now {wanted.get(key)!r}"
-        for key in keys
-        if record.identity.get(key) != wanted.get(key)
-    ]
-    if differences:
-        raise ManifestError(
-            f"{dest_uri} holds another job: {'; '.join(differences)}: run it with the old settings or give a new DEST"
-        )
-
-
-def put_table(dest: ObjectStore, key: str, table: pa.Table) -> None:
-    """Write a table as one Parquet object, whole or not at all."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    dest.put(key, sink.getvalue().to_pybytes())
-
-
-def get_table(dest: ObjectStore, key: str) -> pa.Table:
-    """Read one Parquet object.
-
-    Raises:
-        ManifestError: it is missing or damaged.
-    """
-    try:
-        return pq.read_table(pa.BufferReader(dest.get(key)))
-    except pa.ArrowException as exc:
-        raise ManifestError(f"{dest.uri}: {key} is damaged ({exc}): remove it and run the same command again") from exc
-    except StorageError as exc:
-        if exc.reason == "not_found":
-            raise ManifestError(f"{dest.uri}: {key} is missing: give a new DEST") from exc
-        raise

@@ -6,13 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from raycolor.colorize.manifest import ManifestTotals
-from raycolor.colorize.outcomes import Outcome, Tally
+from raycolor.colorize.outcomes import Tally
+from raycolor.colorize.redo import Again
 from raycolor.colorizer.options import ColorizerOptions
 from raycolor.errors import RaycolorError
-from raycolor.storage import Located, ObjectInfo
 
 
 class NetworkGoneError(RaycolorError):
@@ -33,46 +33,6 @@ class BrokenWorkerError(RaycolorError):
 
 class UnfitNodeError(RaycolorError):
     """A node that would make other bytes than the job's: it came after the job had begun."""
-
-
-@dataclass(frozen=True)
-class Again:
-    """Which inputs of shards that were done before are done again."""
-
-    number: int = 0
-    """Round; records that carry its number, or a later one, have their failures retried already. 0: none."""
-    retry: bool = False
-    reasons: tuple[str, ...] = ()
-    """Reasons of the failures to retry; all if empty."""
-    changed: bool = False
-    """Inputs that are not what their outcome is about."""
-    outputs: Literal["trusted", "there", "same"] = "trusted"
-    """Outputs must be there, or have the bytes that were written."""
-
-    def wants(self, info: ObjectInfo | Located | None, outcome: Outcome, number: int) -> bool:
-        """Whether an input is done again for itself, whatever its output is.
-
-        Args:
-            info: the input as the manifest names it now; None will do where `changed` is not asked for.
-            outcome: what became of it.
-            number: the round that its completion record carries.
-        """
-        if self.retries(outcome, number):
-            return True
-        return self.changed and info is not None and self.differs(info, outcome)
-
-    def retries(self, outcome: Outcome, number: int) -> bool:
-        """Whether an outcome is a failure that is retried; `number` as for `wants`."""
-        if not self.retry or number >= self.number or outcome.status != "failed":
-            return False
-        return not self.reasons or outcome.reason in self.reasons
-
-    @staticmethod
-    def differs(info: ObjectInfo | Located, outcome: Outcome) -> bool:
-        """Whether an outcome is about something else than the input is now, as far as a listing tells."""
-        if info.etag:
-            return outcome.input_etag != info.etag
-        return bool(info.size) and outcome.input_bytes != info.size
 
 
 @dataclass(frozen=True)

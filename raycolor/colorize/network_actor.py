@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import ray
 
 from raycolor.cluster import session
-from raycolor.cluster.arithmetic import describe, elsewhere, unfit
+from raycolor.cluster.nodes import describe, elsewhere, unfit
 from raycolor.colorize.messages import NetworkGoneError
 from raycolor.colorizer.options import ColorizerOptions
 from raycolor.errors import ConfigError
@@ -32,7 +32,7 @@ _CPUS_PER_NETWORK = 3  # where it has to share the CPUs: about its part of a pho
 _CALLS = 1024  # that may wait in one actor: more than there are workers to call
 
 
-class Shape(NamedTuple):
+class Execution(NamedTuple):
     """Where the network runs."""
 
     device: str
@@ -52,7 +52,9 @@ class Shape(NamedTuple):
         return self.networks if self.device == "cpu" else 0
 
 
-def choose_shape(wanted: str, device: str | None, resources: dict[str, float], most_gpus: int | None = None) -> Shape:
+def choose_execution(
+    wanted: str, device: str | None, resources: dict[str, float], most_gpus: int | None = None
+) -> Execution:
     """Decide where the network runs.
 
     Args:
@@ -74,10 +76,10 @@ def choose_shape(wanted: str, device: str | None, resources: dict[str, float], m
         why = "--shape fused has it on CPUs" if wanted == "fused" else "the cluster has none"
         raise ConfigError(f"this job's network ran on a GPU, and {why}: its colors would differ: give a new DEST")
     if wanted == "fused" or (wanted == "auto" and (device == "cpu" or not gpus)):
-        return Shape("cpu", 0)
+        return Execution("cpu", 0)
     if gpus and device != "cpu":
-        return Shape("cuda", gpus)
-    return Shape("cpu", max(1, int(resources.get("CPU", 1)) // _CPUS_PER_NETWORK))
+        return Execution("cuda", gpus)
+    return Execution("cpu", max(1, int(resources.get("CPU", 1)) // _CPUS_PER_NETWORK))
 
 
 class NetworkActor:
@@ -125,7 +127,7 @@ class RemoteNetwork:
         return predicted
 
 
-def start_networks(shape: Shape, options: ColorizerOptions, timeout_s: float) -> RemoteNetwork:
+def start_networks(shape: Execution, options: ColorizerOptions, timeout_s: float) -> RemoteNetwork:
     """Start the actors and return what workers ask; Ray starts one anew that dies, and asks it again."""
     needs = {"num_gpus": 1, "num_cpus": 0} if shape.device == "cuda" else {"num_cpus": 1}
     kind = ray.remote(NetworkActor).options(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
-from raycolor.colorize.manifest import ATTEMPTS, FOLDER
+from raycolor.colorize.job_folder import ATTEMPTS, FOLDER
 from raycolor.errors import ConfigError, StorageError
 from raycolor.sources import Input, LinkGuard, place_of
 from raycolor.sources.key_set import KeySet

@@ -24,12 +24,13 @@ import torch
 from raycolor.child_process import ChildDiedError, ChildStartError
 from raycolor.colorize.attempts import LAST, ONE_BY_ONE, Attempts
 from raycolor.colorize.isolation import IsolatedColorizer
-from raycolor.colorize.kept import Standing, standing
-from raycolor.colorize.manifest import ATTEMPTS, Manifest
+from raycolor.colorize.job_folder import ATTEMPTS
+from raycolor.colorize.manifest import Manifest
 from raycolor.colorize.messages import BrokenWorkerError, NetworkGoneError, ShardReport, ShardSpec
 from raycolor.colorize.outcomes import Outcome, Tally, write_outcomes
 from raycolor.colorize.outputs import KeyRefusedError, Outputs, name_output
-from raycolor.colorize.priority import Budget, Turns
+from raycolor.colorize.priority_queue import Budget, PriorityQueue
+from raycolor.colorize.redo import Standing, standing
 from raycolor.colorizer.photograph import Colorized, FileColorizer, Prepared
 from raycolor.colorizer.predict import Predict, Predicted
 from raycolor.errors import ImageError, OutageError, RaycolorError, Reason, StorageError
@@ -88,7 +89,7 @@ class ShardWorker:
         self.colorizer = FileColorizer(spec.options, predict)
         self._predict = predict
         # One process, one CPU.
-        self._turns = Turns(torch.set_num_threads, torch.get_num_threads())
+        self._turns = PriorityQueue(torch.set_num_threads, torch.get_num_threads())
         self._files = Budget(_HELD_BYTES)
         self._ranks = itertools.count()
         self._archive = threading.Lock()

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from raycolor import __version__
 from raycolor.colorize.config import ColorizeConfig
-from raycolor.colorize.manifest import ATTEMPTS, FOLDER, JobRecord, Manifest
+from raycolor.colorize.job_folder import ATTEMPTS, FOLDER
+from raycolor.colorize.job_record import JobRecord
+from raycolor.colorize.manifest import Manifest
 from raycolor.colorize.messages import ShardReport
-from raycolor.colorize.outcomes import Tally, read_outcomes
-from raycolor.colorize.outcomes_csv import write_csvs
+from raycolor.colorize.outcomes import Tally, read_outcomes, write_csvs
 from raycolor.errors import ConfigError, RaycolorError, StorageError, TooManyFailedError
 from raycolor.progress import printable
 from raycolor.sources import Reader, Source

@@ -8,7 +8,7 @@ import photographs
 import pytest
 
 from raycolor.colorize import shard as shard_module
-from raycolor.colorize.manifest import FOLDER
+from raycolor.colorize.job_folder import FOLDER
 from raycolor.colorize.messages import NetworkGoneError
 from raycolor.colorize.outcomes import read_outcomes
 from raycolor.colorize.shard import ShardWorker

@@ -8,7 +8,7 @@ import pytest
 from raycolor.child_process import Child, ChildStartError
 from raycolor.colorize.attempts import LAST, ONE_BY_ONE, Attempts
 from raycolor.colorize.isolation import IsolatedColorizer
-from raycolor.colorize.manifest import ATTEMPTS
+from raycolor.colorize.job_folder import ATTEMPTS
 from raycolor.colorize.messages import BrokenWorkerError
 from raycolor.colorize.outcomes import read_outcomes
 from raycolor.colorize.shard import ShardWorker

@@ -19,7 +19,8 @@ import tifffile
 from PIL import Image
 
 from raycolor.colorize.isolation import IsolatedColorizer
-from raycolor.colorize.manifest import FOLDER, write_manifest
+from raycolor.colorize.job_folder import FOLDER
+from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.messages import ShardSpec
 from raycolor.colorize.outcomes import Outcome, read_outcomes
 from raycolor.colorize.shard import ShardWorker

@@ -11,7 +11,7 @@ import chaos
 import photographs
 import pytest
 
-from raycolor.colorize.manifest import read_job
+from raycolor.colorize.job_record import read_job
 from raycolor.colorize.outcomes import read_shards
 from raycolor.storage import open_store
 

@@ -4,17 +4,9 @@ import itertools
 
 import pytest
 
-from raycolor.colorize.manifest import (
-    FOLDER,
-    JobRecord,
-    Manifest,
-    ManifestTotals,
-    check_same_job,
-    order_of_work,
-    read_job,
-    shard_limits,
-    write_manifest,
-)
+from raycolor.colorize.job_folder import FOLDER
+from raycolor.colorize.job_record import JobRecord, check_same_job, read_job
+from raycolor.colorize.manifest import Manifest, ManifestTotals, order_of_work, shard_limits, write_manifest
 from raycolor.colorize.outcomes import Outcome, Tally, done_shards, read_outcomes, write_outcomes
 from raycolor.errors import ManifestError
 from raycolor.storage import ObjectInfo, open_store

@@ -11,7 +11,8 @@ import photographs
 import pytest
 from faultproxy import FaultProxy
 
-from raycolor.colorize.manifest import ATTEMPTS, write_manifest
+from raycolor.colorize.job_folder import ATTEMPTS
+from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.outcomes import read_outcomes
 from raycolor.colorize.shard import ShardSpec, ShardWorker
 from raycolor.colorizer.options import ColorizerOptions

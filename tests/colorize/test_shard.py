@@ -12,7 +12,7 @@ from PIL import Image
 
 from raycolor.child_process import ChildDiedError
 from raycolor.colorize.isolation import IsolatedColorizer
-from raycolor.colorize.manifest import FOLDER
+from raycolor.colorize.job_folder import FOLDER
 from raycolor.colorize.messages import BrokenWorkerError
 from raycolor.colorize.outcomes import read_outcomes
 from raycolor.colorizer.options import ColorizerOptions

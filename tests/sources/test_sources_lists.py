@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raycolor.colorize.manifest import JobRecord, ManifestTotals
-from raycolor.colorize.outcomes import Outcome
-from raycolor.colorize.outcomes_csv import write_csvs
+from raycolor.colorize.job_record import JobRecord
+from raycolor.colorize.manifest import ManifestTotals
+from raycolor.colorize.outcomes import Outcome, write_csvs
 from raycolor.errors import ConfigError
 from raycolor.sources import Location, Reader, open_source
 from raycolor.sources.key_set import KeySet

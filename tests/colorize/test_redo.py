@@ -6,8 +6,8 @@ import photographs
 import pytest
 
 from raycolor.colorize.manifest import Manifest
-from raycolor.colorize.messages import Again
 from raycolor.colorize.outcomes import find_shard
+from raycolor.colorize.redo import Again
 from raycolor.colorize.shard import ShardWorker
 from raycolor.storage import ObjectInfo
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from raycolor.colorize.config import ColorizeConfig
-from raycolor.colorize.manifest import FOLDER, JobRecord, Manifest, ManifestTotals, Round, amend_job, write_manifest
-from raycolor.colorize.messages import Again
+from raycolor.colorize.job_folder import FOLDER
+from raycolor.colorize.job_record import JobRecord, Round, amend_job
+from raycolor.colorize.manifest import Manifest, ManifestTotals, write_manifest
 from raycolor.colorize.outcomes import ShardOutcomes, done_shards, read_shards
+from raycolor.colorize.redo import Again
 from raycolor.errors import RaycolorError
 from raycolor.progress import Progress
 from raycolor.sources import Input, Source

@@ -11,8 +11,8 @@ import pytest
 from raycolor.cluster import session
 from raycolor.colorize import driver
 from raycolor.colorize.config import ColorizeConfig
-from raycolor.colorize.manifest import amend_job, read_job
-from raycolor.colorize.network_actor import Shape
+from raycolor.colorize.job_record import amend_job, read_job
+from raycolor.colorize.network_actor import Execution
 from raycolor.colorize.outcomes import read_shards
 from raycolor.colorize.shard import ShardWorker
 from raycolor.errors import RaycolorError
@@ -40,7 +40,7 @@ def run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(driver, "_process", process)
     monkeypatch.setattr(session, "connect", lambda *args, **options: contextlib.nullcontext())
-    monkeypatch.setattr(driver, "_settle_shape", lambda config, record, dest: (Shape("cpu", 0), record))
+    monkeypatch.setattr(driver, "_settle_execution", lambda config, record, dest: (Execution("cpu", 0), record))
     photographs.archive(tmp_path / "in", count=9)
 
     def run(dest="out", *, stop_after=None, **flags):

@@ -36,7 +36,7 @@ class Budget:
                 self._changed.notify_all()
 
 
-class Turns:
+class PriorityQueue:
     """One thread that computes what others ask for, the lowest rank first and then the first asked.
 
     It is always the same thread: each would keep memory and caches of its own.

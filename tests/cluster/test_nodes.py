@@ -6,9 +6,9 @@ import chaos
 import photographs
 import pytest
 
-from raycolor.cluster import arithmetic
-from raycolor.cluster.arithmetic import Arithmetic, Node, leave_out, settle
+from raycolor.cluster import nodes as nodes_module
 from raycolor.cluster.fingerprint import made_of
+from raycolor.cluster.nodes import Arithmetic, Node, leave_out, settle
 from raycolor.colorize import driver
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.errors import ConfigError, ManifestError
@@ -84,7 +84,7 @@ def test_a_node_that_cannot_is_given_no_work(tmp_path, monkeypatch, caplog):
     cluster = chaos.start_cluster(nodes=2, cpus=2)
     try:
         weak = sorted(node.node_id for node in cluster.worker_nodes)[0]
-        plain = arithmetic.look
+        plain = nodes_module.look
 
         def look(device):
             return [node._replace(cpu="avx2") if node.id == weak else node for node in plain(device)]
@@ -99,7 +99,7 @@ def test_a_node_that_cannot_is_given_no_work(tmp_path, monkeypatch, caplog):
             network_size=64, images_per_shard=1, precision="fp32",
         )  # fmt: skip
         used = []
-        monkeypatch.setattr(driver, "elsewhere", lambda ids: used.append(ids) or arithmetic.elsewhere(ids))
+        monkeypatch.setattr(driver, "elsewhere", lambda ids: used.append(ids) or nodes_module.elsewhere(ids))
         with caplog.at_level("INFO"):
             assert driver.run(config) == 0
         assert used == [(weak,)]
@@ -122,7 +122,7 @@ def test_label_selectors_keep_actors_from_a_node():
         def where(batch):
             return {"node": [ray.get_runtime_context().get_node_id()] * len(batch["id"])}
 
-        rows = ray.data.range(8, override_num_blocks=8).map_batches(where, num_cpus=1, **arithmetic.elsewhere([weak]))
+        rows = ray.data.range(8, override_num_blocks=8).map_batches(where, num_cpus=1, **nodes_module.elsewhere([weak]))
         found = {row["node"] for row in rows.take_all()}
         assert found
         assert weak not in found

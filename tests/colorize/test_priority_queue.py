@@ -8,9 +8,10 @@ from dataclasses import replace
 import photographs
 import pytest
 
-from raycolor.colorize.manifest import FOLDER, write_manifest
+from raycolor.colorize.job_folder import FOLDER
+from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.outcomes import read_outcomes
-from raycolor.colorize.priority import Turns
+from raycolor.colorize.priority_queue import PriorityQueue
 from raycolor.colorize.shard import ShardWorker
 from raycolor.storage import open_store
 
@@ -26,7 +27,7 @@ def run_two_at_a_time(worker):
 
 def test_lower_ranks_come_first_and_in_their_order():
     """What is asked while the thread is busy is computed by rank, then by age."""
-    turns, done, busy, go = Turns(lambda: None), [], threading.Event(), threading.Event()
+    turns, done, busy, go = PriorityQueue(lambda: None), [], threading.Event(), threading.Event()
 
     def hold():
         busy.set()
@@ -50,7 +51,7 @@ def test_lower_ranks_come_first_and_in_their_order():
 def test_one_thread_computes_and_errors_go_to_who_asked():
     """Whoever asks: the same thread, made ready once; the next turn comes all the same."""
     ready = []
-    turns = Turns(ready.append, "ready")
+    turns = PriorityQueue(ready.append, "ready")
     with ThreadPoolExecutor(4) as callers:
         threads = set(callers.map(lambda rank: turns.run(rank, threading.get_ident), range(20)))
         failing = callers.submit(turns.run, 0, int, "no number")

@@ -8,9 +8,8 @@ from dataclasses import asdict, fields
 import pyarrow.csv
 import pytest
 
-from raycolor.colorize.manifest import FOLDER
-from raycolor.colorize.outcomes import OUTCOME_SCHEMA, Outcome
-from raycolor.colorize.outcomes_csv import write_csvs
+from raycolor.colorize.job_folder import FOLDER
+from raycolor.colorize.outcomes import OUTCOME_SCHEMA, Outcome, write_csvs
 from raycolor.sources.csv_cells import guard, unguard
 from raycolor.storage import open_store
 

@@ -1,0 +1,37 @@
+"""DEST/_raycolor, where a bulk job keeps its records, and the Parquet tables in it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raycolor.errors import ManifestError, StorageError
+from raycolor.storage import ObjectStore
+
+FOLDER: Final = "_raycolor/"
+ATTEMPTS: Final = FOLDER + "attempts/"
+
+
+def put_table(dest: ObjectStore, key: str, table: pa.Table) -> None:
+    """Write a table as one Parquet object, whole or not at all."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    dest.put(key, sink.getvalue().to_pybytes())
+
+
+def get_table(dest: ObjectStore, key: str) -> pa.Table:
+    """Read one Parquet object.
+
+    Raises:
+        ManifestError: it is missing or damaged.
+    """
+    try:
+        return pq.read_table(pa.BufferReader(dest.get(key)))
+    except pa.ArrowException as exc:
+        raise ManifestError(f"{dest.uri}: {key} is damaged ({exc}): remove it and run the same command again") from exc
+    except StorageError as exc:
+        if exc.reason == "not_found":
+            raise ManifestError(f"{dest.uri}: {key} is missing: give a new DEST") from exc
+        raise

@@ -1,0 +1,114 @@
+"""`job.json`: what fixes the outputs of a bulk job, and what a later run does again of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, Literal
+
+from raycolor.colorize.job_folder import FOLDER
+from raycolor.colorize.manifest import ManifestTotals
+from raycolor.errors import ManifestError, StorageError
+from raycolor.storage import ObjectStore
+
+JOB_KEY: Final = FOLDER + "job.json"
+FORMAT_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a later run does again of a job; stands in `job.json` until it has ended, so that a kill loses nothing."""
+
+    number: int
+    """Completion records written in it carry this number: those shards are not done again in the same round."""
+    retry: bool = False
+    reasons: tuple[str, ...] = ()
+    """Reasons of the failures to retry; all if empty."""
+    add_new: bool = False
+    verify: bool = False
+    listed: bool = False
+    """Whether the source was listed for it and the manifest says what was found."""
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """`job.json`: what fixes a job's outputs, written once its manifest is whole."""
+
+    identity: dict[str, Any]
+    checkpoint: dict[str, Any]
+    source: str
+    config: dict[str, Any]
+    raycolor_version: str
+    manifest: ManifestTotals
+    created: str
+    format_version: int = FORMAT_VERSION
+    device: str | None = None
+    """Where the network runs, `cpu` or `cuda`; None until the first worker starts."""
+    precision: Literal["fp32", "bf16"] | None = None
+    """What `auto` meant on the nodes that the job began on; None until the first worker starts."""
+    computed_with: str | None = None
+    """Instruction set of their CPUs, or model of their GPU."""
+    root: str | None = None
+    """Store of the inputs that have no location: a list that has grown may have another one."""
+    rounds: int = 0
+    """Rounds that were begun."""
+    round: Round | None = None
+
+    def write(self, dest: ObjectStore) -> None:
+        """Write `job.json`; from then on the destination belongs to this job."""
+        dest.put(JOB_KEY, json.dumps(asdict(self), indent=2).encode() + b"\n")
+
+
+def read_job(dest: ObjectStore) -> JobRecord | None:
+    """Return the job that a destination belongs to, or None.
+
+    Raises:
+        ManifestError: `job.json` is damaged or of another format version.
+    """
+    try:
+        loaded = json.loads(dest.get(JOB_KEY))
+        if loaded["format_version"] != FORMAT_VERSION:
+            raise ManifestError(
+                f"{dest.uri}: {JOB_KEY} has format version {loaded['format_version']}, this raycolor reads "
+                f"{FORMAT_VERSION}: finish the job with the raycolor that began it, or give a new DEST"
+            )
+        loaded["manifest"]["part_starts"] = tuple(loaded["manifest"]["part_starts"])
+        loaded["manifest"] = ManifestTotals(**loaded["manifest"])
+        if loaded.get("round"):
+            loaded["round"] = Round(**{**loaded["round"], "reasons": tuple(loaded["round"]["reasons"])})
+        return JobRecord(**loaded)
+    except StorageError as exc:
+        if exc.reason == "not_found":
+            return None
+        raise
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ManifestError(f"{dest.uri}: {JOB_KEY} is damaged ({exc}): give a new DEST") from exc
+
+
+def amend_job(dest: ObjectStore, **changes: Any) -> JobRecord:
+    """Change some fields of `job.json` as it stands now, and return it."""
+    record = read_job(dest)
+    if record is None:
+        raise ManifestError(f"{dest.uri}: {JOB_KEY} has gone while the job ran: give a new DEST")
+    record = replace(record, **changes)
+    record.write(dest)
+    return record
+
+
+def check_same_job(record: JobRecord, wanted: Mapping[str, Any], dest_uri: str) -> None:
+    """Refuse to continue a job under settings that would change its outputs.
+
+    Raises:
+        ManifestError: names every setting that differs, with both values.
+    """
+    keys = sorted(record.identity.keys() | wanted.keys())
+    differences = [
+        f"{key} was {record.identity.get(key)!r}, now {wanted.get(key)!r}"
+        for key in keys
+        if record.identity.get(key) != wanted.get(key)
+    ]
+    if differences:
+        raise ManifestError(
+            f"{dest_uri} holds another job: {'; '.join(differences)}: run it with the old settings or give a new DEST"
+        )
