@@ -47,7 +47,7 @@ def write_sweep(root):
             records.end(number, state, reason=EVIL if state == "failed" else "", seconds=61.5)
     facts = SweepFacts(
         uri=str(root / "sweep"), data=str(root / "data"), space=SPACE,
-        objectives={"mse": "min", "delta_colorfulness": "min"}, rule="first", tolerance=0.05, focus=SPACE[0],
+        objectives={"mse": "min", "delta_colorfulness": "min"}, rule="first", tolerance=0.05,
         planned=7, settings={"scheduler": EVIL},
     )  # fmt: skip
     return records, facts

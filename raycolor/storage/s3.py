@@ -55,7 +55,6 @@ class S3Store:
         region: default: as boto3 finds it, else us-east-1.
         requester_pays: pay for reading from a requester-pays bucket.
         kms_key_id: encrypt what is written with this KMS key (SSE-KMS).
-        server_side_encryption: `AES256` or `aws:kms`, without naming a key.
         timeout_s: longest wait for a connection or for the next bytes.
         tries: how often a transient failure is tried before it is raised.
     """
@@ -69,7 +68,6 @@ class S3Store:
         region: str | None = None,
         requester_pays: bool = False,
         kms_key_id: str | None = None,
-        server_side_encryption: str | None = None,
         timeout_s: float = 60.0,
         tries: int = _TRIES,
     ) -> None:
@@ -82,8 +80,6 @@ class S3Store:
         self._write_options: dict[str, Any] = dict(self._read_options)
         if kms_key_id is not None:
             self._write_options |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id}
-        elif server_side_encryption is not None:
-            self._write_options["ServerSideEncryption"] = server_side_encryption
         self._start()
 
     @classmethod

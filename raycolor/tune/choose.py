@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 Mode = Literal["min", "max"]
-Rule = Literal["first", "within", "nearest_ideal"]
+Rule = Literal["first", "within"]
 
 
 def usable(metrics: Mapping[str, float], objectives: Mapping[str, Mode]) -> bool:
@@ -41,10 +41,6 @@ def describe(rule: Rule, tolerance: float, objectives: Mapping[str, Mode]) -> st
     if rule == "within" and rest:
         name = next(iter(objectives))
         return f"the {rest[0]} among the trials whose {name} is within {100 * tolerance:.3g}% of the {first}"
-    if rule == "nearest_ideal" and rest:
-        return (
-            f"nearest to the ideal of {', '.join([first, *rest])}, each objective scaled to 0..1 over the Pareto front"
-        )
     return f"the {first}"
 
 
@@ -60,7 +56,6 @@ def best(
         trials: number -> metrics.
         objectives: metric -> `min` or `max`; their order counts.
         rule: `first`: the first objective alone. `within`: the second among those near the best first one.
-            `nearest_ideal`: the point of the Pareto front nearest to the best of each objective.
         tolerance: of `within`, as a share of the best first objective.
     """
     points: dict[int, tuple[float, ...]] = {
@@ -68,22 +63,8 @@ def best(
     }
     if not points:
         return None
-    if rule == "nearest_ideal":
-        front = {number: points[number] for number in sorted(pareto(trials, objectives))}
-        lows, highs = _bounds(list(front.values()))
-        return min(front, key=lambda number: _distance(front[number], lows, highs))
     top = min(point[0] for point in points.values())
     if rule == "first" or len(objectives) < 2:
         return min(points, key=lambda number: points[number][0])
     near = {number: point for number, point in points.items() if point[0] <= top + tolerance * abs(top)}
     return min(near, key=lambda number: (near[number][1], near[number][0]))
-
-
-def _bounds(points: Sequence[tuple[float, ...]]) -> tuple[list[float], list[float]]:
-    columns = list(zip(*points, strict=True))
-    return [min(column) for column in columns], [max(column) for column in columns]
-
-
-def _distance(point: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> float:
-    shares = [(x - low) / (high - low) if high > low else 0.0 for x, low, high in zip(point, lows, highs, strict=True)]
-    return math.hypot(*shares)

@@ -145,7 +145,6 @@ def facts_of(plan: Plan) -> SweepFacts:
         objectives=config.objectives,
         rule=config.best.rule,
         tolerance=config.best.tolerance,
-        focus=plan.focus,
         planned=plan.trials,
         settings={
             "objectives": ", ".join(f"{mode} {name}" for name, mode in config.objectives.items()),

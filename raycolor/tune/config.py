@@ -27,10 +27,10 @@ class SchedulerConfig(Frozen):
 class BestConfig(Frozen):
     """The rule that chooses a sweep's best trial."""
 
-    rule: Literal["first", "within", "nearest_ideal"] = Field(
+    rule: Literal["first", "within"] = Field(
         "first",
         description="first: the first objective alone; within: the second objective among the trials near the best "
-        "first one; nearest_ideal: nearest to the best of each objective, scaled over the Pareto front",
+        "first one",
     )
     tolerance: float = Field(0.05, ge=0, description="how near, for `within`: a share of the best first objective")
 
@@ -49,9 +49,6 @@ class TuneConfig(ClusterConfig):
     search: Literal["random", "grid", "tpe"] = Field("random", description="how points are chosen; tpe needs Optuna")
     scheduler: Annotated[SchedulerConfig, BeforeValidator(_named)] = Field(default_factory=SchedulerConfig)
     seed: int = Field(0, ge=0, description="seed of the points; base.seed is that of the trainings")
-    focus: str | None = Field(
-        None, description="hyperparameter whose median and extremes the report pictures; default: the first of numbers"
-    )
     workers: int = Field(1, ge=1, description="Ray Train workers of each trial")
     resources: dict[str, float] = Field(
         default_factory=dict,

@@ -14,7 +14,7 @@ from raycolor.tune.choose import Mode, Rule, best, pareto, usable
 from raycolor.tune.effects import FEWEST, ROUNDS, effect
 from raycolor.tune.page import Section
 from raycolor.tune.records import Trial
-from raycolor.tune.space import Dimension
+from raycolor.tune.space import Dimension, leading
 
 _BETTER: Final = {column.key: column.better for column in COLUMNS}
 _METRICS: Final = ("mse", "accuracy_10", "psnr_db", "colorfulness", "delta_colorfulness")
@@ -32,7 +32,6 @@ class SweepFacts:
         objectives: metric -> `min` or `max`, in order.
         rule: that chooses the best trial.
         tolerance: of the rule.
-        focus: the dimension that colors charts and is pictured.
         planned: how many trials the sweep is to have.
         settings: name -> value, for the end of the page.
     """
@@ -43,9 +42,13 @@ class SweepFacts:
     objectives: Mapping[str, Mode]
     rule: Rule
     tolerance: float
-    focus: Dimension | None
     planned: int
     settings: Mapping[str, Any]
+
+    @property
+    def lead(self) -> Dimension:
+        """The leading dimension."""
+        return leading(self.space)
 
     @property
     def metrics(self) -> list[str]:
@@ -82,9 +85,9 @@ class Results:
         }  # fmt: skip
 
     def color(self, trial: Trial) -> str:
-        """Return a trial's color: that of its value of the focus."""
-        focus = self.facts.focus or self.facts.space[0]
-        return color_of(self.axes[focus.key], trial.values[focus.key])
+        """Return a trial's color: that of its value of the leading dimension."""
+        key = self.facts.lead.key
+        return color_of(self.axes[key], trial.values[key])
 
     def hint(self, trial: Trial) -> str:
         """Describe a trial in one line."""
@@ -107,21 +110,20 @@ def sections(results: Results) -> list[Section]:
     made = [_curves(results)]
     if results.good:
         made += [_front(results)] if len(results.facts.objectives) > 1 else []
-        focus = results.facts.focus
-        order = sorted(results.facts.space, key=lambda one: focus is None or one.key != focus.key)
+        order = sorted(results.facts.space, key=lambda one: one is not results.facts.lead)
         made += [_against(results, one) for one in order]
         made.append(_parallel(results))
     return made
 
 
 def _legend(results: Results) -> list[tuple[str, str]]:
-    focus = results.facts.focus or results.facts.space[0]
-    axis = results.axes[focus.key]
+    key = results.facts.lead.key
+    axis = results.axes[key]
     if axis.kind == "words":
-        return [(color_of(axis, word), f"{focus.key} = {word}") for word in axis.words]
-    values = sorted({trial.values[focus.key] for trial in results.trials})
+        return [(color_of(axis, word), f"{key} = {word}") for word in axis.words]
+    values = sorted({trial.values[key] for trial in results.trials})
     ends = dict.fromkeys((values[0], values[len(values) // 2], values[-1]))
-    return [(color_of(axis, value), f"{focus.key} = {value_text(value)}") for value in ends]
+    return [(color_of(axis, value), f"{key} = {value_text(value)}") for value in ends]
 
 
 def _curves(results: Results) -> Section:

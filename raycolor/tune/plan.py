@@ -51,13 +51,6 @@ class Plan:
     trials: int
     sampler: TpeSampler | None
 
-    @property
-    def focus(self) -> Dimension | None:
-        """The hyperparameter that the report pictures: the one asked for, or the first of numbers."""
-        if self.config.focus is not None:
-            return next(one for one in self.space if one.key == self.config.focus)
-        return next((one for one in self.space if one.numeric), None)
-
     def identity(self) -> dict[str, Any]:
         """Return what decides the trials of a sweep: it is continued only under the same."""
         same = self.config.model_dump(mode="json", include={"base", "space", "best", "search", "scheduler", "seed"})
@@ -106,7 +99,6 @@ def make_plan(config: TuneConfig) -> Plan:
             if key == "epochs" and group == "space":
                 raise ConfigError("space.epochs: is the budget of every trial: set epochs beside space")
     _check_objectives(config)
-    _check_focus(config, space)
     trials = count_points(space, config.search, config.trials)
     data = absolute(config.data)
     dataset = read_dataset(open_store(data, must_exist=True))
@@ -138,14 +130,6 @@ def _check_objectives(config: TuneConfig) -> None:
         raise ConfigError(f"scheduler.metric = {metric!r}: is no objective: name one of {names}")
     if config.best.rule != "first" and len(config.objectives) < 2:
         raise ConfigError(f"best.rule = {config.best.rule}: needs two objectives: name another, or take rule: first")
-
-
-def _check_focus(config: TuneConfig, space: Sequence[Dimension]) -> None:
-    if config.focus is None:
-        return
-    numbers = [one.key for one in space if one.numeric]
-    if config.focus not in numbers:
-        raise ConfigError(f"focus = {config.focus!r}: is no number of the space: name one of {', '.join(numbers)}")
 
 
 def _train_config(

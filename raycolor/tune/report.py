@@ -111,8 +111,7 @@ class Reporter:
             captions=[self._caption(trial, roles) for trial, roles in shown],
             photographs=self._photographs([trial for trial, _ in shown]),
             photograph_note="The first photographs of val, whose order is that of a hash, by the best trial and by "
-            "those with the lowest, median and highest value of "
-            f"{facts.focus.key if facts.focus else 'no hyperparameter'}.",
+            f"those with the lowest, median and highest value of {facts.lead.key}.",
             notes=[
                 "Metrics are those of a trial's checkpoint, measured on val: the epoch with its lowest val mse (kept "
                 "epoch). Bold objectives: no other trial is better in one without being worse in another.",
@@ -148,9 +147,8 @@ class Reporter:
         )
 
     def _caption(self, trial: Trial, roles: list[str]) -> str:
-        focus = self._facts.focus
-        point = f", {focus.key} = {value_text(trial.values[focus.key])}" if focus else ""
-        return f"{', '.join(roles)}: trial {trial.number}{point}"
+        key = self._facts.lead.key
+        return f"{', '.join(roles)}: trial {trial.number}, {key} = {value_text(trial.values[key])}"
 
     def _photographs(self, trials: list[Trial]) -> list[Photograph]:
         """Color the photographs by some trials; none where their checkpoints cannot be read."""
@@ -169,14 +167,14 @@ class Reporter:
 
 
 def pictured(results: Results) -> list[tuple[Trial, list[str]]]:
-    """Return the trials whose pictures are shown, each once, with why: the best, and low, median, high of the focus."""
+    """Return the trials whose pictures are shown, each once, with why: the best, and low, median, high of a number."""
     roles: dict[int, list[str]] = {}
     if results.best is not None:
         roles[results.best.number] = ["best"]
-    focus = results.facts.focus
+    lead = results.facts.lead
     ended = [trial for trial in results.good if trial.status in ENDED]
-    if focus is not None and ended:
-        order = sorted(ended, key=lambda trial: (trial.values[focus.key], trial.number))
+    if lead.numeric and ended:
+        order = sorted(ended, key=lambda trial: (trial.values[lead.key], trial.number))
         for role, trial in (("lowest", order[0]), ("median", order[len(order) // 2]), ("highest", order[-1])):
             roles.setdefault(trial.number, []).append(role)
     by_number = {trial.number: trial for trial in ended}

@@ -41,12 +41,11 @@ def test_pareto_front_is_what_nothing_beats(pairs):
 
 
 def test_rules_choose_what_they_say():
-    """`first` takes the lowest mse, `within` gives 5% of it away for the second objective, `nearest_ideal` balances."""
+    """`first` takes the lowest mse, `within` gives 5% of it away for the second objective."""
     trials = points((1.00, 0.10), (1.04, 0.30), (1.06, 0.90), (2.00, 1.00))
     assert best(trials, BOTH, "first") == 0
     assert best(trials, BOTH, "within", 0.05) == 1
     assert best(trials, BOTH, "within", 0.10) == 2
-    assert best(trials, BOTH, "nearest_ideal") == 2
     assert best(trials, {"accuracy_10": "max"}, "first") == 3
     assert best(trials, {"accuracy_10": "max", "mse": "min"}, "within", 0.15) == 2
     assert best({}, BOTH) is None
@@ -60,7 +59,6 @@ def test_rules_as_sentences_name_objectives_and_numbers():
     assert describe("within", 0.05, BOTH) == (
         "the highest accuracy_10 among the trials whose mse is within 5% of the lowest mse"
     )
-    assert "lowest mse, highest accuracy_10" in describe("nearest_ideal", 0.05, BOTH)
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=20))

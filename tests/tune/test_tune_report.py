@@ -87,7 +87,7 @@ def test_hostile_names_show_as_text(sweep):
 
 
 def test_who_is_pictured(sweep):
-    """The best, and the lowest, median and highest of the focus, each trial once with all that it is."""
+    """The best, and the lowest, median and highest value of its first number, each trial once with all that it is."""
     records, facts = sweep
     shown = {trial.number: roles for trial, roles in pictured(Results(facts, records.trials()))}
     assert shown == {0: ["best", "lowest"], 2: ["median"], 3: ["highest"]}
