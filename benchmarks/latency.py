@@ -27,7 +27,7 @@ from raycolor.colorizer.options import ColorizerOptions
 from raycolor.storage import open_store
 
 
-def rate(source: Path, dest: Path, checkpoint: str, wait_s: float, lanes: int, shards: int) -> tuple[float, float]:
+def rate(source: Path, dest: Path, checkpoint: str, wait_s: float, threads: int, shards: int) -> tuple[float, float]:
     """Return photographs a second, and those that computing alone would allow."""
     store = open_store(dest)
     totals = write_manifest(store, open_store(source).list(), images_per_shard=1000)
@@ -52,7 +52,7 @@ def rate(source: Path, dest: Path, checkpoint: str, wait_s: float, lanes: int, s
 
     colorize((source / "000000.jpg").read_bytes())
     worker.source.get, worker.dest.put, worker.colorizer.colorize = slow_get, slow_put, timed
-    shard_module._LANES = lanes
+    shard_module._THREADS = threads
     started = time.perf_counter()
     with ThreadPoolExecutor(shards) as calls:
         for _ in calls.map(worker.run, range(totals.shards)):
@@ -73,7 +73,7 @@ def main() -> None:
     given = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    about, lanes = common.machine(), shard_module._LANES
+    about, threads = common.machine(), shard_module._THREADS
     data = end_to_end.files(given.size, 8, None)
     print(f"photographs a second of one worker, {given.size}, {given.checkpoint}; {common.told(about)}")
     print(f"{'latency, ms':>12s}{'naive':>10s}{'raycolor':>10s}{'floor':>10s}{'x naive':>10s}{'of floor':>10s}")
@@ -85,11 +85,11 @@ def main() -> None:
             for index in range(given.images):
                 (source / f"{index:06}.jpg").write_bytes(data[index % len(data)])
             naive, floor = rate(source, Path(work) / "one", given.checkpoint, wait / 1000, 1, 1)
-            ours, _ = rate(source, Path(work) / "several", given.checkpoint, wait / 1000, lanes, SHARDS_AT_ONCE)
+            ours, _ = rate(source, Path(work) / "several", given.checkpoint, wait / 1000, threads, SHARDS_AT_ONCE)
         rows[f"{wait:g}"] = {"naive": naive, "raycolor": ours, "floor": floor}
         ratios = f"{ours / naive:10.2f}{ours / floor:10.2f}"
         print(f"{wait:12g}{naive:10.1f}{ours:10.1f}{floor:10.1f}{ratios}", flush=True)
-    common.write(given.json, "latency", {"machine": about, "lanes": lanes, "size": given.size, "rows": rows})
+    common.write(given.json, "latency", {"machine": about, "threads": threads, "size": given.size, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class ShardActor:
         except BrokenWorkerError as exc:
             if exc.attempts < _TRIES_WHEN_BROKEN:
                 # Another process, elsewhere perhaps, is given the shard. An exception would leave this one in the pool.
-                from raycolor.colorize.shard import EXIT_BROKEN, end_worker
+                from raycolor.colorize.in_process import EXIT_BROKEN, end_worker
 
                 end_worker(str(exc), EXIT_BROKEN)
             return {"report": [pickle.dumps(exc)]}

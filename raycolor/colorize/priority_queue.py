@@ -1,4 +1,4 @@
-"""What the threads of one worker share: bytes of memory, and the one thread that computes."""
+"""The one thread of a worker that computes what its other threads ask for."""
 
 from __future__ import annotations
 
@@ -6,34 +6,11 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 _Result = TypeVar("_Result")
-
-
-class Budget:
-    """So many bytes in several threads together; who wants more than there are has them alone."""
-
-    def __init__(self, total: int) -> None:
-        self._total = self._left = total
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def hold(self, wanted: int) -> Iterator[None]:
-        """Wait for that many, and hold them during the body."""
-        wanted = min(wanted, self._total)
-        with self._changed:
-            self._changed.wait_for(lambda: self._left >= wanted)
-            self._left -= wanted
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._left += wanted
-                self._changed.notify_all()
 
 
 class PriorityQueue:
@@ -73,12 +50,8 @@ class PriorityQueue:
 
     @property
     def waited_s(self) -> float:
-        """Seconds that the calling thread has stood behind others since `forget`."""
+        """Seconds that the calling thread has waited for others so far."""
         return float(getattr(self._waited, "s", 0.0))
-
-    def forget(self) -> None:
-        """Begin to count the calling thread's waits anew."""
-        self._waited.s = 0.0
 
     def _next(self) -> None:
         with self._lock:

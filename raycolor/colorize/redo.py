@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
+from raycolor.colorize.memory_budget import MemoryBudget
 from raycolor.colorize.outcomes import Outcome, find_shard
-from raycolor.colorize.priority_queue import Budget
 from raycolor.errors import StorageError
 from raycolor.sources import Input
 from raycolor.storage import Located, ObjectInfo, ObjectStore
@@ -87,7 +87,7 @@ class Standing:
                 dest.delete(key)
 
 
-def standing(dest: ObjectStore, shard: int, inputs: Sequence[Input], again: Again, files: Budget) -> Standing:
+def standing(dest: ObjectStore, shard: int, inputs: Sequence[Input], again: Again, files: MemoryBudget) -> Standing:
     """Tell what of the completion record of a shard stays; nothing where there is none.
 
     Args:

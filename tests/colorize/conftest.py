@@ -12,7 +12,7 @@ from raycolor.colorize.shard import ShardSpec, ShardWorker
 from raycolor.colorizer.options import ColorizerOptions
 from raycolor.models import checkpoints
 from raycolor.models.build import build_model
-from raycolor.sources import open_source, reading
+from raycolor.sources import open_source, reader
 from raycolor.storage import open_store
 
 
@@ -55,8 +55,8 @@ def packed_job(tmp_path, untrained, monkeypatch):
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
         fronts = []
-        unpacked = reading.UnpackedBytes
-        monkeypatch.setattr(reading, "UnpackedBytes", lambda packed: fronts.append(1) or unpacked(packed))
+        unpacked = reader.UnpackedBytes
+        monkeypatch.setattr(reader, "UnpackedBytes", lambda packed: fronts.append(1) or unpacked(packed))
         source, dest = open_source(str(tmp_path / "in")), open_store(tmp_path / "out")
         totals = write_manifest(dest, source.inputs(dest.uri), images_per_shard=1000)
         return ShardWorker(ShardSpec(source.root, dest.uri, totals, ColorizerOptions(checkpoint=untrained))), fronts

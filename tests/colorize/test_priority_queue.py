@@ -27,20 +27,20 @@ def run_two_at_a_time(worker):
 
 def test_lower_ranks_come_first_and_in_their_order():
     """What is asked while the thread is busy is computed by rank, then by age."""
-    turns, done, busy, go = PriorityQueue(lambda: None), [], threading.Event(), threading.Event()
+    queue, done, busy, go = PriorityQueue(lambda: None), [], threading.Event(), threading.Event()
 
     def hold():
         busy.set()
         assert go.wait(20)
 
     with ThreadPoolExecutor(8) as callers:
-        first = callers.submit(turns.run, 9, hold)
+        first = callers.submit(queue.run, 9, hold)
         assert busy.wait(20)
         later = []
         for rank, name in ((1, "b"), (0, "x"), (1, "c"), (0, "y")):
-            asked = len(turns._asked)
-            later.append(callers.submit(turns.run, rank, done.append, name))
-            while len(turns._asked) == asked:
+            asked = len(queue._asked)
+            later.append(callers.submit(queue.run, rank, done.append, name))
+            while len(queue._asked) == asked:
                 time.sleep(0.001)
         go.set()
         for call in (first, *later):
@@ -49,15 +49,15 @@ def test_lower_ranks_come_first_and_in_their_order():
 
 
 def test_one_thread_computes_and_errors_go_to_who_asked():
-    """Whoever asks: the same thread, made ready once; the next turn comes all the same."""
+    """Whoever asks: the same thread, made ready once; the next one is computed all the same."""
     ready = []
-    turns = PriorityQueue(ready.append, "ready")
+    queue = PriorityQueue(ready.append, "ready")
     with ThreadPoolExecutor(4) as callers:
-        threads = set(callers.map(lambda rank: turns.run(rank, threading.get_ident), range(20)))
-        failing = callers.submit(turns.run, 0, int, "no number")
+        threads = set(callers.map(lambda rank: queue.run(rank, threading.get_ident), range(20)))
+        failing = callers.submit(queue.run, 0, int, "no number")
         with pytest.raises(ValueError, match="no number"):
             failing.result(20)
-        assert callers.submit(turns.run, 0, int, "7").result(20) == 7
+        assert callers.submit(queue.run, 0, int, "7").result(20) == 7
     assert len(threads) == 1
     assert threading.get_ident() not in threads
     assert ready == ["ready"]
