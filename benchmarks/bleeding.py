@@ -13,7 +13,6 @@ import io
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +23,7 @@ import tifffile
 import torch
 
 from raycolor.color import kernels
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import FileColorizer, network_shape
 
 METHODS = ("bilinear", "guided")
@@ -74,11 +73,11 @@ def costs(rgb: np.ndarray, repeats: int) -> dict[str, dict[str, float]]:
         sink = io.BytesIO()
         tifffile.imwrite(sink, pixels, compression="lzw" if "LZW" in name else None, rowsperstrip=64, metadata=None)
         files[name] = sink.getvalue()
-    colorizer = FileColorizer(ColorizerOptions())
+    colorizer = FileColorizer(ColorizerConfig())
     found: dict[str, dict[str, float]] = {}
     for name, data in files.items():
         for method in METHODS:
-            colorizer.options = replace(colorizer.options, upsampling=method)
+            colorizer.config = ColorizerConfig(upsampling=method)
             found.setdefault(name, {})[method] = (
                 1e6 / gray.size * fastest_ms(partial(colorizer.colorize, data), repeats)
             )

@@ -27,13 +27,13 @@ def plain(source: Path, dest: Path, checkpoint: str, index: int, processes: int)
     import cv2
     import torch
 
-    from raycolor.colorizer.options import ColorizerOptions
+    from raycolor.colorizer.config import ColorizerConfig
     from raycolor.colorizer.photograph import FileColorizer
     from raycolor.storage import open_store
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    colorizer = FileColorizer(ColorizerOptions(checkpoint=checkpoint))
+    colorizer = FileColorizer(ColorizerConfig(checkpoint=checkpoint))
     inputs, outputs = open_store(source), open_store(dest)
     keys = [info.key for info in inputs.list()][index::processes]
     colorizer.colorize(inputs.get(keys[0]))

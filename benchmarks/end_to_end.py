@@ -60,7 +60,7 @@ def files(size: str, count: int, folder: Path | None) -> list[bytes]:
 
 def measure(way: str, sizes: list[str], given: argparse.Namespace) -> dict[str, list[float]]:
     """Return size -> milliseconds a photograph, each the mean of one round over several photographs."""
-    from raycolor.colorizer.options import ColorizerOptions
+    from raycolor.colorizer.config import ColorizerConfig
     from raycolor.colorizer.photograph import FileColorizer
     from raycolor.models.checkpoints import load
 
@@ -80,7 +80,7 @@ def measure(way: str, sizes: list[str], given: argparse.Namespace) -> dict[str, 
         elif name == "floor":
             tasks = [partial(floor, one, simplejpeg.decode_jpeg(one, "RGB")) for one in data]
         else:
-            colorizer = FileColorizer(ColorizerOptions(checkpoint=name, jpeg_luma=how, precision=given.precision))
+            colorizer = FileColorizer(ColorizerConfig(checkpoint=name, jpeg_luma=how, precision=given.precision))
             tasks = [partial(colorizer.colorize, one) for one in data]
         times = common.times_ms(lambda tasks=tasks: [task() for task in tasks], rounds, 0 if large and script else 1)
         found[size] = [value / count for value in times]

@@ -22,13 +22,13 @@ import end_to_end
 import numpy as np
 import torch
 
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.predict import Predictor
 
 
 def network_rate(checkpoint: str, device: str, batch: int, seconds: float) -> dict[str, object]:
     """Return planes a second of the network alone, and in what number format."""
-    predictor = Predictor(ColorizerOptions(checkpoint=checkpoint, device=device, gpu_batch=batch))
+    predictor = Predictor(ColorizerConfig(checkpoint=checkpoint, gpu_batch=batch), device=device)
     side = predictor.net.fixed_size_px or 256
     planes = [np.random.default_rng(i).uniform(0, 100, (side, side)).astype(np.float32) for i in range(batch)]
     predictor.predict(planes)

@@ -23,7 +23,7 @@ from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.messages import ShardSpec
 from raycolor.colorize.outcomes import read_outcomes
 from raycolor.colorize.shard import ShardWorker
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.storage import open_store
 
 
@@ -31,7 +31,7 @@ def rate(source: Path, dest: Path, checkpoint: str, wait_s: float, threads: int,
     """Return photographs a second, and those that computing alone would allow."""
     store = open_store(dest)
     totals = write_manifest(store, open_store(source).list(), images_per_shard=1000)
-    worker = ShardWorker(ShardSpec(str(source), str(dest), totals, ColorizerOptions(checkpoint=checkpoint)))
+    worker = ShardWorker(ShardSpec(str(source), str(dest), totals, ColorizerConfig(checkpoint=checkpoint)))
     spent = []
     get, put, colorize = worker.source.get, worker.dest.put, worker.colorizer.colorize
 

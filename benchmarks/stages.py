@@ -17,13 +17,13 @@ import torch
 
 from raycolor import codecs
 from raycolor.color import kernels
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import FileColorizer
 
 
 def stages(checkpoint: str, data: bytes, repeats: int) -> dict[str, float]:
     """Return step -> milliseconds for one photograph."""
-    colorizer = FileColorizer(ColorizerOptions(checkpoint=checkpoint))
+    colorizer = FileColorizer(ColorizerConfig(checkpoint=checkpoint))
     prepared = colorizer.prepare(data)
     predicted = colorizer.predict(prepared.L_small)
     page, L, ab = prepared.photo.pages[0], prepared.L_small[0], predicted[0].ab

@@ -168,7 +168,7 @@ class Target:
     """What every file goes through; `end` names how it ended, and lets through what should never come."""
 
     def __init__(self, folder: Path) -> None:
-        from raycolor.colorizer.options import ColorizerOptions
+        from raycolor.colorizer.config import ColorizerConfig
         from raycolor.colorizer.photograph import FileColorizer
         from raycolor.colorizer.predict import Predicted
 
@@ -177,7 +177,7 @@ class Target:
 
         options = {"checkpoint": "regression", "max_pixels": MAX_PIXELS, "network_size": 64, "on_color": "recolor"}
         self._colorizers = [
-            FileColorizer(ColorizerOptions(**options, jpeg_luma=m), predict) for m in ("exact", "reencode")
+            FileColorizer(ColorizerConfig(**options, jpeg_luma=m), predict) for m in ("exact", "reencode")
         ]
         self._folder = folder
 

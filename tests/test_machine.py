@@ -16,9 +16,9 @@ import numpy as np
 import torch
 torch.set_num_threads(1)
 from raycolor.colorizer.predict import Predictor
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 plane = np.random.default_rng(0).uniform(0, 100, (128, 128)).astype(np.float32)
-predicted = Predictor(ColorizerOptions(checkpoint="default", precision="fp32")).predict([plane])
+predicted = Predictor(ColorizerConfig(checkpoint="default", precision="fp32")).predict([plane])
 print(hashlib.sha256(predicted[0].ab.tobytes()).hexdigest())
 """
 

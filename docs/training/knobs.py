@@ -17,7 +17,7 @@ import torch
 from raycolor.color import kernels, scale
 from raycolor.color.joined import lightness
 from raycolor.color.resize import resize_area
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import FileColorizer, network_shape
 from raycolor.models.metrics import MetricSums
 
@@ -46,7 +46,7 @@ def main(checkpoint: str, folder: str, count: str = "100", *sizes: str) -> None:
     print("|---:|---|---:|---:|---:|---:|---:|")
     for size in [int(size) for size in sizes] or [160, 192, 224, 256]:
         for tta in ("none", "flip"):
-            colorizer = FileColorizer(ColorizerOptions(checkpoint=checkpoint, network_size=size, tta=tta))
+            colorizer = FileColorizer(ColorizerConfig(checkpoint=checkpoint, network_size=size, tta=tta))
             shape = colorizer.checkpoint.skeleton()
             sums, spent = MetricSums(full=False), 0.0
             for index, rgb in enumerate(pictures):

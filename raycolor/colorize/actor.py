@@ -39,7 +39,7 @@ class ShardActor:
         # A place that is waited for is told where somebody reads it.
         logging.getLogger("raycolor").addHandler(ToDriver())
         self._error: RaycolorError | None = None
-        why = unfit(describe(), spec.computed_with, spec.options.precision, spec.device)
+        why = unfit(describe(), spec.computed_with, spec.colorizer.precision, spec.device)
         if why is not None:
             self._error = UnfitNodeError(
                 f"node {socket.gethostname()} came while the job ran, and {why}: run the same command again, which "

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from raycolor.cluster.config import ClusterConfig
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.config import LARGEST, Count, Frozen
 from raycolor.errors import Reason
 from raycolor.storage import check_endpoint
@@ -16,30 +17,11 @@ def _without_credentials(value: str | None) -> str | None:
     return check_endpoint(value, "--endpoint-url")
 
 
-class ColoringConfig(Frozen):
-    """What colorizing a SOURCE and planning to do so have in common."""
+class SourceConfig(Frozen):
+    """Which inputs of a SOURCE are taken, and how they are reached."""
 
-    checkpoint: str = Field("default", description="checkpoint: a shipped name, a folder, or s3://bucket/prefix")
-    on_color: Literal["skip", "recolor", "copy"] = Field(
-        "skip", description="what to do with photographs that are already in color"
-    )
-    jpeg_luma: Literal["exact", "reencode"] = Field(
-        "exact", description="exact: keep the JPEG's own luma coefficients and add chroma only"
-    )
-    upsampling: Literal["guided", "bilinear"] = Field(
-        "guided", description="how color is enlarged: guided follows the photograph's own edges"
-    )
-    tta: Literal["none", "flip"] = Field(
-        "none", description="flip: average with the color of the mirrored photograph; the network runs twice"
-    )
-    max_pixels: Count = Field(
-        250_000_000, ge=1, description="largest input, checked before decoding (250MP is understood)"
-    )
     max_file_bytes: Count = Field(
         2_000_000_000, ge=1, le=LARGEST, description="largest file, checked before reading (2GB is understood)"
-    )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where the device computes it natively, fp32 elsewhere"
     )
     include: tuple[str, ...] = Field((), description="glob of keys to take, for example '*.jpg'; repeatable")
     exclude: tuple[str, ...] = Field((), description="glob of keys to leave out; repeatable")
@@ -55,7 +37,7 @@ class ColoringConfig(Frozen):
         return {"endpoint_url": self.endpoint_url, "requester_pays": self.requester_pays}
 
 
-class ColorizeConfig(ClusterConfig, ColoringConfig):
+class ColorizeConfig(ClusterConfig, ColorizerConfig, SourceConfig):
     """Settings of `raycolor colorize`."""
 
     source: str = Field(
@@ -63,15 +45,7 @@ class ColorizeConfig(ClusterConfig, ColoringConfig):
         "Inventory's manifest.json, an earlier job's failed.csv)"
     )
     dest: str = Field(description="folder or s3://bucket/prefix for the colorized photographs and _raycolor/")
-    jpeg_quality: int = Field(92, ge=1, le=100, description="quality of JPEG planes that have to be encoded")
     max_failed: str = Field("5%", description="failed images allowed before exit code 3: a count or a share")
-    network_size: int | None = Field(
-        None,
-        ge=64,
-        le=1024,
-        description="side in pixels of what the network sees; default: the size of the photographs it was trained on",
-    )
-    saturation: float = Field(1.0, ge=0, le=3, description="factor on the predicted chroma")
     shape: Literal["auto", "fused", "staged"] = Field(
         "auto",
         description="fused: the network in every worker; staged: in workers of its own, on GPUs where there are any; "
@@ -80,7 +54,6 @@ class ColorizeConfig(ClusterConfig, ColoringConfig):
     gpus: int | None = Field(
         None, ge=1, description="GPUs for the network (--scale-to asks for them, too); default: all that are there"
     )
-    gpu_batch: int = Field(32, ge=1, le=1024, description="planes in each batch of a GPU; decides colors' last digits")
     sse_kms_key_id: str | None = Field(None, description="encrypt outputs in S3 with this KMS key (SSE-KMS)")
     images_per_shard: int = Field(64, ge=1, le=10_000, description="images in one unit of work, retry and resume")
     image_timeout_s: float = Field(600.0, gt=0, description="seconds after which one image is given up")

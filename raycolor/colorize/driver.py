@@ -40,7 +40,6 @@ from raycolor.colorize.network_actor import Execution, choose_execution, start_n
 from raycolor.colorize.outputs import with_free_outputs
 from raycolor.colorize.redo import Again
 from raycolor.colorize.summary import FailureLimit, Timing, finish, summarize
-from raycolor.colorizer.options import ColorizerOptions
 from raycolor.errors import ConfigError, RaycolorError
 from raycolor.models.checkpoints import Checkpoint, load
 from raycolor.progress import Progress
@@ -75,7 +74,6 @@ def run(config: ColorizeConfig) -> int:
     dest = open_store(config.dest, **config.dest_options())
     source.check_dest(dest.uri)
     checkpoint = load(config.checkpoint)
-    options = colorizer_options(config)
     timing = Timing()
     with Lease(dest) as lease:
         later = read_job(dest) is not None
@@ -84,7 +82,7 @@ def run(config: ColorizeConfig) -> int:
             record.root or source.root,
             dest.uri,
             record.manifest,
-            options,
+            config,
             config.image_timeout_s,
             max_file_bytes=config.max_file_bytes,
             run=secrets.token_hex(8),
@@ -258,9 +256,9 @@ def _process(
         share = todo.images / max(record.manifest.images, 1)
         worthwhile = worthwhile_workers(todo.images, int(record.manifest.bytes * share))
         timing.workers = min(timing.workers, worthwhile)
-    options = replace(spec.options, precision=shape.precision)
-    spec = replace(spec, options=options, computed_with=shape.computed_with, device=shape.device)
-    predict = start_networks(shape, spec.options, spec.image_timeout_s) if shape.networks else None
+    colorizer = spec.colorizer.model_copy(update={"precision": shape.precision})
+    spec = replace(spec, colorizer=colorizer, computed_with=shape.computed_with, device=shape.device)
+    predict = start_networks(shape, spec.colorizer, spec.image_timeout_s) if shape.networks else None
     # Ray Data ends a job that makes no progress. The longest that it may rightly make none: each photograph of the
     # shards of a worker hangs, and then a place is waited for.
     longest_s = SHARDS_AT_ONCE * int(record.identity["images_per_shard"]) * spec.image_timeout_s
@@ -315,20 +313,3 @@ def _reports(dataset: ray.data.Dataset) -> Iterator[ShardReport]:
         if isinstance(report, RaycolorError):
             raise report
         yield report
-
-
-def colorizer_options(config: ColorizeConfig) -> ColorizerOptions:
-    """Return the part of a configuration that a worker needs."""
-    return ColorizerOptions(
-        checkpoint=config.checkpoint,
-        network_size=config.network_size,
-        saturation=config.saturation,
-        tta=config.tta,
-        precision=config.precision,
-        on_color=config.on_color,
-        jpeg_luma=config.jpeg_luma,
-        jpeg_quality=config.jpeg_quality,
-        upsampling=config.upsampling,
-        gpu_batch=config.gpu_batch,
-        max_pixels=config.max_pixels,
-    )

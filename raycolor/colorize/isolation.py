@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raycolor.child_process import Ask, Child, Work
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import Colorized, FileColorizer
 from raycolor.colorizer.predict import Predict
 from raycolor.sources import Input, Reader
@@ -20,7 +20,7 @@ _READ = "read"
 class _Options:
     """What a child makes its colorizer and its reader from."""
 
-    colorizer: ColorizerOptions
+    colorizer: ColorizerConfig
     asks: bool
     """Whether it has no network of its own."""
     reader: Reader | None
@@ -30,7 +30,7 @@ class IsolatedColorizer:
     """Runs `FileColorizer.colorize` in a child process, started when first needed and again after each death.
 
     Args:
-        options: what the child makes its colorizer from.
+        config: what the child makes its colorizer from.
         timeout_s: seconds after which an image has hung.
         predict: the network, where it runs elsewhere: the child asks for color then. By default the child loads it.
         reader: with it the child reads inputs, too.
@@ -40,7 +40,7 @@ class IsolatedColorizer:
 
     def __init__(
         self,
-        options: ColorizerOptions,
+        config: ColorizerConfig,
         *,
         timeout_s: float,
         predict: Predict | None = None,
@@ -48,7 +48,7 @@ class IsolatedColorizer:
         read_timeout_s: float | None = None,
         command: Sequence[str] = (),
     ) -> None:
-        made_from = _Options(options, predict is not None, reader)
+        made_from = _Options(config, predict is not None, reader)
         self.child = Child(_TASK, made_from, timeout_s=timeout_s, command=command)
         self._predict = predict
         self._read_timeout_s = timeout_s if read_timeout_s is None else read_timeout_s

@@ -11,7 +11,7 @@ from typing import Any
 from raycolor.colorize.manifest import ManifestTotals
 from raycolor.colorize.outcomes import Tally
 from raycolor.colorize.redo import Again
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import RaycolorError
 
 
@@ -43,7 +43,7 @@ class ShardSpec:
     """Store of the inputs whose manifest row has no location."""
     dest: str
     totals: ManifestTotals
-    options: ColorizerOptions
+    colorizer: ColorizerConfig
     image_timeout_s: float = 600.0
     max_file_bytes: int = 2_000_000_000
     """Larger inputs are not read."""

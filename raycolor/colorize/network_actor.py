@@ -10,7 +10,6 @@ import itertools
 import random
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import ray
@@ -18,7 +17,7 @@ import ray
 from raycolor.cluster import session
 from raycolor.cluster.nodes import describe, elsewhere, unfit
 from raycolor.colorize.messages import NetworkGoneError
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import ConfigError
 from raycolor.machine import limit_instructions
 
@@ -85,8 +84,8 @@ def choose_execution(
 class NetworkActor:
     """Holds a network and answers many workers at once, in batches."""
 
-    def __init__(self, options: ColorizerOptions, computed_with: str) -> None:
-        why = unfit(describe(options.device), computed_with, options.precision, options.device)
+    def __init__(self, config: ColorizerConfig, device: str, computed_with: str) -> None:
+        why = unfit(describe(device), computed_with, config.precision, device)
         if why is not None:
             raise ConfigError(f"node {socket.gethostname()}: {why}")
         limit_instructions(computed_with)
@@ -95,7 +94,7 @@ class NetworkActor:
         from raycolor.colorizer.predict import Batcher, Predictor
 
         torch.set_num_threads(1)
-        self._ask = Batcher(Predictor(options).predict, options.gpu_batch if options.device == "cuda" else 1)
+        self._ask = Batcher(Predictor(config, device=device).predict, config.gpu_batch if device == "cuda" else 1)
 
     def predict(self, L_small: Sequence[NDArray[np.float32]]) -> list[Predicted]:
         """As `Predictor.predict`."""
@@ -127,11 +126,11 @@ class RemoteNetwork:
         return predicted
 
 
-def start_networks(shape: Execution, options: ColorizerOptions, timeout_s: float) -> RemoteNetwork:
+def start_networks(shape: Execution, config: ColorizerConfig, timeout_s: float) -> RemoteNetwork:
     """Start the actors and return what workers ask; Ray starts one anew that dies, and asks it again."""
     needs = {"num_gpus": 1, "num_cpus": 0} if shape.device == "cuda" else {"num_cpus": 1}
     kind = ray.remote(NetworkActor).options(
         max_restarts=-1, max_task_retries=-1, max_concurrency=_CALLS, **needs, **elsewhere(shape.left_out)
     )
-    options = replace(options, device=shape.device)
-    return RemoteNetwork([kind.remote(options, shape.computed_with) for _ in range(shape.networks)], timeout_s)
+    actors = [kind.remote(config, shape.device, shape.computed_with) for _ in range(shape.networks)]
+    return RemoteNetwork(actors, timeout_s)

@@ -52,7 +52,7 @@ class ShardWorker:
         self.dest = open_store(spec.dest, **spec.dest_options)
         self.outputs = Outputs(self.dest, spec.source)
         self.manifest = Manifest(self.dest, spec.totals)
-        self.colorizer = FileColorizer(spec.options, predict)
+        self.colorizer = FileColorizer(spec.colorizer, predict)
         self._predict = predict
         self._here = InProcessColorizer(self.colorizer, timeout_s=spec.image_timeout_s, staged=predict is not None)
         self._files = MemoryBudget(_HELD_BYTES)
@@ -111,7 +111,7 @@ class ShardWorker:
             here = partial(self._here.colorize, rank)
             return self._in_threads(inputs, processor(lambda info: here(self.source.get(info)), here))
         with IsolatedColorizer(
-            self.spec.options,
+            self.spec.colorizer,
             timeout_s=self.spec.image_timeout_s,
             predict=self._predict,
             reader=self.source,

@@ -16,7 +16,7 @@ from raycolor.color.arrays import in_gamut
 from raycolor.color.joined import JoinedPage, lightness
 from raycolor.color.resize import resize_area
 from raycolor.color.tone import sense
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.predict import Predict, Predicted, Predictor
 from raycolor.errors import ImageError
 from raycolor.models.checkpoints import Checkpoint, load
@@ -67,21 +67,21 @@ class FileColorizer:
     another machine than the codecs.
 
     Args:
-        options: what decides the outputs.
+        config: what decides the outputs.
         predict: the network, where it runs elsewhere; by default it is loaded here.
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded.
     """
 
-    def __init__(self, options: ColorizerOptions, predict: Predict | None = None) -> None:
-        self.options = options
-        self.checkpoint: Checkpoint = load(options.checkpoint)
-        self.predict: Predict = predict or Predictor(options, self.checkpoint).predict
+    def __init__(self, config: ColorizerConfig, predict: Predict | None = None) -> None:
+        self.config = config
+        self.checkpoint: Checkpoint = load(config.checkpoint)
+        self.predict: Predict = predict or Predictor(config, self.checkpoint).predict
         shape = self.checkpoint.skeleton()
         self._stride, self._fixed_size_px = shape.stride, shape.fixed_size_px
         # Training crops are cut from photographs of this size: at it things appear as large as the network knows them.
-        self.network_size = options.network_size or int(self.checkpoint.dataset.get("image_size", 256))
+        self.network_size = config.network_size or int(self.checkpoint.dataset.get("image_size", 256))
         self.provenance = codecs.Provenance(
             checkpoint=self.checkpoint.name,
             checkpoint_sha256=self.checkpoint.weights_sha256,
@@ -114,12 +114,12 @@ class FileColorizer:
         Raises:
             ImageError: as `colorize`.
         """
-        photo = codecs.decode(data, max_pixels=self.options.max_pixels)
+        photo = codecs.decode(data, max_pixels=self.config.max_pixels)
         kind = _kind(photo.pages)
         header = photo.header
-        if kind == "color" and self.options.on_color == "skip":
+        if kind == "color" and self.config.on_color == "skip":
             raise ImageError("already_color", "the photograph has colors: --on-color recolor colorizes it all the same")
-        if kind == "color" and self.options.on_color == "copy":
+        if kind == "color" and self.config.on_color == "copy":
             return Colorized(
                 data,
                 kind,
@@ -129,7 +129,7 @@ class FileColorizer:
                 pages=len(photo.pages),
                 pixels=_pixels(photo.pages),
             )
-        exact = self.options.jpeg_luma == "exact" and header.format == "jpeg" and codecs.can_be_exact(header)
+        exact = self.config.jpeg_luma == "exact" and header.format == "jpeg" and codecs.can_be_exact(header)
         small = [self._small_lightness(page, photo.orientation(i)) for i, page in enumerate(photo.pages)]
         return Prepared(data, photo, kind, exact, small)
 
@@ -151,14 +151,14 @@ class FileColorizer:
         ]
         # The page that looks worst speaks for the file.
         sure = min((page.confidence for page in predicted if page.confidence is not None), default=None)
-        flags = flags_of([page.ab * self.options.saturation for page in predicted], prepared.L_small)
+        flags = flags_of([page.ab * self.config.saturation for page in predicted], prepared.L_small)
         size = header.width, header.height
         if prepared.exact:
             page = photo.pages[0]
             luma = codecs.half_size_luma(page if page.ndim == 2 else prepared.data)
             cb, cr = kernels.chroma_planes(luma, planes[0])
             data = codecs.jpeg_exact(
-                prepared.data, cb, cr, provenance=self.provenance, quality=self.options.jpeg_quality
+                prepared.data, cb, cr, provenance=self.provenance, quality=self.config.jpeg_quality
             )
             return Colorized(
                 data, prepared.kind, *size, note=note, confidence=sure, flags=flags, pixels=_pixels(photo.pages)
@@ -166,7 +166,7 @@ class FileColorizer:
         written = codecs.output_format(header)
         extension = None if written == header.format else f".{written}"
         pages = [JoinedPage(page, ab) for page, ab in zip(photo.pages, planes, strict=True)]
-        data = codecs.encode(photo, pages, provenance=self.provenance, quality=self.options.jpeg_quality)
+        data = codecs.encode(photo, pages, provenance=self.provenance, quality=self.config.jpeg_quality)
         return Colorized(
             data, prepared.kind, *size, extension, note, sure, flags, len(photo.pages), _pixels(photo.pages)
         )
@@ -180,8 +180,8 @@ class FileColorizer:
 
     def _color(self, ab: NDArray[np.float32], L: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
         """Return small upright color as stored, prepared for enlarging it along the lightness where that is asked."""
-        stored = np.ascontiguousarray(codecs.as_stored(ab * np.float32(self.options.saturation), orientation))
-        if self.options.upsampling == "bilinear":
+        stored = np.ascontiguousarray(codecs.as_stored(ab * np.float32(self.config.saturation), orientation))
+        if self.config.upsampling == "bilinear":
             return stored
         return kernels.with_guide(stored, np.ascontiguousarray(codecs.as_stored(L, orientation)))
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from raycolor.color import scale
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import ConfigError
 from raycolor.models.blocks import ColorNet
 from raycolor.models.checkpoints import Checkpoint, load
@@ -34,24 +34,29 @@ Predict = Callable[[Sequence[NDArray[np.float32]]], list[Predicted]]
 
 
 class Predictor:
-    """The network of a checkpoint, ready to color lightness planes on the device that `options` names.
+    """The network of a checkpoint, ready to color lightness planes on one device.
+
+    Args:
+        config: names the checkpoint, and says how it computes.
+        checkpoint: that one, where it is loaded already.
+        device: where the network runs: `cpu` or `cuda`.
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded.
         ConfigError: a device that this machine has not.
     """
 
-    def __init__(self, options: ColorizerOptions, checkpoint: Checkpoint | None = None) -> None:
-        self.options = options
-        self.device = torch.device(options.device)
+    def __init__(self, config: ColorizerConfig, checkpoint: Checkpoint | None = None, *, device: str = "cpu") -> None:
+        self.config = config
+        self.device = torch.device(device)
         if self.device.type == "cuda":
             if not torch.cuda.is_available():
                 raise ConfigError("torch finds no GPU that works here: check its driver, or give --shape fused")
             # What a photograph becomes must depend on neither its neighbors nor what was measured at the start.
             torch.backends.cudnn.benchmark = False
             torch.backends.cudnn.deterministic = True
-        self.bf16 = choose_precision(options.precision, self.device) == "bf16"
-        trained = (checkpoint or load(options.checkpoint)).model().to(self.device)
+        self.bf16 = choose_precision(config.precision, self.device) == "bf16"
+        trained = (checkpoint or load(config.checkpoint)).model().to(self.device)
         self.net: ColorNet = fuse(trained, torch.bfloat16 if self.bf16 else torch.float32)
 
     def predict(self, L_small: Sequence[NDArray[np.float32]]) -> list[Predicted]:
@@ -69,7 +74,7 @@ class Predictor:
         """
         if self.device.type == "cpu":
             return [self._forward(plane[None])[0] for plane in L_small]
-        return self._in_batches(L_small, self.options.gpu_batch)
+        return self._in_batches(L_small, self.config.gpu_batch)
 
     def _in_batches(self, L_small: Sequence[NDArray[np.float32]], places: int) -> list[Predicted]:
         results: dict[int, Predicted] = {}
@@ -87,7 +92,7 @@ class Predictor:
         """Run the network on planes (n, h, w) of one size."""
         batch = torch.from_numpy(scale.L_to_net(L)[:, None]).to(self.device, memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            ab_net, sure = self.net.color_with(self.options.tta, batch)
+            ab_net, sure = self.net.color_with(self.config.tta, batch)
         ab = scale.net_to_ab(ab_net.float()).permute(0, 2, 3, 1).cpu().numpy()
         confidences = [None] * len(ab) if sure is None else sure.float().cpu().tolist()
         return [Predicted(np.ascontiguousarray(one), c) for one, c in zip(ab, confidences, strict=True)]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from raycolor.colorize.config import ColoringConfig
+from raycolor.colorize.config import SourceConfig
+from raycolor.colorizer.config import CostConfig
 
 
-class PlanConfig(ColoringConfig):
+class PlanConfig(CostConfig, SourceConfig):
     """Settings of `raycolor plan`: those of colorizing that decide how long it takes, and what to assume."""
 
     source: str = Field(description="what `raycolor colorize` would read: folder, file, s3://bucket/prefix, or a list")
@@ -17,5 +18,4 @@ class PlanConfig(ColoringConfig):
     price_per_hour: float | None = Field(None, ge=0, description="price of the whole cluster per hour, any currency")
     # A field named `json` would hide a method of every model.
     json_file: str | None = Field(None, alias="json", description="file or s3://bucket/key to write the plan to")
-    network_size: int | None = Field(None, ge=64, le=1024, description="side in pixels of what the network sees")
     image_timeout_s: float = Field(120.0, gt=0, description="seconds after which a sampled photograph is given up")

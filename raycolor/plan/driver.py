@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import ConfigError, ImageError, StorageError
 from raycolor.machine import cpu_count
 from raycolor.plan.config import PlanConfig
@@ -50,7 +50,8 @@ def run(config: PlanConfig) -> int:
         report = make_report(config, source, counts, [], [], None, cpus=config.cpus or cpu_count(), start_s=0.0)
     else:
         # Loading comes first: a wrong checkpoint must not be found out after an hour of listing.
-        with Prober(_options(config), timeout_s=config.image_timeout_s) as prober:
+        colorizer = ColorizerConfig.model_validate(config, from_attributes=True)
+        with Prober(colorizer, timeout_s=config.image_timeout_s) as prober:
             begun = time.perf_counter()
             counts = _list(config, source, classes, sample)
             # The job lists as well, then starts Ray, and then its workers, all of them at once.
@@ -118,20 +119,6 @@ def _look(
             looked.append(Looked(stratum, info.key, size, classes.read, read_s, probed))
             progress.update(1, failed=failed)
     return looked
-
-
-def _options(config: PlanConfig) -> ColorizerOptions:
-    """Return what decides how long a photograph takes."""
-    return ColorizerOptions(
-        checkpoint=config.checkpoint,
-        network_size=config.network_size,
-        precision=config.precision,
-        on_color=config.on_color,
-        jpeg_luma=config.jpeg_luma,
-        upsampling=config.upsampling,
-        tta=config.tta,
-        max_pixels=config.max_pixels,
-    )
 
 
 def _target(uri: str, options: Mapping[str, Any]) -> tuple[ObjectStore, str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Literal
 
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import ImageError, RaycolorError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Prober:
     """Looks at photographs in a child process, which is started anew if one of them ends it. A context manager.
 
     Args:
-        options: how photographs are colorized.
+        config: how photographs are colorized.
         timeout_s: seconds after which a photograph has hung.
         child: what the child process runs; replaced in tests.
 
@@ -62,12 +62,12 @@ class Prober:
 
     def __init__(
         self,
-        options: ColorizerOptions,
+        config: ColorizerConfig,
         *,
         timeout_s: float,
-        child: Callable[[Connection, ColorizerOptions], None] | None = None,
+        child: Callable[[Connection, ColorizerConfig], None] | None = None,
     ) -> None:
-        self._options, self._timeout_s = options, timeout_s
+        self._config, self._timeout_s = config, timeout_s
         self._target = serve if child is None else child
         self.checkpoint = CheckpointName("", "")
         self.start_s = 0.0
@@ -102,7 +102,7 @@ class Prober:
         # Not forked: threads of this process (boto3's, Arrow's) do not survive a fork in a usable state.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._child = context.Process(target=self._target, args=(theirs, self._options), daemon=True)
+        self._child = context.Process(target=self._target, args=(theirs, self._config), daemon=True)
         try:
             self._child.start()
         finally:
@@ -141,7 +141,7 @@ def _death(code: int | None) -> str:
         return f"signal {-code}"
 
 
-def serve(pipe: Connection, options: ColorizerOptions) -> None:
+def serve(pipe: Connection, config: ColorizerConfig) -> None:
     """Be the child: load the checkpoint, then answer every photograph with a `Probed`, until the pipe is closed."""
     # Ctrl-C reaches the whole group; the parent says what there is to say, and closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -153,7 +153,7 @@ def serve(pipe: Connection, options: ColorizerOptions) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     try:
-        colorizer = FileColorizer(options)
+        colorizer = FileColorizer(config)
     except RaycolorError as exc:
         pipe.send(exc)
         return

@@ -9,7 +9,7 @@ import torch
 
 from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.shard import ShardSpec, ShardWorker
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.models import checkpoints
 from raycolor.models.build import build_model
 from raycolor.sources import open_source, reader
@@ -37,7 +37,7 @@ def job(tmp_path, untrained):
         photographs.write_all(source, files)
         store = open_store(dest)
         totals = write_manifest(store, open_store(source).list(), images_per_shard=1000)
-        spec = ShardSpec(str(source), str(dest), totals, ColorizerOptions(checkpoint=untrained, **options))
+        spec = ShardSpec(str(source), str(dest), totals, ColorizerConfig(checkpoint=untrained, **options))
         return ShardWorker(spec)
 
     return make
@@ -59,6 +59,6 @@ def packed_job(tmp_path, untrained, monkeypatch):
         monkeypatch.setattr(reader, "UnpackedBytes", lambda packed: fronts.append(1) or unpacked(packed))
         source, dest = open_source(str(tmp_path / "in")), open_store(tmp_path / "out")
         totals = write_manifest(dest, source.inputs(dest.uri), images_per_shard=1000)
-        return ShardWorker(ShardSpec(source.root, dest.uri, totals, ColorizerOptions(checkpoint=untrained))), fronts
+        return ShardWorker(ShardSpec(source.root, dest.uri, totals, ColorizerConfig(checkpoint=untrained))), fronts
 
     return make

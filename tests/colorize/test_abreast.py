@@ -35,7 +35,7 @@ def test_a_network_elsewhere_makes_the_same_bytes(job, tmp_path, begun_before):
         planes.extend(L_small)
         return network(L_small)
 
-    network = Batcher(Predictor(worker.spec.options).predict, 1)
+    network = Batcher(Predictor(worker.spec.colorizer).predict, 1)
     elsewhere = ShardWorker(worker.spec, predict)
     if begun_before:
         elsewhere.dest.put(f"{FOLDER}attempts/shard-000000", b"")

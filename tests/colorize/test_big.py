@@ -10,7 +10,7 @@ import simplejpeg
 import tifffile
 
 from raycolor.colorize.isolation import IsolatedColorizer
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 
 pytestmark = [
     pytest.mark.slow,
@@ -64,7 +64,7 @@ def memory(process, field):
 def test_a_large_photograph_stays_within_its_bound(make, megapixels, bound):
     """Peak memory above that of an idle worker is under `bound` bytes a pixel, input and output files included."""
     height, width = 10_000, megapixels * 100
-    with IsolatedColorizer(ColorizerOptions(), timeout_s=900.0) as child:
+    with IsolatedColorizer(ColorizerConfig(), timeout_s=900.0) as child:
         child.colorize(make(300, 400))
         process = Path(f"/proc/{child.child.pid}")
         data = make(height, width)

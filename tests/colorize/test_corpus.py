@@ -24,7 +24,7 @@ from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.messages import ShardSpec
 from raycolor.colorize.outcomes import Outcome, read_outcomes
 from raycolor.colorize.shard import ShardWorker
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import REASONS, ImageError
 from raycolor.sources import open_source
 from raycolor.storage import LocalStore, open_store
@@ -48,7 +48,7 @@ class Run:
 @pytest.fixture(scope="module")
 def options(untrained):
     """Options with a small untrained network: what a picture is colored with is of no interest here."""
-    return ColorizerOptions(checkpoint=untrained)
+    return ColorizerConfig(checkpoint=untrained)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from raycolor.colorize.job_folder import ATTEMPTS
 from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.outcomes import read_outcomes
 from raycolor.colorize.shard import ShardSpec, ShardWorker
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import OutageError
 from raycolor.sources import open_source
 from raycolor.storage import open_store
@@ -38,7 +38,7 @@ def remote(s3, untrained, request):
         inputs = open_source(source).inputs(dest)
         totals = write_manifest(open_store(dest), inputs, images_per_shard=1000)
         dest_options = {**options, "probe_under": ATTEMPTS}
-        colorizer = ColorizerOptions(checkpoint=untrained)
+        colorizer = ColorizerConfig(checkpoint=untrained)
         spec = ShardSpec(source, dest, totals, colorizer, source_options=options, dest_options=dest_options)
         return ShardWorker(spec), proxy
 
@@ -138,7 +138,7 @@ def test_a_share_that_is_not_mounted_is_waited_for(tmp_path, untrained, caplog):
         str(tmp_path / "in"),
         dest.uri,
         totals,
-        ColorizerOptions(checkpoint=untrained),
+        ColorizerConfig(checkpoint=untrained),
         source_options=patient,
         dest_options={**patient, "probe_under": ATTEMPTS},
     )

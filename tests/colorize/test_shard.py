@@ -15,7 +15,7 @@ from raycolor.colorize.isolation import IsolatedColorizer
 from raycolor.colorize.job_folder import FOLDER
 from raycolor.colorize.messages import BrokenWorkerError
 from raycolor.colorize.outcomes import read_outcomes
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import Colorized, FileColorizer
 from raycolor.errors import ImageError, StorageError
 from raycolor.plan.probe import look
@@ -205,7 +205,7 @@ child_process.serve()
 def child():
     """A child process whose colorizer dies, hangs or raises on demand."""
     command = [sys.executable, "-c", CHILD]
-    with IsolatedColorizer(ColorizerOptions(), timeout_s=2.0, command=command) as colorizer:
+    with IsolatedColorizer(ColorizerConfig(), timeout_s=2.0, command=command) as colorizer:
         yield colorizer
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from raycolor import codecs
 from raycolor.color.joined import lightness
 from raycolor.color.resize import resize_area
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import Colorized, FileColorizer, flags_of, network_shape
 from raycolor.errors import ImageError
 from raycolor.models import checkpoints
@@ -35,7 +35,7 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="module")
 def colorizer(checkpoint):
     """The colorizer with its default options."""
-    return FileColorizer(ColorizerOptions(checkpoint=checkpoint))
+    return FileColorizer(ColorizerConfig(checkpoint=checkpoint))
 
 
 def rgb_of(data):
@@ -85,7 +85,7 @@ def test_jpegtran_gives_the_original_back(colorizer, tmp_path):
 def test_reencoding_can_be_asked_for(checkpoint):
     """--jpeg-luma reencode writes a plain JPEG of the joined picture, luma close to the original's."""
     gray = photographs.gray_pixels(64, 64)
-    reencode = FileColorizer(ColorizerOptions(checkpoint=checkpoint, jpeg_luma="reencode"))
+    reencode = FileColorizer(ColorizerConfig(checkpoint=checkpoint, jpeg_luma="reencode"))
     data = photographs.encoded(gray, "jpeg", quality=95)
     result = reencode.colorize(data).data
     assert rgb_of(result).shape == (64, 64, 3)
@@ -110,7 +110,7 @@ def test_color_is_enlarged_along_edges_unless_asked_otherwise(checkpoint, colori
     """--upsampling bilinear gives other colors than the default in every way of writing, and the same lightness."""
     gray = photographs.gray_pixels(200, 300)
     data = photographs.encoded(gray if kind != "tiff" else gray.astype(np.uint16) * 257, kind)
-    bilinear = FileColorizer(ColorizerOptions(checkpoint=checkpoint, upsampling="bilinear")).colorize(data).data
+    bilinear = FileColorizer(ColorizerConfig(checkpoint=checkpoint, upsampling="bilinear")).colorize(data).data
     guided = colorizer.colorize(data).data
     assert guided != bilinear
     if kind == "png":
@@ -149,9 +149,9 @@ def test_colored_photographs_are_skipped_copied_or_recolored(colorizer, checkpoi
     with pytest.raises(ImageError, match="has colors") as caught:
         colorizer.colorize(data)
     assert caught.value.reason == "already_color"
-    copied = FileColorizer(ColorizerOptions(checkpoint=checkpoint, on_color="copy")).colorize(data)
+    copied = FileColorizer(ColorizerConfig(checkpoint=checkpoint, on_color="copy")).colorize(data)
     assert (copied.data, copied.source_kind) == (data, "color")
-    recolored = FileColorizer(ColorizerOptions(checkpoint=checkpoint, on_color="recolor")).colorize(data)
+    recolored = FileColorizer(ColorizerConfig(checkpoint=checkpoint, on_color="recolor")).colorize(data)
     assert isinstance(recolored, Colorized)
     assert not np.array_equal(rgb_of(recolored.data), photographs.color_pixels())
 
@@ -159,7 +159,7 @@ def test_colored_photographs_are_skipped_copied_or_recolored(colorizer, checkpoi
 def test_saturation_scales_the_colors(checkpoint):
     """Factor 0 gives back the gray photograph."""
     gray = photographs.gray_pixels()
-    options = ColorizerOptions(checkpoint=checkpoint, saturation=0.0)
+    options = ColorizerConfig(checkpoint=checkpoint, saturation=0.0)
     rgb = rgb_of(FileColorizer(options).colorize(photographs.encoded(gray, "png")).data)
     assert np.array_equal(rgb, np.broadcast_to(gray[..., None], rgb.shape))
 
@@ -209,8 +209,8 @@ def test_mirrored_twice_is_the_mean_of_both(colorizer, checkpoint):
     """--tta flip: the mirrored photograph gets the mirrored color, which without it it does not."""
     L = lightness(photographs.gray_pixels(64, 64, 1))
     mirrored = np.ascontiguousarray(L[:, ::-1])
-    both = FileColorizer(ColorizerOptions(checkpoint=checkpoint, tta="flip", precision="fp32"))
-    once = FileColorizer(ColorizerOptions(checkpoint=checkpoint, precision="fp32"))
+    both = FileColorizer(ColorizerConfig(checkpoint=checkpoint, tta="flip", precision="fp32"))
+    once = FileColorizer(ColorizerConfig(checkpoint=checkpoint, precision="fp32"))
     assert np.abs(both.predict([L])[0].ab - both.predict([mirrored])[0].ab[:, ::-1]).max() < 1e-3
     mean = (once.predict([L])[0].ab + once.predict([mirrored])[0].ab[:, ::-1]) / 2
     assert np.abs(once.predict([L])[0].ab - mean).max() > 0.01
@@ -235,5 +235,5 @@ def test_confidence_is_told_by_those_who_know(checkpoint, colorizer, tmp_path):
     torch.manual_seed(0)
     network = build_model("unet", {"head": "bins", "pretrained": False, "widths": [8, 8, 8, 8], "convs": 1})
     checkpoints.save(tmp_path / "bins", network, method="unet", training={}, dataset={"image_size": 64}, metrics={})
-    result = FileColorizer(ColorizerOptions(checkpoint=str(tmp_path / "bins"))).colorize(data)
+    result = FileColorizer(ColorizerConfig(checkpoint=str(tmp_path / "bins"))).colorize(data)
     assert 0 < result.confidence < 0.5

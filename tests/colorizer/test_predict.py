@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.predict import Batcher, Predicted, Predictor
 from raycolor.errors import ConfigError
 
@@ -19,7 +19,7 @@ def planes(count, height=64, width=64):
 @pytest.fixture(scope="module")
 def predictor():
     """The report's regression, as shipped."""
-    return Predictor(ColorizerOptions(checkpoint="regression"))
+    return Predictor(ColorizerConfig(checkpoint="regression"))
 
 
 def test_a_gpus_batches_are_always_full(predictor, monkeypatch):
@@ -94,4 +94,4 @@ def test_a_gpu_that_is_not_there_is_one_line(monkeypatch):
     """Said when the network is made, not by the first photograph."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match="no GPU that works here"):
-        Predictor(ColorizerOptions(checkpoint="regression", device="cuda"))
+        Predictor(ColorizerConfig(checkpoint="regression"), device="cuda")

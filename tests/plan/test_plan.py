@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import asdict
 
 import photographs
 import plan_children
@@ -12,7 +11,7 @@ import pytest
 from sources import packs
 
 from raycolor import cli
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import Colorized
 from raycolor.errors import ImageError, RaycolorError
 from raycolor.plan import driver
@@ -62,7 +61,7 @@ def test_whatever_a_photograph_does_there_is_an_answer(error, status, reason):
 
 def test_a_decoder_that_dies_or_hangs_costs_one_photograph():
     """The child is started again, and the next photograph is answered."""
-    with Prober(ColorizerOptions(), timeout_s=1.0, child=plan_children.strange) as prober:
+    with Prober(ColorizerConfig(), timeout_s=1.0, child=plan_children.strange) as prober:
         answers = [prober.probe(data) for data in (b"good", b"die", b"hang", b"", b"good")]
     assert [one.status for one in answers] == ["colorized", "failed", "failed", "colorized", "colorized"]
     assert answers[1].detail == "the decoder died: SIGSEGV"
@@ -78,7 +77,7 @@ def test_a_decoder_that_dies_or_hangs_costs_one_photograph():
 )
 def test_a_child_that_cannot_start_is_one_error(child, message):
     """A wrong checkpoint keeps its own words."""
-    with pytest.raises(RaycolorError, match=message), Prober(ColorizerOptions(), timeout_s=9, child=child):
+    with pytest.raises(RaycolorError, match=message), Prober(ColorizerConfig(), timeout_s=9, child=child):
         pass
 
 
@@ -269,14 +268,22 @@ def test_a_refusal_for_its_class_tells_the_class():
     assert classes.read == "STANDARD"
 
 
-def test_the_sample_is_colorized_as_the_job_would():
+def test_the_sample_is_colorized_as_the_job_would(tmp_path, monkeypatch):
     """Every setting of plan that decides how a photograph is colorized reaches the colorizer."""
     config = PlanConfig(
-        source="in", checkpoint="gan", network_size=128, precision="fp32", on_color="copy", jpeg_luma="reencode",
-        upsampling="bilinear", tta="flip", max_pixels=5,
+        source=str(tmp_path), checkpoint="gan", network_size=128, precision="fp32", on_color="copy",
+        jpeg_luma="reencode", upsampling="bilinear", tta="flip", max_pixels=5,
     )  # fmt: skip
-    asked = asdict(driver._options(config))
-    shared = set(asked) & set(PlanConfig.model_fields)
+    asked = []
+
+    def prober(config, *, timeout_s):
+        asked.append(config)
+        raise RaycolorError("seen enough")
+
+    monkeypatch.setattr(driver, "Prober", prober)
+    with pytest.raises(RaycolorError, match="seen enough"):
+        driver.run(config)
+    shared = set(ColorizerConfig.model_fields) & set(PlanConfig.model_fields)
     assert len(shared) == 8
     for name in shared:
-        assert asked[name] == getattr(config, name) != getattr(ColorizerOptions(), name), name
+        assert getattr(asked[0], name) == getattr(config, name) != getattr(ColorizerConfig(), name), name

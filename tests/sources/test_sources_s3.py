@@ -13,7 +13,7 @@ from raycolor.colorize import shard as shard_module
 from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.outcomes import Tally, read_outcomes
 from raycolor.colorize.shard import ShardSpec, ShardWorker
-from raycolor.colorizer.options import ColorizerOptions
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import Colorized
 from raycolor.errors import ConfigError
 from raycolor.sources import Location, Reader, open_source
@@ -61,7 +61,7 @@ def worker(tmp_path, monkeypatch):
         source = open_source(uri, options=opening.pop("listing", options), **opening)
         dest = open_store(tmp_path / "out")
         totals = write_manifest(dest, source.inputs(dest.uri), images_per_shard=1000)
-        spec = ShardSpec(source.root, dest.uri, totals, ColorizerOptions(), source_options=options or {})
+        spec = ShardSpec(source.root, dest.uri, totals, ColorizerConfig(), source_options=options or {})
         return ShardWorker(spec)
 
     return make
