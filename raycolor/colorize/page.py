@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 from markupsafe import Markup
 
+from raycolor.codecs.thumbnail import data_uri, photo_thumbnail
 from raycolor.colorize.outcomes import Outcome, read_outcomes
 from raycolor.errors import ImageError
 from raycolor.pages.plots import Line, axis_of, line_chart
-from raycolor.pages.render import data_uri, photo_thumbnail, render
+from raycolor.pages.render import render
 from raycolor.storage import ObjectStore
 
 _GALLERY = 24

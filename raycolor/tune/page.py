@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raycolor.pages.render import Figure, data_uri, render, thumbnail
+from raycolor.codecs.thumbnail import data_uri, thumbnail
+from raycolor.pages.render import Figure, render
 from raycolor.pages.tables import TableCell, TableHead
 
 _SIDE_PX = 192
