@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import logging
 import pickle
 import secrets
@@ -15,16 +14,15 @@ from typing import Final
 
 import ray
 
-from raycolor import __version__
 from raycolor.cluster import session
-from raycolor.cluster.fingerprint import made_of
 from raycolor.cluster.nodes import Arithmetic, elsewhere, leave_out, look, settle
 from raycolor.cluster.notices import Listener
 from raycolor.cluster.prometheus import ColorizeMetrics
 from raycolor.colorize.actor import ShardActor
+from raycolor.colorize.begin import begin_or_continue
 from raycolor.colorize.config import ColorizeConfig
-from raycolor.colorize.job_folder import ATTEMPTS, FOLDER
-from raycolor.colorize.job_record import JobRecord, amend_job, check_same_job, read_job
+from raycolor.colorize.job_folder import ATTEMPTS
+from raycolor.colorize.job_record import JobRecord, read_job
 from raycolor.colorize.later_runs import (
     Todo,
     again_of,
@@ -34,14 +32,13 @@ from raycolor.colorize.later_runs import (
     say_differences,
     shards_to_do,
 )
-from raycolor.colorize.manifest import order_of_work, write_manifest
+from raycolor.colorize.manifest import order_of_work
 from raycolor.colorize.messages import ShardReport, ShardSpec, worthwhile_workers
 from raycolor.colorize.network_actor import Execution, choose_execution, start_networks
-from raycolor.colorize.outputs import with_free_outputs
 from raycolor.colorize.redo import Again
 from raycolor.colorize.summary import FailureLimit, Timing, finish, summarize
-from raycolor.errors import ConfigError, RaycolorError
-from raycolor.models.checkpoints import Checkpoint, load
+from raycolor.errors import RaycolorError
+from raycolor.models.checkpoints import load
 from raycolor.progress import Progress
 from raycolor.sources import Source, open_source
 from raycolor.storage import ObjectStore, open_store
@@ -76,8 +73,8 @@ def run(config: ColorizeConfig) -> int:
     checkpoint = load(config.checkpoint)
     timing = Timing()
     with Lease(dest) as lease:
-        later = read_job(dest) is not None
-        record = begin_or_continue(config, source, dest, checkpoint)
+        found = read_job(dest)
+        record = begin_or_continue(found, config, source, dest, checkpoint)
         spec = ShardSpec(
             record.root or source.root,
             dest.uri,
@@ -90,21 +87,21 @@ def run(config: ColorizeConfig) -> int:
             dest_options=dest_options,
         )
         patient = open_store(config.dest, **dest_options)
-        job = _Job(config, spec, source, patient, timing, limit)
+        job = _Job(config, record, spec, source, patient, timing, limit)
         try:
-            record = job.work(record, later)
+            job.work(later=found is not None)
         except (KeyboardInterrupt, SystemExit, RaycolorError):
             # Stopped or given up: what stands so far is told, and the reason goes on its way.
             if not lease.lost:
                 with contextlib.suppress(RaycolorError):
-                    summarize(config, read_job(dest) or record, dest, timing)
+                    summarize(config, job.record, dest, timing)
             raise
         if job.worked:
             # Workers are gone now: what one that was killed left half-written is nobody's.
             dest.sweep(older_than_s=0)
-        code = finish(config, record, patient, source, timing, limit)
-        if record.round is not None:
-            amend_job(dest, round=None)
+        code = finish(config, job.record, patient, source, timing, limit)
+        if job.record.round is not None:
+            job.record.amend(dest, round=None)
         return code
 
 
@@ -113,6 +110,7 @@ class _Job:
     """One run of a job."""
 
     config: ColorizeConfig
+    record: JobRecord
     spec: ShardSpec
     source: Source
     dest: ObjectStore
@@ -120,34 +118,32 @@ class _Job:
     limit: FailureLimit
     worked: bool = False
 
-    def work(self, record: JobRecord, later: bool) -> JobRecord:
+    def work(self, *, later: bool) -> None:
         """Do what is unfinished and what this run asks for; `later`: over a job that an earlier run began."""
         with ExitStack() as ray_session:
-            rounds = rounds_to_do(self.config, record) if later else []
+            rounds = rounds_to_do(self.config, self.record) if later else []
             for round_ in rounds:
-                record = open_round(self.config, record, round_, self.source, self.dest)
+                self.record = open_round(self.config, self.record, round_, self.source, self.dest)
                 again = again_of(round_)
-                record = self._process(record, shards_to_do(self.dest, record.manifest, again), again, ray_session)
+                self._process(shards_to_do(self.dest, self.record.manifest, again), again, ray_session)
             if not rounds:
-                record = self._process(record, shards_to_do(self.dest, record.manifest, None), None, ray_session)
+                self._process(shards_to_do(self.dest, self.record.manifest, None), None, ray_session)
             if later:
-                again = Again(outputs="there")
-                record = self._process(record, missing_outputs(self.dest), again, ray_session)
+                self._process(missing_outputs(self.dest), Again(outputs="there"), ray_session)
         if later and not any(round_.add_new or round_.retry for round_ in rounds):
-            say_differences(self.config, record, self.source, self.dest)
-        return record
+            say_differences(self.config, self.record, self.source, self.dest)
 
-    def _process(self, record: JobRecord, todo: Todo, again: Again | None, ray_session: ExitStack) -> JobRecord:
+    def _process(self, todo: Todo, again: Again | None, ray_session: ExitStack) -> None:
         if not todo.shards:
-            return record
+            return
         if not self.worked:
             ray_session.enter_context(
                 session.connect(self.config.address, scale_to=self.config.scale_to, gpus=self.config.gpus or 0)
             )
             self.worked = True
-        shape, record = _settle_execution(self.config, record, self.dest)
-        spec = replace(self.spec, totals=record.manifest, again=again)
-        found = _process(spec, todo, record, self.timing, self.config.workers, shape, self.limit)
+        execution, self.record = _settle_execution(self.config, self.record, self.dest)
+        spec = replace(self.spec, totals=self.record.manifest, again=again)
+        found = _process(spec, todo, self.record, self.timing, self.config.workers, execution, self.limit)
         if again is not None and again.outputs != "trusted":
             logger.info(
                 "%s, made anew: %s missing, %s changed",
@@ -155,88 +151,34 @@ class _Job:
                 f"{found['missing']:,}",
                 f"{found['changed']:,}",
             )
-        return record
-
-
-def begin_or_continue(config: ColorizeConfig, source: Source, dest: ObjectStore, checkpoint: Checkpoint) -> JobRecord:
-    """Return the job of a destination, after listing the source if there is none yet."""
-    identity = {
-        **config.identity(),
-        "source": source.uri,
-        "checkpoint": checkpoint.name,
-        "weights_sha256": checkpoint.weights_sha256,
-        "network_sha256": checkpoint.network_sha256,
-        "raycolor_version": __version__,
-        **made_of(),
-    }
-    # Nobody else writes here while the lease is held: what looks half-written was left by a killed run.
-    dest.sweep(older_than_s=0)
-    record = read_job(dest)
-    if record is not None:
-        check_same_job(record, identity, dest.uri)
-        logger.info("continuing the job in %s", dest.uri)
-        return record
-    with Progress("list", None, "photographs") as progress:
-        inputs = source.inputs(dest.uri, config.include, config.exclude)
-        try:
-            totals = write_manifest(
-                dest,
-                with_free_outputs(dest, inputs),
-                images_per_shard=config.images_per_shard,
-                on_progress=lambda images: progress.update(images - progress.done),
-            )
-        except ConfigError:
-            # A destination that is somebody else's is left as it was.
-            for info in list(dest.list(FOLDER + "manifest/")):
-                dest.delete(info.key)
-            raise
-        progress.update(totals.images - progress.done)
-    for why, count in source.notes.items():
-        logger.info("left out: %s (%s)", f"{count:,}", why)
-    if totals.images == 0:
-        raise ConfigError(f"{config.source}: holds no files to colorize: check the path, --include and --exclude")
-    record = JobRecord(
-        identity=identity,
-        checkpoint={
-            "name": checkpoint.name,
-            "method": checkpoint.method,
-            "weights_sha256": checkpoint.weights_sha256,
-        },
-        source=source.uri,
-        config=config.model_dump(mode="json"),
-        raycolor_version=__version__,
-        manifest=totals,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        root=source.root,
-    )
-    record.write(dest)
-    return record
 
 
 def _settle_execution(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) -> tuple[Execution, JobRecord]:
     """Decide where the network runs, once for all runs of a job."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    shape = choose_execution(config.shape, record.device, resources, config.gpus)
-    nodes = look(shape.device)
+    execution = choose_execution(config.shape, record.device, resources, config.gpus)
+    nodes = look(execution.device)
     if record.device is None or record.precision is None or record.computed_with is None:
-        settled = settle(config.precision, shape.device, nodes)
-        record = amend_job(dest, device=shape.device, precision=settled.precision, computed_with=settled.computed_with)
+        settled = settle(config.precision, execution.device, nodes)
+        record = record.amend(
+            dest, device=execution.device, precision=settled.precision, computed_with=settled.computed_with
+        )
     else:
         settled = Arithmetic(record.precision, record.computed_with)
-    left_out = leave_out(nodes, settled, shape.device)
+    left_out = leave_out(nodes, settled, execution.device)
     if left_out:
         for name, lost in (("CPU", sum(node.cpus for node in left_out)), ("GPU", sum(node.gpus for node in left_out))):
             resources = {**resources, name: resources.get(name, 0) - lost}
-        shape = choose_execution(config.shape, shape.device, resources, config.gpus)
-    shape = shape._replace(
+        execution = choose_execution(config.shape, execution.device, resources, config.gpus)
+    execution = execution._replace(
         precision=settled.precision,
         computed_with=settled.computed_with,
         left_out=tuple(node.id for node in left_out),
         cpus_left_out=sum(node.cpus for node in left_out),
     )
-    if shape.networks:
-        logger.info("the network runs in %d actors of its own, on %s", shape.networks, shape.device)
-    return shape, record
+    if execution.networks:
+        logger.info("the network runs in %d actors of its own, on %s", execution.networks, execution.device)
+    return execution, record
 
 
 def _process(
@@ -245,20 +187,22 @@ def _process(
     record: JobRecord,
     timing: Timing,
     workers: int | None,
-    shape: Execution,
+    execution: Execution,
     limit: FailureLimit,
 ) -> Counter[str]:
     """Run shards through a pool of workers and show the progress; return what was found of earlier outputs."""
-    timing.device = shape.device
-    timing.networks = shape.networks
-    timing.workers = min(session.worker_count(workers, taken=shape.cpus + shape.cpus_left_out), len(todo.shards))
+    timing.device = execution.device
+    timing.networks = execution.networks
+    timing.workers = min(
+        session.worker_count(workers, taken=execution.cpus + execution.cpus_left_out), len(todo.shards)
+    )
     if workers is None:
         share = todo.images / max(record.manifest.images, 1)
         worthwhile = worthwhile_workers(todo.images, int(record.manifest.bytes * share))
         timing.workers = min(timing.workers, worthwhile)
-    colorizer = spec.colorizer.model_copy(update={"precision": shape.precision})
-    spec = replace(spec, colorizer=colorizer, computed_with=shape.computed_with, device=shape.device)
-    predict = start_networks(shape, spec.colorizer, spec.image_timeout_s) if shape.networks else None
+    colorizer = spec.colorizer.model_copy(update={"precision": execution.precision})
+    spec = replace(spec, colorizer=colorizer, computed_with=execution.computed_with, device=execution.device)
+    predict = start_networks(execution, spec.colorizer, spec.image_timeout_s) if execution.networks else None
     # Ray Data ends a job that makes no progress. The longest that it may rightly make none: each photograph of the
     # shards of a worker hangs, and then a place is waited for.
     longest_s = SHARDS_AT_ONCE * int(record.identity["images_per_shard"]) * spec.image_timeout_s
@@ -272,7 +216,7 @@ def _process(
         fn_constructor_kwargs={"spec": spec, "predict": predict},
         batch_size=1,
         num_cpus=1,
-        **elsewhere(shape.left_out),
+        **elsewhere(execution.left_out),
         # While one shard is written down, the next is computed.
         compute=ray.data.ActorPoolStrategy(
             size=timing.workers,

@@ -59,6 +59,12 @@ class JobRecord:
         """Write `job.json`; from then on the destination belongs to this job."""
         dest.put(JOB_KEY, json.dumps(asdict(self), indent=2).encode() + b"\n")
 
+    def amend(self, dest: ObjectStore, **changes: Any) -> JobRecord:
+        """Change some fields in `job.json`, which the holder of the lease alone writes; return the new record."""
+        record = replace(self, **changes)
+        record.write(dest)
+        return record
+
 
 def read_job(dest: ObjectStore) -> JobRecord | None:
     """Return the job that a destination belongs to, or None.
@@ -84,16 +90,6 @@ def read_job(dest: ObjectStore) -> JobRecord | None:
         raise
     except (ValueError, KeyError, TypeError) as exc:
         raise ManifestError(f"{dest.uri}: {JOB_KEY} is damaged ({exc}): give a new DEST") from exc
-
-
-def amend_job(dest: ObjectStore, **changes: Any) -> JobRecord:
-    """Change some fields of `job.json` as it stands now, and return it."""
-    record = read_job(dest)
-    if record is None:
-        raise ManifestError(f"{dest.uri}: {JOB_KEY} has gone while the job ran: give a new DEST")
-    record = replace(record, **changes)
-    record.write(dest)
-    return record
 
 
 def check_same_job(record: JobRecord, wanted: Mapping[str, Any], dest_uri: str) -> None:

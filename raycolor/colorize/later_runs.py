@@ -9,7 +9,7 @@ from typing import Final
 
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.job_folder import FOLDER
-from raycolor.colorize.job_record import JobRecord, Round, amend_job
+from raycolor.colorize.job_record import JobRecord, Round
 from raycolor.colorize.manifest import Manifest, ManifestTotals, write_manifest
 from raycolor.colorize.outcomes import ShardOutcomes, done_shards, read_shards
 from raycolor.colorize.redo import Again
@@ -48,10 +48,10 @@ def open_round(
     The round is written before the manifest changes: whatever a kill leaves half-changed, the next run goes on with it.
     """
     if record.round is None:
-        record = amend_job(dest, round=round_, rounds=round_.number)
+        record = record.amend(dest, round=round_, rounds=round_.number)
     elif round_.number > record.rounds:
         logger.info("finished what a stopped run had begun; now what this one asks for")
-        record = amend_job(dest, round=round_, rounds=round_.number)
+        record = record.amend(dest, round=round_, rounds=round_.number)
     elif not round_.listed:
         logger.info("going on with what a stopped run had begun")
     if round_.listed or not (round_.add_new or round_.retry):
@@ -89,7 +89,7 @@ def _refresh(config: ColorizeConfig, record: JobRecord, round_: Round, source: S
         else:
             _say(known.counts["new"], known.counts["changed"])
     listed = replace(round_, listed=True)
-    return amend_job(dest, manifest=replace(totals, bytes=size), round=listed)
+    return record.amend(dest, manifest=replace(totals, bytes=size), round=listed)
 
 
 def say_differences(config: ColorizeConfig, record: JobRecord, source: Source, dest: ObjectStore) -> None:

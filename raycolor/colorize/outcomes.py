@@ -152,12 +152,6 @@ class Tally:
         self.input_bytes += outcome.input_bytes
         self.output_bytes += outcome.output_bytes or 0
 
-    def counting(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-        """Pass outcomes on and count each."""
-        for outcome in outcomes:
-            self.add(outcome)
-            yield outcome
-
     def merge(self, other: Tally) -> None:
         """Add another tally to this one."""
         for mine, theirs in ((self.counts, other.counts), (self.reasons, other.reasons), (self.kinds, other.kinds)):

@@ -6,13 +6,12 @@ import heapq
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from markupsafe import Markup
 
 from raycolor.codecs.thumbnail import data_uri, photo_thumbnail
-from raycolor.colorize.outcomes import Outcome, read_outcomes
+from raycolor.colorize.outcomes import Outcome
 from raycolor.errors import ImageError
 from raycolor.pages.plots import Line, axis_of, line_chart
 from raycolor.pages.render import render
@@ -20,7 +19,7 @@ from raycolor.storage import ObjectStore
 
 _GALLERY = 24
 _FIRST = 6
-_UNSURE = 6
+_LEAST_CONFIDENT = 6
 _EXAMPLES = 5
 _ROWS = {"colorized": 150, "skipped": 100, "failed": 250}
 _SIDE_PX = 420
@@ -34,30 +33,30 @@ class Originals(Protocol):
         ...
 
 
-def write_report(summary: dict[str, Any], *, dest: ObjectStore, source: Originals) -> str:
+def write_report(summary: dict[str, Any], selection: Selection, *, dest: ObjectStore, source: Originals) -> str:
     """Make the page of a finished or stopped job.
 
     Args:
         summary: what `summary.json` says.
-        dest: the destination; its outcomes choose the examples, its photographs are the "after".
+        selection: what it shows of the outcomes.
+        dest: the destination; its photographs are the "after".
         source: the source; its photographs are the "before".
 
     Returns:
-        HTML that needs nothing else: pictures are embedded as small JPEGs, at most 24 pairs, those that the network was
-        least sure of in front; the list of outcomes holds at most 500, of each status a random sample.
+        HTML that needs nothing else: pictures are embedded as small JPEGs, at most 24 pairs, those of the
+        least confidence in front; the list of outcomes holds at most 500, of each status a random sample.
     """
-    chosen = _choose(dest)
-    pairs = [pair for outcome in chosen.gallery if (pair := _pair(outcome, source, dest)) is not None]
-    rows = sorted((row for sample in chosen.rows.values() for row in sample.taken), key=lambda outcome: outcome.key)
+    pairs = [pair for outcome in selection.gallery() if (pair := _pair(outcome, source, dest)) is not None]
+    rows = sorted((row for sample in selection.rows.values() for row in sample.taken), key=lambda outcome: outcome.key)
     return render(
         "colorize/page.html",
         title="Colorized photographs",
         summary=summary,
         pairs=pairs,
-        failures=chosen.failures,
+        failures=dict(sorted(selection.failures.items())),
         rows=rows,
-        listed=sum(sample.seen for sample in chosen.rows.values()),
-        unsure=chosen.unsure,
+        listed=sum(sample.seen for sample in selection.rows.values()),
+        unsure=len(selection.least_confident),
         flags=sorted({flag for row in rows if row.flags for flag in row.flags.split(",")}),
         kinds=sorted({row.source_kind for row in rows if row.source_kind}),
         reasons=sorted({row.reason for row in rows if row.reason}),
@@ -91,45 +90,43 @@ class _Sample:
             self.taken[place] = outcome
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """What the page shows of the outcomes."""
+class Selection:
+    """What the page shows of the outcomes, chosen while they pass by; the same each time, and of bounded size."""
 
-    gallery: list[Outcome]
-    unsure: int
-    failures: dict[str, list[Outcome]]
-    rows: dict[str, _Sample]
+    def __init__(self) -> None:
+        generator = random.Random(0)
+        self.least_confident: list[Outcome] = []
+        self.failures: dict[str, list[Outcome]] = defaultdict(list)
+        """Examples of each reason."""
+        self.rows = {status: _Sample(size, generator) for status, size in _ROWS.items()}
+        """The list of outcomes, by status."""
+        self._first: list[Outcome] = []
+        self._others = _Sample(_GALLERY - _FIRST, generator)
 
-
-def _choose(dest: ObjectStore) -> _Chosen:
-    """Pick photographs, examples of each kind of failure, and rows of the list, in one pass over the outcomes."""
-    generator = random.Random(0)
-    first: list[Outcome] = []
-    unsure: list[Outcome] = []
-    others = _Sample(_GALLERY - _FIRST, generator)
-    failures: dict[str, list[Outcome]] = defaultdict(list)
-    rows = {status: _Sample(size, generator) for status, size in _ROWS.items()}
-    for outcome in read_outcomes(dest):
-        rows[outcome.status].add(outcome)
+    def add(self, outcome: Outcome) -> None:
+        """Take in one outcome."""
+        self.rows[outcome.status].add(outcome)
         if outcome.status == "failed":
-            examples = failures[outcome.reason or ""]
+            examples = self.failures[outcome.reason or ""]
             if len(examples) < _EXAMPLES:
                 examples.append(outcome)
         elif outcome.status == "colorized":
             if outcome.confidence is not None:
-                unsure.append(outcome)
-                unsure = heapq.nsmallest(_UNSURE, unsure, key=_sureness)
-            if len(first) < _FIRST:
-                first.append(outcome)
+                some = [*self.least_confident, outcome]
+                self.least_confident = heapq.nsmallest(_LEAST_CONFIDENT, some, key=_confidence)
+            if len(self._first) < _FIRST:
+                self._first.append(outcome)
             else:
-                others.add(outcome)
-    shown = {outcome.key for outcome in unsure}
-    rest = first + sorted(others.taken, key=lambda outcome: outcome.key)
-    gallery = (unsure + [outcome for outcome in rest if outcome.key not in shown])[:_GALLERY]
-    return _Chosen(gallery, len(unsure), dict(sorted(failures.items())), rows)
+                self._others.add(outcome)
+
+    def gallery(self) -> list[Outcome]:
+        """Return the photographs that are shown: those of the least confidence in front."""
+        shown = {outcome.key for outcome in self.least_confident}
+        rest = self._first + sorted(self._others.taken, key=lambda outcome: outcome.key)
+        return (self.least_confident + [outcome for outcome in rest if outcome.key not in shown])[:_GALLERY]
 
 
-def _sureness(outcome: Outcome) -> tuple[float, str]:
+def _confidence(outcome: Outcome) -> tuple[float, str]:
     return outcome.confidence or 0.0, outcome.key
 
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from raycolor.colorize.job_folder import ATTEMPTS, FOLDER
 from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.manifest import Manifest
 from raycolor.colorize.messages import ShardReport
-from raycolor.colorize.outcomes import Tally, read_outcomes, write_csvs
+from raycolor.colorize.outcomes import Outcome, Tally, read_outcomes, write_csvs
 from raycolor.errors import ConfigError, RaycolorError, StorageError, TooManyFailedError
 from raycolor.progress import printable
 from raycolor.sources import Reader, Source
@@ -89,7 +90,11 @@ def finish(
     limit: FailureLimit,
 ) -> int:
     """Write summary.json, the CSV files and report.html of a finished job, and judge the failures."""
-    summary = summarize(config, record, dest, timing)
+    # The page's codecs and compiled kernels take a second that no start has to wait.
+    from raycolor.colorize.page import Selection, write_report
+
+    selection = Selection()
+    summary = summarize(config, record, dest, timing, selection.add)
     if not summary["complete"]:
         raise RaycolorError(
             f"{dest.uri}: {summary['images']} outcomes for {record.manifest.images} inputs: run the same command again"
@@ -98,10 +103,8 @@ def finish(
     for info in list(dest.list(ATTEMPTS)):
         dest.delete(info.key)
     # The page asks for originals by key alone.
-    from raycolor.colorize.page import write_report  # codecs and compiled kernels: a second that no start has to wait
-
     originals = _Originals(Manifest(dest, record.manifest), Reader(record.root or source.root, config.source_options()))
-    dest.put(FOLDER + "report.html", write_report(summary, dest=dest, source=originals).encode())
+    dest.put(FOLDER + "report.html", write_report(summary, selection, dest=dest, source=originals).encode())
     print_summary(summary)
     failed, images = int(summary["counts"]["failed"]), int(summary["images"])
     if not limit.exceeded(failed, images):
@@ -111,14 +114,29 @@ def finish(
     return FAILED_IMAGES
 
 
-def summarize(config: ColorizeConfig, record: JobRecord, dest: ObjectStore, timing: Timing) -> dict[str, Any]:
+def summarize(
+    config: ColorizeConfig,
+    record: JobRecord,
+    dest: ObjectStore,
+    timing: Timing,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+) -> dict[str, Any]:
     """Write summary.json and the CSV files from the outcomes that there are, of a finished or a stopped job.
+
+    Outcomes are read once, shard by shard: each is counted, written as CSV and given to `on_outcome`.
 
     Raises:
         StorageError: the destination cannot be read or written.
     """
     tally = Tally()
-    write_csvs(dest, tally.counting(read_outcomes(dest)))
+
+    def outcomes() -> Iterator[Outcome]:
+        for outcome in read_outcomes(dest):
+            tally.add(outcome)
+            on_outcome(outcome)
+            yield outcome
+
+    write_csvs(dest, outcomes())
     summary: dict[str, Any] = {
         "complete": tally.total == record.manifest.images,
         "counts": {status: tally.counts[status] for status in ("colorized", "skipped", "failed")},

@@ -9,7 +9,8 @@ import pytest
 from raycolor.cluster import nodes as nodes_module
 from raycolor.cluster.fingerprint import made_of
 from raycolor.cluster.nodes import Arithmetic, Node, leave_out, settle
-from raycolor.colorize import driver
+from raycolor.colorize import begin, driver
+from raycolor.colorize.begin import begin_or_continue
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.errors import ConfigError, ManifestError
 from raycolor.models import checkpoints
@@ -68,10 +69,10 @@ def test_code_and_libraries_are_part_of_a_job(tmp_path, monkeypatch):
     photographs.archive(tmp_path / "in", count=1)
     config = ColorizeConfig(source=str(tmp_path / "in"), dest=str(tmp_path / "out"))
     source, dest = open_source(config.source), open_store(config.dest)
-    driver.begin_or_continue(config, source, dest, checkpoints.load("regression"))
-    monkeypatch.setattr(driver, "made_of", lambda: made_of() | {"code_sha256": "0"})
+    record = begin_or_continue(None, config, source, dest, checkpoints.load("regression"))
+    monkeypatch.setattr(begin, "made_of", lambda: made_of() | {"code_sha256": "0"})
     with pytest.raises(ManifestError, match=r"code_sha256 was '[0-9a-f]{64}', now '0'"):
-        driver.begin_or_continue(config, source, dest, checkpoints.load("regression"))
+        begin_or_continue(record, config, source, dest, checkpoints.load("regression"))
 
 
 @pytest.mark.slow

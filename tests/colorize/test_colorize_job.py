@@ -131,7 +131,7 @@ def test_another_setting_over_the_same_destination_is_refused(mixed):
 
 def test_the_same_weights_read_otherwise_are_another_checkpoint(tmp_path):
     """A network with another saturation gives other colors: over one destination the two do not mix."""
-    from raycolor.colorize.driver import begin_or_continue
+    from raycolor.colorize.begin import begin_or_continue
 
     photographs.archive(tmp_path / "in", count=1)
     config = ColorizeConfig(source=str(tmp_path / "in"), dest=str(tmp_path / "out"))
@@ -139,9 +139,9 @@ def test_the_same_weights_read_otherwise_are_another_checkpoint(tmp_path):
     default = checkpoints.load("default")
     assert default.network["config"]["saturation"] > 1
     duller = replace(default, network={**default.network, "config": {**default.network["config"], "saturation": 1.0}})
-    begin_or_continue(config, source, dest, default)
+    record = begin_or_continue(None, config, source, dest, default)
     with pytest.raises(ManifestError, match="network_sha256 was"):
-        begin_or_continue(config, source, dest, duller)
+        begin_or_continue(record, config, source, dest, duller)
 
 
 def test_originals_in_the_destination_are_refused_and_stay(tmp_path, capsys):

@@ -6,8 +6,8 @@ import numpy as np
 import photographs
 import pytest
 
-from raycolor.colorize.outcomes import Outcome, write_outcomes
-from raycolor.colorize.page import write_report
+from raycolor.colorize.outcomes import Outcome, read_outcomes, write_outcomes
+from raycolor.colorize.page import Selection, write_report
 from raycolor.storage import open_store
 
 HOSTILE = '<script>alert("x")</script> & co.jpg'
@@ -44,7 +44,10 @@ def page(job, **more):
         "settings": {"saturation": 1.0},
         **more,
     }
-    return write_report(summary, dest=dest, source=source)
+    selection = Selection()
+    for outcome in read_outcomes(dest):
+        selection.add(outcome)
+    return write_report(summary, selection, dest=dest, source=source)
 
 
 def test_names_are_text_never_markup(job):

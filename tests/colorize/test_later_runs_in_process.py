@@ -11,12 +11,13 @@ import pytest
 from raycolor.cluster import session
 from raycolor.colorize import driver
 from raycolor.colorize.config import ColorizeConfig
-from raycolor.colorize.job_record import amend_job, read_job
+from raycolor.colorize.job_record import read_job
 from raycolor.colorize.network_actor import Execution
 from raycolor.colorize.outcomes import read_shards
 from raycolor.colorize.shard import ShardWorker
 from raycolor.errors import RaycolorError
 from raycolor.storage import open_store
+from raycolor.storage.local import LocalStore
 
 
 class StopError(RaycolorError):
@@ -99,7 +100,7 @@ def test_a_manifest_that_was_half_changed_is_no_lost_change(run, tmp_path):
     run(stop_after=0, add_new=True)
     amended = read_job(dest)
     # As a kill between the two leaves it.
-    amend_job(dest, manifest=before.manifest, round=type(amended.round)(1, add_new=True))
+    amended.amend(dest, manifest=before.manifest, round=type(amended.round)(1, add_new=True))
     run()
     assert chaos.results(tmp_path / "out") == chaos.results(tmp_path / "quiet")
 
@@ -135,3 +136,14 @@ def test_a_plain_run_makes_the_job_whole_and_says_what_is_not_in_it(run, tmp_pat
     assert run() == []
     summary = json.loads((tmp_path / "out" / "_raycolor" / "summary.json").read_text())
     assert (summary["complete"], summary["images"]) == (True, 9)
+
+
+def test_a_job_reads_its_records_once(run, tmp_path, monkeypatch):
+    """`job.json` is read at the start, each completion record at the end: for summary, CSV, page and failure limit."""
+    read, get = Counter(), LocalStore.get
+    monkeypatch.setattr(LocalStore, "get", lambda self, key: read.update([key]) or get(self, key))
+    done = run()
+    records = {key: count for key, count in read.items() if "outcomes/part" in key}
+    assert len(records) == len(done) > 1
+    assert set(records.values()) == {1}
+    assert read["_raycolor/job.json"] == 1

@@ -8,8 +8,8 @@ import pytest
 from browser import CHROMIUM, Browser
 from madesweep import EVIL, write_sweep
 
-from raycolor.colorize.outcomes import Outcome, write_outcomes
-from raycolor.colorize.page import write_report
+from raycolor.colorize.outcomes import Outcome, read_outcomes, write_outcomes
+from raycolor.colorize.page import Selection, write_report
 from raycolor.evaluate.page import Photograph, evaluation_page
 from raycolor.pages.plots import Named, axis_of, named_points, word_color
 from raycolor.pages.render import Figure
@@ -85,7 +85,10 @@ def colorize_page(tmp_path_factory):
         "checkpoint": {"name": "default", "weights_sha256": "ab" * 32}, "source": source.uri, "dest": dest.uri,
         "settings": {"saturation": 1.0},
     }  # fmt: skip
-    return write_report(summary, dest=dest, source=source)
+    selection = Selection()
+    for outcome in read_outcomes(dest):
+        selection.add(outcome)
+    return write_report(summary, selection, dest=dest, source=source)
 
 
 @pytest.fixture(scope="module")
