@@ -30,7 +30,7 @@ def stages(checkpoint: str, data: bytes, repeats: int) -> dict[str, float]:
     guided = colorizer._color(ab, L, 1)
     luma = codecs.half_size_luma(page)
     cb, cr = kernels.chroma_planes(luma, guided)
-    write = partial(codecs.jpeg_exact, data, cb, cr, provenance=colorizer.provenance, quality=92)
+    write = partial(codecs.jpeg_exact, prepared.photo.header, cb, cr, provenance=colorizer.provenance, quality=92)
     tasks = {
         "decode": partial(codecs.decode, data),
         "shrink for the network": partial(colorizer._small_lightness, page, 1),

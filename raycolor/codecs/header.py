@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from raycolor.codecs import bmp_gif, jp2, jpeg_markers, png, tiff, webp
+from raycolor.codecs import bmp_gif, jp2, jpeg_file, png, tiff, webp
 from raycolor.codecs.guard import guard
 from raycolor.codecs.photograph import Format, Header
 from raycolor.errors import DecodeError
@@ -69,7 +69,7 @@ def read_header(data: bytes) -> Header:
     with guard(f"{kind} header"):
         match kind:
             case "jpeg":
-                return jpeg_markers.read_header(data)
+                return jpeg_file.read_header(data)
             case "png":
                 return png.read_header(data)
             case "tiff":

@@ -11,9 +11,10 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms
 
-from raycolor.codecs import icc, jpeg_markers, jpeg_whole
+from raycolor.codecs import icc, jpeg_file, jpeg_whole
 from raycolor.codecs.guard import guard, pillow
-from raycolor.codecs.jpeg_markers import JpegFile
+from raycolor.codecs.jpeg_file import JpegFile
+from raycolor.codecs.jpeg_segments import color_segments, segment_bytes
 from raycolor.codecs.photograph import Header, Metadata, Photo, Plane, Provenance
 from raycolor.errors import DecodeError, Reason, ShapeError
 
@@ -27,49 +28,39 @@ def decode(data: bytes, header: Header) -> Photo:
         DecodeError: `truncated` where any part of the picture is missing, `decode_error` where its data is damaged,
             `unsupported_format` for 12 bits, lossless and hierarchical coding.
     """
-    _check_supported(header)
-    file = jpeg_markers.parse(data)
-    metadata = jpeg_markers.read_metadata(file)
-    whole = _proven_whole(data, file)
+    file = _supported(header)
+    whole = _proven_whole(file)
     if header.color in ("cmyk", "ycck"):
-        page = _decode_cmyk(whole, metadata, inverted=file.adobe_transform is not None)
+        page = _decode_cmyk(whole, file.metadata, inverted=file.adobe_transform is not None)
     else:
         page = _decode_strictly(whole, "GRAY" if header.gray else "RGB")
     if header.gray:
         page = page[..., 0]
-    return Photo(header, [page], [None], metadata)
+    return Photo(header, [page], [None], file.metadata, source=whole)
 
 
-def decode_luma(data: bytes) -> NDArray[np.uint8]:
-    """Decode only the luma (Y') of a gray or YCbCr JPEG, the fastest way to the photograph's lightness.
-
-    Returns:
-        (H, W) uint8, as stored (unrotated).
+def decode_luma(photo: Photo) -> NDArray[np.uint8]:
+    """Return the luma (Y') of a decoded gray or YCbCr JPEG, as stored (unrotated): (H, W) uint8.
 
     Raises:
-        DecodeError: as `decode`; `unsupported_format` where the file has no luma (RGB and CMYK coding).
+        DecodeError: `unsupported_format` where the file has no luma (RGB and CMYK coding).
     """
-    file = jpeg_markers.parse(data)
-    header = jpeg_markers.header_of(file)
-    _check_supported(header)
-    if header.color not in ("gray", "ycbcr"):
-        raise DecodeError("unsupported_format", f"JPEG: {header.color} coding holds no luma")
-    return _decode_strictly(_proven_whole(data, file), "GRAY")[..., 0]
+    if photo.header.gray:
+        return photo.pages[0]
+    if photo.header.color != "ycbcr":
+        raise DecodeError("unsupported_format", f"JPEG: {photo.header.color} coding holds no luma")
+    return _decode_strictly(photo.source, "GRAY")[..., 0]
 
 
-def half_size_luma(luma: NDArray[np.uint8] | bytes) -> NDArray[np.uint8]:
+def half_size_luma(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Average the luma over the 2 x 2 blocks that share one chroma sample in 4:2:0.
 
     Args:
-        luma: (H, W) uint8, or a JPEG file.
+        plane: (H, W) uint8.
 
     Returns:
         (ceil(H / 2), ceil(W / 2)) uint8, rounded to nearest. At odd edges the mean is over the pixels there are.
-
-    Raises:
-        DecodeError: as `decode_luma`, for a file.
     """
-    plane = decode_luma(luma) if isinstance(luma, bytes) else luma
     height, width = plane.shape
     if height % 2 or width % 2:
         plane = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
@@ -87,26 +78,28 @@ def encode(photo: Photo, rgb: Plane, *, provenance: Provenance | None, quality: 
         raise ShapeError(f"JPEG holds uint8 up to {MAX_SIDE} pixels a side, not {rgb.dtype} {rgb.shape}")
     with guard("JPEG encoding"):
         coded = bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), quality, "RGB", "420"))
-    file = jpeg_markers.parse(coded, scans=False)
+    file = jpeg_file.parse(coded, scans=False)
     own_jfif = file.segments[0]
-    head = jpeg_markers.color_segments(photo.metadata, provenance)
-    if not any(m == jpeg_markers.APP0 and p.startswith(b"JFIF\0") for m, p in photo.metadata.extra):
+    head = color_segments(photo.metadata, provenance)
+    if not any(m == jpeg_file.APP0 and p.startswith(b"JFIF\0") for m, p in photo.metadata.extra):
         # Without a JFIF marker readers guess the color space; without EXIF, density 1:1 is all that JFIF says.
-        head = jpeg_markers.segment_bytes(own_jfif.marker, own_jfif.payload) + head
+        head = segment_bytes(own_jfif.marker, own_jfif.payload) + head
     return b"\xff\xd8" + head + coded[2 + 4 + len(own_jfif.payload) :]
 
 
-def _check_supported(header: Header) -> None:
-    frame = header.jpeg
-    if frame is None:
+def _supported(header: Header) -> JpegFile:
+    """Return the parsed file behind a header, if it is one that can be decoded."""
+    file = header.jpeg
+    if file is None:
         raise DecodeError("unsupported_format", f"not a JPEG but {header.format}")
-    if frame.process in ("lossless", "hierarchical") or header.bit_depth != 8:
-        raise DecodeError("unsupported_format", f"JPEG: {frame.process} coding of {header.bit_depth} bits")
+    if file.process in ("lossless", "hierarchical") or header.bit_depth != 8:
+        raise DecodeError("unsupported_format", f"JPEG: {file.process} coding of {header.bit_depth} bits")
     if header.channels not in (1, 3, 4):
         raise DecodeError("unsupported_format", f"JPEG: {header.channels} components")
+    return file
 
 
-def _proven_whole(data: bytes, file: JpegFile) -> bytes:
+def _proven_whole(file: JpegFile) -> bytes:
     """Return the file as a strict decoder reads it without a warning: its picture is proven whole first.
 
     Stray bytes between the segments before the first scan, which some writers leave, are left out. One that lacks
@@ -114,7 +107,8 @@ def _proven_whole(data: bytes, file: JpegFile) -> bytes:
     """
     if file.end is None and (file.sof in (0xC2, 0xCA) or len(file.scans) > 1):
         raise DecodeError("truncated", "JPEG: no end-of-image marker after the last scan")
-    jpeg_whole.check_whole(data, file)
+    jpeg_whole.check_whole(file)
+    data = file.data
     if file.end is None:
         data = data[: file.scans[0].scan[1]] + b"\xff\xd9"
     for start, stop in reversed(file.stray):

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from raycolor.codecs import jpeg_markers, jpeg_scan
+from raycolor.codecs import jpeg_file, jpeg_scan
 from raycolor.codecs.guard import guard, pillow
-from raycolor.codecs.jpeg_markers import DHT, DQT, DRI, SOS, JpegFile, ScanHeader, Segment, segment_bytes
+from raycolor.codecs.jpeg_file import DHT, DQT, DRI, SOS, JpegFile, ScanHeader, Segment
+from raycolor.codecs.jpeg_segments import color_segments, segment_bytes
 from raycolor.codecs.jpeg_tables import chosen, huffman_tables, quantization_tables
 from raycolor.codecs.photograph import Header, Provenance
 from raycolor.errors import DecodeError, ShapeError
@@ -47,15 +48,16 @@ def can_be_exact(header: Header) -> bool:
     Not so: CMYK, YCCK and RGB coding, 12 bits, arithmetic, lossless and hierarchical coding, luma of fewer samples
     than chroma, files without an end. Such files have to be encoded again.
     """
-    frame = header.jpeg
-    if frame is None or frame.process not in _PROCESSES or header.bit_depth != 8 or not frame.complete:
+    file = header.jpeg
+    if file is None or file.process not in _PROCESSES or header.bit_depth != 8 or file.end is None:
         return False
-    full = all(frame.sampling[0][i] == max(s[i] for s in frame.sampling) for i in (0, 1))
+    luma = file.components[0]
+    full = luma.h == max(c.h for c in file.components) and luma.v == max(c.v for c in file.components)
     return header.color == "gray" or (header.color == "ycbcr" and full)
 
 
 def jpeg_exact(
-    data: bytes,
+    header: Header,
     cb: NDArray[np.uint8],
     cr: NDArray[np.uint8],
     *,
@@ -65,7 +67,7 @@ def jpeg_exact(
     """Return the JPEG with these chroma planes, its luma coefficients carried over unchanged.
 
     Args:
-        data: a JPEG for which `can_be_exact` holds, and which `decode_luma` has read without error.
+        header: of a JPEG for which `can_be_exact` holds, and which has been decoded without error.
         cb: (ceil(H / 2), ceil(W / 2)) uint8, as stored (unrotated), 128 is neutral.
         cr: likewise.
         provenance: written into XMP; None leaves the metadata as it was.
@@ -79,20 +81,18 @@ def jpeg_exact(
             interleaved scan is damaged.
         ShapeError: planes of another size or type.
     """
-    file = jpeg_markers.parse(data)
-    header = jpeg_markers.header_of(file)
-    if not can_be_exact(header):
+    file = header.jpeg
+    if file is None or not can_be_exact(header):
         raise DecodeError("unsupported_format", f"JPEG: the luma of {header.color} coding cannot be kept as it is")
     half = (-(-header.height // 2), -(-header.width // 2))
     for plane in (cb, cr):
         if plane.shape != half or plane.dtype != np.uint8:
             raise ShapeError(f"chroma is {plane.dtype} {plane.shape}: must be uint8 {half}")
     with guard("JPEG luma"):
-        luma = _luma_scans(data, file)
+        luma = _luma_scans(file)
         luma_table = _luma_table(file)
     chroma = [_encode_plane(plane, quality, header.progressive) for plane in (cb, cr)]
-    metadata = jpeg_markers.read_metadata(file)
-    parts = [b"\xff\xd8", jpeg_markers.color_segments(metadata, provenance), segment_bytes(DQT, luma_table)]
+    parts = [b"\xff\xd8", color_segments(file.metadata, provenance), segment_bytes(DQT, luma_table)]
     parts += [segment_bytes(DQT, b"\x01" + chroma[0][1]), _frame(file)]
     restart = 0
     for component, scans in enumerate((luma, chroma[0][0], chroma[1][0]), start=1):
@@ -119,9 +119,8 @@ def _encode_plane(plane: NDArray[np.uint8], quality: int, progressive: bool) -> 
     with pillow("JPEG chroma"):
         image = Image.fromarray(np.ascontiguousarray(plane))
         image.save(coded, "JPEG", qtables=[table.ravel().tolist()], progressive=progressive, optimize=True)
-    data = coded.getvalue()
-    file = jpeg_markers.parse(data)
-    return _luma_scans(data, file), _luma_table(file)[1:]
+    file = jpeg_file.parse(coded.getvalue())
+    return _luma_scans(file), _luma_table(file)[1:]
 
 
 def _luma_table(file: JpegFile) -> bytes:
@@ -137,7 +136,7 @@ def _luma_table(file: JpegFile) -> bytes:
     return found
 
 
-def _luma_scans(data: bytes, file: JpegFile) -> list[_Scan]:
+def _luma_scans(file: JpegFile) -> list[_Scan]:
     """Return the scans of the first component in order, with the tables in force at each."""
     tables: dict[int, bytes] = {}
     restart = 0
@@ -148,16 +147,16 @@ def _luma_scans(data: bytes, file: JpegFile) -> list[_Scan]:
         elif segment.marker == DRI and len(segment.payload) >= 2:
             (restart,) = struct.unpack_from(">H", segment.payload)
         elif segment.marker == SOS:
-            scan = _luma_scan(data, file, segment, tables, restart)
+            scan = _luma_scan(file, segment, tables, restart)
             scans += [scan] if scan else []
     if not scans:
         raise DecodeError("decode_error", "JPEG: no scan holds the luma")
     return scans
 
 
-def _luma_scan(data: bytes, file: JpegFile, sos: Segment, tables: dict[int, bytes], restart: int) -> _Scan | None:
+def _luma_scan(file: JpegFile, sos: Segment, tables: dict[int, bytes], restart: int) -> _Scan | None:
     """Return the luma's part of one scan, or None where it has none."""
-    header = jpeg_markers.scan_header(file, sos)
+    header = jpeg_file.scan_header(file, sos)
     luma = file.components[0]
     if luma not in header.components:
         return None
@@ -168,12 +167,11 @@ def _luma_scan(data: bytes, file: JpegFile, sos: Segment, tables: dict[int, byte
     start, end = sos.scan
     if len(header.components) == 1:
         spectrum = bytes([header.first, header.last, header.bits])
-        return _Scan(spectrum, dc, ac, restart, data[start:end])
-    return _deinterleave(data, file, sos, header, tables, restart, ac)
+        return _Scan(spectrum, dc, ac, restart, file.data[start:end])
+    return _deinterleave(file, sos, header, tables, restart, ac)
 
 
 def _deinterleave(
-    data: bytes,
     file: JpegFile,
     sos: Segment,
     header: ScanHeader,
@@ -191,7 +189,7 @@ def _deinterleave(
     layout = np.array([(c.h, c.v, c is file.components[0]) for c, _ in pairs], dtype=np.int64)
     mcus = (-(-file.height // (8 * v_max)), -(-file.width // (8 * h_max)))
     blocks = (-(-file.height // 8), -(-file.width // 8))
-    raw, starts, intervals, size = jpeg_scan.unstuff(jpeg_scan.scan_array(data, *sos.scan))
+    raw, starts, intervals, size = jpeg_scan.unstuff(jpeg_scan.scan_array(file.data, *sos.scan))
     status, values, where, lengths = jpeg_scan.split_luma(
         raw, starts, intervals, size, layout, mcus, blocks, restart, dc, acs, whole, refine
     )

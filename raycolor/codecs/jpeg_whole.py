@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from raycolor.codecs import jpeg_markers, jpeg_scan, jpeg_walk
-from raycolor.codecs.jpeg_markers import DHT, DQT, DRI, SOS, Component, JpegFile, Segment
+from raycolor.codecs import jpeg_file, jpeg_scan, jpeg_walk
+from raycolor.codecs.jpeg_file import DHT, DQT, DRI, SOS, Component, JpegFile, Segment
 from raycolor.codecs.jpeg_tables import chosen, huffman_tables, quantization_tables
 from raycolor.errors import DecodeError, Reason
 
@@ -46,7 +46,7 @@ class _State:
     known: dict[int, NDArray[np.uint64]] = field(default_factory=dict)  # component -> coefficients that are not zero
 
 
-def check_whole(data: bytes, file: JpegFile) -> None:
+def check_whole(file: JpegFile) -> None:
     """Check that no part of a JPEG's picture is missing or contradicts the others.
 
     Arithmetic coding is checked by its headers alone: its decoder takes any bits for a picture.
@@ -55,10 +55,10 @@ def check_whole(data: bytes, file: JpegFile) -> None:
         DecodeError: `truncated` where scans or blocks are missing, `decode_error` where what is there is damaged,
             `too_large` where scans that say next to nothing would cost more time than the file's size is worth.
     """
-    headers = [jpeg_markers.scan_header(file, sos) for sos in file.scans]
+    headers = [jpeg_file.scan_header(file, sos) for sos in file.scans]
     passes = sum(_blocks(file, component) for header in headers for component in header.components)
-    if len(headers) > 1 and passes > MAX_PASSES_PER_BYTE * len(data):
-        raise DecodeError("too_large", f"JPEG: {len(headers)} scans over {passes:,} blocks in {len(data):,} bytes")
+    if len(headers) > 1 and passes > MAX_PASSES_PER_BYTE * len(file.data):
+        raise DecodeError("too_large", f"JPEG: {len(headers)} scans over {passes:,} blocks in {len(file.data):,} bytes")
     state = _State(file, missing={c.ident: np.full(64, _UNSEEN) for c in file.components})
     if len(state.missing) < len(file.components):
         raise DecodeError("decode_error", "JPEG: two components of one name")
@@ -70,22 +70,22 @@ def check_whole(data: bytes, file: JpegFile) -> None:
         elif segment.marker == DRI and len(segment.payload) >= 2:
             (state.restart,) = struct.unpack_from(">H", segment.payload)
         elif segment.marker == SOS:
-            _check_scan(data, state, segment)
+            _check_scan(state, segment)
     absent = sum(int(bits.any()) for bits in state.missing.values())
     if absent:
         what = f"the last bits of {absent} of {len(file.components)} components"
         raise DecodeError("truncated", f"JPEG: the file ends before the scans that hold {what}")
 
 
-def _check_scan(data: bytes, state: _State, sos: Segment) -> None:
-    components, tables, first, last, bits = jpeg_markers.scan_header(state.file, sos)
+def _check_scan(state: _State, sos: Segment) -> None:
+    components, tables, first, last, bits = jpeg_file.scan_header(state.file, sos)
     high, low = bits >> 4, bits & 15
     if state.file.sof not in _PROGRESSIVE:
         first, last, high, low = 0, 63, 0, 0
     _check_progression(state, components, first, last, high, low)
     if state.file.sof in _ARITHMETIC:
         return
-    raw, starts, intervals, size = jpeg_scan.unstuff(jpeg_scan.scan_array(data, *sos.scan))
+    raw, starts, intervals, size = jpeg_scan.unstuff(jpeg_scan.scan_array(state.file.data, *sos.scan))
     if intervals > 1 and starts[intervals - 1] == size:
         intervals -= 1  # some writers close the last interval with a restart marker, too
     scan = raw, starts, intervals, size

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raycolor.errors import DecodeError
 
+if TYPE_CHECKING:
+    from raycolor.codecs.jpeg_file import JpegFile
+
 Format = Literal["jpeg", "png", "tiff", "webp", "jp2", "bmp", "gif"]
 Color = Literal["gray", "rgb", "ycbcr", "cmyk", "ycck", "palette"]
+Process = Literal["baseline", "extended", "progressive", "lossless", "arithmetic", "hierarchical"]
 Plane = NDArray[Any]  # uint8 or uint16
 
 DEFAULT_MAX_PIXELS: Final = 250_000_000
@@ -30,23 +34,12 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True)
-class JpegFrame:
-    """How a JPEG is coded.
-
-    `process` is the SOF marker's meaning; `sampling` the (horizontal, vertical) factors of each component.
-    """
-
-    process: Literal["baseline", "extended", "progressive", "lossless", "arithmetic", "hierarchical"]
-    sampling: tuple[tuple[int, int], ...]
-    complete: bool  # an end-of-image marker is there
-
-
-@dataclass(frozen=True)
 class Header:
     """Everything a file says about itself before its pixels are decoded.
 
     `width`, `height` as stored (unrotated), of the first page; `total_pixels` over all pages. `bit_depth` per sample
-    as stored. `gray`: one color channel, so pages decode to (H, W). `channels` counts alpha.
+    as stored. `gray`: one color channel, so pages decode to (H, W). `channels` counts alpha. `jpeg` is the parsed
+    structure of a JPEG, which decoding and the exact copy go on with.
     """
 
     format: Format
@@ -62,7 +55,7 @@ class Header:
     color: Color = "rgb"
     alpha: bool = False
     total_pixels: int = 0
-    jpeg: JpegFrame | None = None
+    jpeg: JpegFile | None = None
 
     def check_limits(self, max_pixels: int, max_pages: int = DEFAULT_MAX_PAGES) -> None:
         """Refuse what would not fit, before anything is allocated.

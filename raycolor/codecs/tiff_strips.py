@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from raycolor.codecs import jp2, jpeg_markers, jpeg_whole, png, tiff_lzw, webp
+from raycolor.codecs import jp2, jpeg_file, jpeg_whole, png, tiff_lzw, webp
 from raycolor.codecs.guard import by_words, guard
 from raycolor.codecs.photograph import Plane
 from raycolor.codecs.tiff_tags import Directory, Layout, Tag, Writer
@@ -32,7 +32,7 @@ _RLE, _FAX3, _FAX4, _LZW, _OLD_JPEG, _JPEG = 2, 3, 4, 5, 6, 7
 _JPEGS: Final = frozenset({_OLD_JPEG, _JPEG, 33007, 34892})
 # Compressions whose strips are image files of their own, with a size of their own.
 _NESTED: Final = {
-    **dict.fromkeys(_JPEGS, jpeg_markers.read_header),
+    **dict.fromkeys(_JPEGS, jpeg_file.read_header),
     33003: jp2.read_header, 33004: jp2.read_header, 33005: jp2.read_header, 34712: jp2.read_header,
     34927: webp.read_header, 50001: webp.read_header, 34933: png.read_header,
 }  # fmt: skip
@@ -250,12 +250,12 @@ def _check_nested(coded: bytes, compression: int, grid: Grid, tables: bytes | No
         size_text = f"{claimed.width} x {claimed.height} in a place of {grid.wide} x {grid.high}"
         raise DecodeError("decode_error", f"TIFF: a strip or tile claims {size_text}")
     if claimed.jpeg is not None:
-        if not claimed.jpeg.complete:
+        if claimed.jpeg.end is None:
             raise DecodeError("truncated", "TIFF: a JPEG strip or tile has no end marker")
         if claimed.jpeg.process in ("baseline", "extended", "progressive") and claimed.bit_depth == 8:
             head = b"" if tables is None else tables.removeprefix(b"\xff\xd8").removesuffix(b"\xff\xd9")
             whole = coded[:2] + head + coded[2:]
-            jpeg_whole.check_whole(whole, jpeg_markers.parse(whole))
+            jpeg_whole.check_whole(jpeg_file.parse(whole))
 
 
 def _decode_fax(decode: Any, coded: bytes, index: int, width: int, page: Directory, layout: Layout) -> Any:

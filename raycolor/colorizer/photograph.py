@@ -52,7 +52,6 @@ class Colorized:
 class Prepared:
     """A decoded photograph and what the network needs of each of its pages."""
 
-    data: bytes
     photo: codecs.Photo
     kind: str
     exact: bool
@@ -131,7 +130,7 @@ class FileColorizer:
             )
         exact = self.config.jpeg_luma == "exact" and header.format == "jpeg" and codecs.can_be_exact(header)
         small = [self._small_lightness(page, photo.orientation(i)) for i, page in enumerate(photo.pages)]
-        return Prepared(data, photo, kind, exact, small)
+        return Prepared(photo, kind, exact, small)
 
     def finish(self, prepared: Prepared, predicted: Sequence[Predicted]) -> Colorized:
         """Join predicted color with the photograph's own lightness and encode it.
@@ -154,12 +153,9 @@ class FileColorizer:
         flags = flags_of([page.ab * self.config.saturation for page in predicted], prepared.L_small)
         size = header.width, header.height
         if prepared.exact:
-            page = photo.pages[0]
-            luma = codecs.half_size_luma(page if page.ndim == 2 else prepared.data)
+            luma = codecs.half_size_luma(codecs.decode_luma(photo))
             cb, cr = kernels.chroma_planes(luma, planes[0])
-            data = codecs.jpeg_exact(
-                prepared.data, cb, cr, provenance=self.provenance, quality=self.config.jpeg_quality
-            )
+            data = codecs.jpeg_exact(header, cb, cr, provenance=self.provenance, quality=self.config.jpeg_quality)
             return Colorized(
                 data, prepared.kind, *size, note=note, confidence=sure, flags=flags, pixels=_pixels(photo.pages)
             )

@@ -81,7 +81,7 @@ def _try_everything(data: bytes) -> None:
         header = read_header(data)
         if header.total_pixels <= LIMIT and can_be_exact(header):
             chroma = np.full((-(-header.height // 2), -(-header.width // 2)), 128, np.uint8)
-            jpeg_exact(data, chroma, chroma, provenance=None)
+            jpeg_exact(header, chroma, chroma, provenance=None)
     except DecodeError:
         pass
 

@@ -129,7 +129,7 @@ def test_jpeg_segments_are_kept(exact):
     assert metadata.comment == b"Neg. 1234"
     assert metadata.dpi == (240, 240)
     neutral = np.full((22, 31), 128, np.uint8)
-    out = jpeg_exact(data, neutral, neutral, provenance=PROVENANCE) if exact else written(data)
+    out = jpeg_exact(read_header(data), neutral, neutral, provenance=PROVENANCE) if exact else written(data)
     for _, payload in segments:
         assert payload in out
     again = decode(out).metadata
@@ -154,7 +154,7 @@ def test_xmp_too_long_for_a_segment_is_extended(exact):
     assert 64_500 < len(packet) < 65_500
     data = save(gray(), "JPEG", xmp=packet)
     neutral = np.full((22, 31), 128, np.uint8)
-    out = jpeg_exact(data, neutral, neutral, provenance=PROVENANCE) if exact else written(data)
+    out = jpeg_exact(read_header(data), neutral, neutral, provenance=PROVENANCE) if exact else written(data)
     main = decode(out).metadata.xmp or b""
     guid = re.search(rb"HasExtendedXMP>([0-9A-F]{32})<", main)
     assert guid is not None

@@ -57,7 +57,7 @@ def test_every_field_is_kept(name, exact, tmp_path):
     assert len(before) > 12
     if exact:
         neutral = np.full((22, 31), 128, np.uint8)
-        out = jpeg_exact(data, neutral, neutral, provenance=PROVENANCE)
+        out = jpeg_exact(read_header(data), neutral, neutral, provenance=PROVENANCE)
     else:
         photo = decode(data)
         assert photo.header.orientation == 6

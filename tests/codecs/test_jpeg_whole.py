@@ -11,7 +11,7 @@ import pytest
 import simplejpeg
 from codec_samples import gray, picture, refused, save
 
-from raycolor.codecs import decode, jpeg_exact, jpeg_markers
+from raycolor.codecs import decode, jpeg_exact, jpeg_file, read_header
 from raycolor.errors import DecodeError
 
 FLIPS = 150
@@ -26,7 +26,7 @@ def photograph(**options) -> bytes:
 def scans(data: bytes) -> list[tuple[int, int]]:
     """Return where each scan lies, from its header's marker to its last byte."""
     found = []
-    for segment in jpeg_markers.parse(data).scans:
+    for segment in jpeg_file.parse(data).scans:
         start, stop = segment.scan
         found.append((start - len(segment.payload) - 4, stop))
     return found
@@ -76,7 +76,7 @@ def test_a_progressive_file_without_its_last_scans_is_truncated():
 def test_a_component_without_its_scan_is_truncated():
     """Where each component has a scan of its own, one that is missing leaves its neutral value and no warning."""
     plane = np.full((150, 200), 90, np.uint8)
-    data = jpeg_exact(photograph(), plane, plane, provenance=None)
+    data = jpeg_exact(read_header(photograph()), plane, plane, provenance=None)
     assert decode(data).pages[0].shape == (300, 400, 3)
     for start, stop in scans(data):
         refused(data[:start] + data[stop:], "truncated")

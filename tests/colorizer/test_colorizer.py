@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from raycolor import codecs
+from raycolor.codecs import jpeg_file, jpeg_whole
 from raycolor.color.joined import lightness
 from raycolor.color.resize import resize_area
 from raycolor.colorizer.config import ColorizerConfig
@@ -65,6 +66,21 @@ def test_a_gray_jpeg_keeps_its_luma_exactly(colorizer, tmp_path, options, shape)
     result = colorizer.colorize(original).data
     assert np.array_equal(simplejpeg.decode_jpeg(result, "GRAY"), simplejpeg.decode_jpeg(original, "GRAY"))
     assert rgb_of(result).shape == (*shape, 3)
+
+
+@pytest.mark.parametrize("kind", ["gray", "toned"])
+def test_a_jpeg_is_parsed_and_proven_whole_once(colorizer, monkeypatch, kind):
+    """Header, decoding, luma and the exact copy go on with one parsed structure, and one walk along the scans."""
+    gray = photographs.gray_pixels(48, 64)
+    toned = np.stack([gray, (gray * 0.9).astype(np.uint8), (gray * 0.7).astype(np.uint8)], axis=-1)
+    original = photographs.encoded(gray if kind == "gray" else toned, "jpeg")
+    parsed, proven = [], []
+    parse, check_whole = jpeg_file.parse, jpeg_whole.check_whole
+    monkeypatch.setattr(jpeg_file, "parse", lambda data, **options: parsed.append(data) or parse(data, **options))
+    monkeypatch.setattr(jpeg_whole, "check_whole", lambda file: proven.append(file.data) or check_whole(file))
+    assert colorizer.colorize(original).source_kind == kind
+    assert parsed.count(original) == 1
+    assert proven == [original]
 
 
 def test_jpegtran_gives_the_original_back(colorizer, tmp_path):

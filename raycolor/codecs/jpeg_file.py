@@ -1,4 +1,4 @@
-"""The segments of a JPEG file: found, read and put together again without touching what they hold.
+"""The structure of a JPEG file, parsed once: its segments, its frame, where its scans lie, and its metadata.
 
 Source: ITU-T T.81 annex B; JFIF 1.02; Adobe Technical Note 5116 (APP14); XMP part 3 (APP1); ICC.1 annex B.4 (APP2).
 """
@@ -8,25 +8,22 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from raycolor.codecs import exif as exif_fields
-from raycolor.codecs import icc, xmp
-from raycolor.codecs.photograph import Color, Header, JpegFrame, Metadata, Provenance
+from raycolor.codecs.photograph import Color, Header, Metadata, Process
 from raycolor.errors import DecodeError
 
 SOI, EOI, SOS, DQT, DHT, DRI, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
 APP0, APP1, APP2, APP13, APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 EXIF_HEAD: Final = b"Exif\0\0"
 XMP_HEAD: Final = b"http://ns.adobe.com/xap/1.0/\0"
-EXTENDED_XMP_HEAD: Final = b"http://ns.adobe.com/xmp/extension/\0"
 ICC_HEAD: Final = b"ICC_PROFILE\0"
 PHOTOSHOP_HEAD: Final = b"Photoshop 3.0\0"
-MAX_PAYLOAD: Final = 65533
-_EXTENDED_STEP: Final = 65400
-_SOF_PROCESS: Final = {
+_SOF_PROCESS: Final[dict[int, Process]] = {
     0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive", 0xC3: "lossless",
     0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical",
     0xC9: "arithmetic", 0xCA: "arithmetic", 0xCB: "lossless",
@@ -71,7 +68,8 @@ class Segment:
 class JpegFile:
     """A JPEG's segments in order (without SOI and EOI), its frame, and where the image ends in the file."""
 
-    segments: list[Segment] = field(default_factory=list)
+    data: bytes = field(repr=False)
+    segments: list[Segment] = field(default_factory=list, repr=False)
     sof: int = 0
     precision: int = 0
     width: int = 0
@@ -87,6 +85,31 @@ class JpegFile:
     @property
     def scans(self) -> list[Segment]:
         return [s for s in self.segments if s.marker == SOS]
+
+    @property
+    def process(self) -> Process:
+        """Return how the frame is coded: the meaning of its SOF marker."""
+        return _SOF_PROCESS[self.sof]
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        """What the application segments say. Damaged ones are kept in `extra` and give no field."""
+        exif = next(iter(self.payloads(APP1, EXIF_HEAD)), None)
+        jfif = next(iter(self.payloads(APP0, b"JFIF\0")), b"")
+        dpi = exif_fields.dpi(exif)
+        if len(jfif) >= 7 and jfif[2] in (1, 2):
+            x, y = struct.unpack_from(">HH", jfif, 3)
+            scale = 1.0 if jfif[2] == 1 else 2.54
+            dpi = (x * scale, y * scale) if x and y else dpi
+        return Metadata(
+            exif=exif,
+            xmp=next(iter(self.payloads(APP1, XMP_HEAD)), None),
+            iptc=_iptc(b"".join(self.payloads(APP13, PHOTOSHOP_HEAD))),
+            icc=_icc(self.payloads(APP2, ICC_HEAD)),
+            dpi=dpi,
+            comment=next(iter(self.payloads(COM)), None),
+            extra=[(s.marker, s.payload) for s in self.segments if s.marker >= APP0],
+        )
 
     @property
     def adobe_transform(self) -> int | None:
@@ -123,7 +146,7 @@ def parse(data: bytes, *, scans: bool = True) -> JpegFile:
     """
     if data[:2] != b"\xff\xd8":
         raise DecodeError("not_an_image", "JPEG: no SOI marker")
-    file, at = JpegFile(), 2
+    file, at = JpegFile(data), 2
     for _ in range(MAX_SEGMENTS):
         match = _NEXT_MARKER.match(data, at)
         if match is None:
@@ -203,111 +226,21 @@ def _scan_end(data: bytes, at: int) -> int:
 
 
 def read_header(data: bytes) -> Header:
-    """Return the header of a JPEG file; errors as in `parse`."""
-    return header_of(parse(data))
-
-
-def header_of(file: JpegFile) -> Header:
-    """Return the header of a parsed file."""
-    metadata = read_metadata(file)
-    frame = JpegFrame(
-        process=_SOF_PROCESS[file.sof],  # type: ignore[arg-type]
-        sampling=tuple((c.h, c.v) for c in file.components),
-        complete=file.end is not None,
-    )
+    """Return the header of a JPEG file, with the parsed file behind it; errors as in `parse`."""
+    file = parse(data)
     return Header(
         format="jpeg",
         width=file.width,
         height=file.height,
         bit_depth=file.precision,
         channels=len(file.components),
-        orientation=exif_fields.orientation(metadata.exif, metadata.xmp),
+        orientation=exif_fields.orientation(file.metadata.exif, file.metadata.xmp),
         gray=len(file.components) == 1,
-        progressive=frame.process == "progressive",
+        progressive=file.process == "progressive",
         color=file.color,
         total_pixels=file.width * file.height,
-        jpeg=frame,
+        jpeg=file,
     )
-
-
-def read_metadata(file: JpegFile) -> Metadata:
-    """Return what the application segments say. Damaged ones are kept in `extra` and give no field."""
-    exif = next(iter(file.payloads(APP1, EXIF_HEAD)), None)
-    packet = next(iter(file.payloads(APP1, XMP_HEAD)), None)
-    jfif = next(iter(file.payloads(APP0, b"JFIF\0")), b"")
-    dpi = exif_fields.dpi(exif)
-    if len(jfif) >= 7 and jfif[2] in (1, 2):
-        x, y = struct.unpack_from(">HH", jfif, 3)
-        scale = 1.0 if jfif[2] == 1 else 2.54
-        dpi = (x * scale, y * scale) if x and y else dpi
-    return Metadata(
-        exif=exif,
-        xmp=packet,
-        iptc=_iptc(b"".join(file.payloads(APP13, PHOTOSHOP_HEAD))),
-        icc=_icc(file.payloads(APP2, ICC_HEAD)),
-        dpi=dpi,
-        comment=next(iter(file.payloads(COM)), None),
-        extra=[(s.marker, s.payload) for s in file.segments if s.marker >= APP0],
-    )
-
-
-def color_segments(metadata: Metadata, provenance: Provenance | None) -> bytes:
-    """Return the application segments of the colored copy, to stand right after SOI.
-
-    JFIF, EXIF, Photoshop (IPTC), comments and unknown segments stay byte for byte and in order; XMP gains the
-    provenance; the ICC profile becomes one for RGB. Dropped: Adobe's marker (it says how the old pixels were coded),
-    JFIF thumbnails' extension, and the index of a multi-picture file (its offsets and pictures are gone).
-    """
-    packet, profile = metadata.xmp, icc.for_rgb(metadata.icc)
-    parts: list[tuple[int, bytes]] = []
-    for marker, payload in metadata.extra:
-        own_xmp = marker == APP1 and payload.startswith(XMP_HEAD)
-        own_icc = marker == APP2 and payload.startswith(ICC_HEAD)
-        stale = (marker == APP14 and payload.startswith(b"Adobe")) or (marker == APP2 and payload.startswith(b"MPF\0"))
-        if not (own_xmp or own_icc or stale or (marker == APP0 and payload.startswith(b"JFXX"))):
-            parts.append((marker, payload))
-    if provenance is not None:
-        packet = xmp.add_provenance(packet, provenance)
-    if packet is not None:
-        parts = _with_xmp(parts, packet, provenance)
-    if profile is not None:
-        step = MAX_PAYLOAD - len(ICC_HEAD) - 2
-        chunks = [profile[i : i + step] for i in range(0, len(profile), step)]
-        if len(chunks) <= 255:
-            parts += [(APP2, ICC_HEAD + bytes([i + 1, len(chunks)]) + c) for i, c in enumerate(chunks)]
-    return b"".join(segment_bytes(marker, payload) for marker, payload in parts)
-
-
-def segment_bytes(marker: int, payload: bytes) -> bytes:
-    """Return one marker segment with its length."""
-    return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
-
-
-def _with_xmp(parts: list[tuple[int, bytes]], packet: bytes, provenance: Provenance | None) -> list[tuple[int, bytes]]:
-    """Put the packet after JFIF and EXIF; one too long for a segment is moved to extended XMP."""
-    room = MAX_PAYLOAD - len(XMP_HEAD)
-    if len(packet) > room:
-        packet = xmp.shrink(packet)
-    extended: list[tuple[int, bytes]] = []
-    if len(packet) > room and provenance is not None:
-        packet, rest, guid = xmp.move_to_extended(packet, _extended_xmp(parts), provenance)
-        parts = [p for p in parts if not (p[0] == APP1 and p[1].startswith(EXTENDED_XMP_HEAD))]
-        for i in range(0, len(rest), _EXTENDED_STEP):
-            head = EXTENDED_XMP_HEAD + guid.encode() + struct.pack(">II", len(rest), i)
-            extended.append((APP1, head + rest[i : i + _EXTENDED_STEP]))
-    where = 0
-    for i, (marker, payload) in enumerate(parts):
-        if (marker == APP0 and payload.startswith(b"JFIF\0")) or (marker == APP1 and payload.startswith(EXIF_HEAD)):
-            where = i + 1
-    return [*parts[:where], (APP1, XMP_HEAD + packet), *extended, *parts[where:]]
-
-
-def _extended_xmp(parts: list[tuple[int, bytes]]) -> bytes | None:
-    """Join the extended packet's portions by their offsets."""
-    head = len(EXTENDED_XMP_HEAD)
-    pieces = [p[head + 36 :] for m, p in parts if m == APP1 and p.startswith(EXTENDED_XMP_HEAD) and len(p) > head + 40]
-    ordered = sorted((struct.unpack_from(">I", piece)[0], piece[4:]) for piece in pieces)
-    return b"".join(piece for _, piece in ordered) or None
 
 
 def _read_frame(file: JpegFile, marker: int, payload: bytes) -> None:
