@@ -27,6 +27,8 @@ def loaded(statement: str) -> set[str]:
     ("statement", "absent"),
     [
         ("import raycolor", {"torch", "ray", "numpy"}),
+        ("from raycolor import Colorizer, list_checkpoints, load_checkpoint", {"ray", "boto3"}),
+        ("from raycolor import list_checkpoints; list_checkpoints()", {"torch", "ray", "boto3"}),
         ("import raycolor.cli", {"torch", "ray", "numpy", "pydantic"}),
         (
             "import raycolor.codecs, raycolor.storage, raycolor.color.kernels, raycolor.sources",
