@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import ray
 from ray.autoscaler.sdk import request_resources
 
-from raycolor.cluster.session import SPARE_CPUS
+from raycolor.cluster.placement import SPARE_CPUS, cluster_resources
 from raycolor.errors import ConfigError
 from raycolor.progress import Progress
 
@@ -48,7 +47,7 @@ def scale(
     Raises:
         ConfigError: not even one worker fits after the wait.
     """
-    look = have or _resources
+    look = have or cluster_resources
     kind = "GPU" if gpu else "CPU"
     # With GPUs the spare CPU comes along: every GPU node has several.
     bundles = [{"CPU": 1, "GPU": 1}] * workers if gpu else [{"CPU": 1}] * (workers + SPARE_CPUS)
@@ -80,8 +79,3 @@ def scale(
         )
     if there < wanted:
         logger.warning("%d of %d %ss came within %.0f s: going on with these", there, wanted, kind, patience_s)
-
-
-def _resources() -> Mapping[str, float]:
-    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return found

@@ -11,13 +11,13 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raycolor.cluster.fingerprint import made_of
+from raycolor.cluster.placement import living_nodes
 from raycolor.errors import ConfigError
 from raycolor.machine import BF16, computes, gpu_model, instruction_set, narrowest
 
 logger = logging.getLogger(__name__)
 
 _ANSWER_S: Final = 120.0
-_NODE_ID: Final = "ray.io/node-id"
 _BF16_GPU: Final = 8.0  # emulated, and slow, before Ampere
 
 
@@ -51,9 +51,7 @@ def describe(device: str = "cpu") -> Node:
 
 def look(device: str) -> list[Node]:
     """Describe all living nodes of the cluster that can work."""
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    alive = [node for node in nodes if node["Alive"]]
-    alive = [node for node in alive if node["Resources"].get("CPU", 0) or node["Resources"].get("GPU", 0)]
+    alive = [node for node in living_nodes() if node["Resources"].get("CPU", 0) or node["Resources"].get("GPU", 0)]
     here = ray.get_runtime_context().get_node_id()
     asked: dict[str, Any] = {}
     for node in alive:
@@ -134,8 +132,3 @@ def leave_out(nodes: Sequence[Node], job: Arithmetic, device: str) -> list[Node]
             "give a new DEST"
         )
     return left_out
-
-
-def elsewhere(left_out: Sequence[str]) -> dict[str, Any]:
-    """Return the options that keep an actor of Ray from some nodes."""
-    return {"label_selector": {_NODE_ID: f"!in({','.join(left_out)})"}} if left_out else {}

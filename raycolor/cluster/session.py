@@ -9,27 +9,18 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 
+import ray
+import ray.data
+
 from raycolor.cluster import reaper
+from raycolor.cluster.errors import last_line
+from raycolor.cluster.placement import SPARE_CPUS
 from raycolor.cluster.quiet import without_chatter
 from raycolor.errors import ConfigError, RaycolorError
 from raycolor.machine import cpu_count
 from raycolor.signals import Terminated, listen
 
-# Ray reads these when it is imported: no usage report leaves the machine, and zero GPUs is no reason to warn.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
-# A task whose worker the memory monitor ends is tried again without an end otherwise.
-os.environ.setdefault("RAY_task_oom_retries", "3")
-
-import ray
-import ray.data
-from ray.data.exceptions import ExecutionTimeoutError
-
 logger = logging.getLogger(__name__)
-
-# Ray's own helpers (the driver's stages, Tune's trials) need a little CPU beside the workers that hold one each.
-SPARE_CPUS = 1
 
 # Ray gives its agents 15 s to start, fixed in its binary; on a machine that is busy with something else (a training,
 # say) they may take longer, and the next try finds their files in memory.
@@ -161,15 +152,6 @@ def _knock(target: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def last_line(exc: BaseException) -> str:
-    """Return the last line of what Ray says of an error, its cause; the lines before are a stack of Ray's own."""
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    if not lines:
-        return type(exc).__name__
-    # Of this one the rest is advice to programmers.
-    return lines[0] if isinstance(exc, ExecutionTimeoutError) else lines[-1]
-
-
 def quiet() -> None:
     """Let Ray speak of errors only: progress is ours to show, and so is what a user can mend."""
     context = ray.data.DataContext.get_current()
@@ -181,23 +163,3 @@ def quiet() -> None:
         for handler in logger.handlers:
             if "File" not in type(handler).__name__:
                 handler.setLevel(logging.ERROR)
-
-
-def worker_count(wanted: int | None, *, taken: int = 0) -> int:
-    """Return how many one-CPU workers to start.
-
-    Args:
-        wanted: None for as many as fit.
-        taken: CPUs that something else of the job holds.
-
-    Raises:
-        ConfigError: more are wanted than the cluster has CPUs for.
-    """
-    total = int(ray.cluster_resources().get("CPU", 1)) - taken  # type: ignore[no-untyped-call]
-    fitting = max(1, total - SPARE_CPUS)
-    if wanted is None:
-        return fitting
-    if wanted > total:
-        left = f"{total} CPUs beside {taken} for the network" if taken else f"{total} CPUs"
-        raise ConfigError(f"--workers {wanted}: the cluster has {left}: ask for at most {fitting}")
-    return wanted

@@ -15,8 +15,9 @@ from typing import Final
 import ray
 
 from raycolor.cluster import session
-from raycolor.cluster.nodes import Arithmetic, elsewhere, leave_out, look, settle
+from raycolor.cluster.nodes import Arithmetic, leave_out, look, settle
 from raycolor.cluster.notices import Listener
+from raycolor.cluster.placement import cluster_resources, elsewhere, worker_count
 from raycolor.cluster.prometheus import ColorizeMetrics
 from raycolor.colorize.actor import ShardActor
 from raycolor.colorize.begin import begin_or_continue
@@ -155,7 +156,7 @@ class _Job:
 
 def _settle_execution(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) -> tuple[Execution, JobRecord]:
     """Decide where the network runs, once for all runs of a job."""
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    resources = cluster_resources()
     execution = choose_execution(config.shape, record.device, resources, config.gpus)
     nodes = look(execution.device)
     if record.device is None or record.precision is None or record.computed_with is None:
@@ -193,9 +194,7 @@ def _process(
     """Run shards through a pool of workers and show the progress; return what was found of earlier outputs."""
     timing.device = execution.device
     timing.networks = execution.networks
-    timing.workers = min(
-        session.worker_count(workers, taken=execution.cpus + execution.cpus_left_out), len(todo.shards)
-    )
+    timing.workers = min(worker_count(workers, taken=execution.cpus + execution.cpus_left_out), len(todo.shards))
     if workers is None:
         share = todo.images / max(record.manifest.images, 1)
         worthwhile = worthwhile_workers(todo.images, int(record.manifest.bytes * share))

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import ray
 
-from raycolor.cluster import session
-from raycolor.cluster.nodes import describe, elsewhere, unfit
+from raycolor.cluster.errors import last_line
+from raycolor.cluster.nodes import describe, unfit
+from raycolor.cluster.placement import elsewhere
 from raycolor.colorize.messages import NetworkGoneError
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import ConfigError
@@ -106,7 +107,7 @@ class RemoteNetwork:
 
     def __init__(self, actors: Sequence[Any], timeout_s: float) -> None:
         self._actors, self._timeout_s = list(actors), timeout_s
-        self._turns = itertools.count(random.randrange(len(self._actors)))
+        self._next_actor = itertools.count(random.randrange(len(self._actors)))
 
     def __reduce__(self) -> tuple[type[RemoteNetwork], tuple[list[Any], float]]:
         return type(self), (self._actors, self._timeout_s)
@@ -117,20 +118,20 @@ class RemoteNetwork:
         Raises:
             NetworkGoneError: no answer, or one that no photograph can be the reason of.
         """
-        actor = self._actors[next(self._turns) % len(self._actors)]
+        actor = self._actors[next(self._next_actor) % len(self._actors)]
         try:
             predicted: list[Predicted] = ray.get(actor.predict.remote(list(L_small)), timeout=self._timeout_s)
         except (ray.exceptions.RayError, ray.exceptions.RayTaskError) as exc:
-            why = session.last_line(exc)
+            why = last_line(exc)
             raise NetworkGoneError(f"the network's actor does not answer ({why}): run the same command again") from exc
         return predicted
 
 
-def start_networks(shape: Execution, config: ColorizerConfig, timeout_s: float) -> RemoteNetwork:
+def start_networks(execution: Execution, config: ColorizerConfig, timeout_s: float) -> RemoteNetwork:
     """Start the actors and return what workers ask; Ray starts one anew that dies, and asks it again."""
-    needs = {"num_gpus": 1, "num_cpus": 0} if shape.device == "cuda" else {"num_cpus": 1}
+    needs = {"num_gpus": 1, "num_cpus": 0} if execution.device == "cuda" else {"num_cpus": 1}
     kind = ray.remote(NetworkActor).options(
-        max_restarts=-1, max_task_retries=-1, max_concurrency=_CALLS, **needs, **elsewhere(shape.left_out)
+        max_restarts=-1, max_task_retries=-1, max_concurrency=_CALLS, **needs, **elsewhere(execution.left_out)
     )
-    actors = [kind.remote(config, shape.device, shape.computed_with) for _ in range(shape.networks)]
+    actors = [kind.remote(config, execution.device, execution.computed_with) for _ in range(execution.networks)]
     return RemoteNetwork(actors, timeout_s)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from raycolor.cluster import session
+from raycolor.cluster.placement import cluster_resources, worker_count
 from raycolor.color.scale import ab_to_net
 from raycolor.dataset.info import DatasetInfo, read_dataset, read_shard
 from raycolor.dataset.shards import decode_shard
@@ -159,11 +159,11 @@ def _plan(
 
 def _placement(workers: int | None, use_gpu: bool | None) -> tuple[bool, int]:
     """Return whether GPUs are used, and how many workers."""
-    gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+    gpus = int(cluster_resources().get("GPU", 0))
     if use_gpu and not gpus:
         raise ConfigError("--use-gpu: the cluster has no GPU: leave it away to measure on CPUs")
     if not gpus or use_gpu is False:
-        return False, session.worker_count(workers)
+        return False, worker_count(workers)
     if workers is not None and workers > gpus:
         raise ConfigError(f"--workers {workers}: the cluster has {gpus} GPUs: ask for at most {gpus}")
     return True, workers or gpus

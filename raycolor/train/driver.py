@@ -17,7 +17,8 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raycolor import __version__
-from raycolor.cluster import session
+from raycolor.cluster.errors import last_line
+from raycolor.cluster.placement import cluster_resources, living_nodes
 from raycolor.dataset.augment import Augment
 from raycolor.dataset.info import read_dataset
 from raycolor.errors import ConfigError, RaycolorError, StorageError, TrainingError
@@ -203,13 +204,12 @@ def _resources(gpu: bool) -> dict[str, float]:
 
 def _placement(workers: int | None, use_gpu: bool | None) -> tuple[bool, int]:
     """Choose GPU or CPU and the number of workers, and refuse what the cluster cannot hold, instead of waiting."""
-    have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    have = cluster_resources()
     gpus, cpus = int(have.get("GPU", 0)), int(have.get("CPU", 0))
     gpu = gpus > 0 if use_gpu is None else use_gpu
     if gpu and not gpus:
         raise ConfigError("use_gpu = true: the cluster has no GPU: leave it out to train on CPUs")
-    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    nodes = len([node for node in listed if node["Alive"] and node["Resources"].get("CPU", 0) >= 1])
+    nodes = len([node for node in living_nodes() if node["Resources"].get("CPU", 0) >= 1])
     count = workers if workers is not None else (gpus if gpu else nodes)
     most, kind = (gpus, "GPUs") if gpu else (cpus, "CPUs")
     if count < 1:
@@ -254,12 +254,12 @@ def _run(trainer: TorchTrainer, out: str) -> dict[str, Any]:
             if isinstance(cause, RaycolorError):
                 raise cause from exc
         rank, failure = next(iter(exc.worker_failures.items()), (0, exc))
-        detail = session.last_line(failure)[:300]
+        detail = last_line(failure)[:300]
         raise TrainingError(
             f"{out}: worker {rank} failed too often ({detail}): mend that and run the same command to go on"
         ) from exc
     except ray.train.ControllerError as exc:
-        detail = session.last_line(exc.controller_failure)[:300]
+        detail = last_line(exc.controller_failure)[:300]
         raise TrainingError(f"{out}: Ray Train failed ({detail}): run the same command to go on") from exc
     return dict(result.return_value or {})
 

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from raycolor.cluster import session
+from raycolor.cluster.placement import SPARE_CPUS, living_nodes
 from raycolor.errors import ConfigError, TrainingError
 from raycolor.pages.plots import number_text
 from raycolor.storage import open_store
 from raycolor.storage.lease import Lease
 from raycolor.tune.choose import describe
 from raycolor.tune.config import TuneConfig
-from raycolor.tune.driver import living_nodes, run_sweep
+from raycolor.tune.driver import run_sweep
 from raycolor.tune.page_content import Results, SweepFacts, value_text
 from raycolor.tune.placement import Placement, place
 from raycolor.tune.plan import Plan, make_plan
@@ -67,7 +68,7 @@ def _has_work(config: TuneConfig, plan: Plan, records: SweepRecords) -> bool:
 
 
 def _placement(plan: Plan) -> Placement:
-    nodes, config = living_nodes(), plan.config
+    nodes, config = [dict(node["Resources"]) for node in living_nodes()], plan.config
     gpus = sum(node.get("GPU", 0) for node in nodes)
     gpu = bool(config.resources.get("GPU", gpus)) if config.use_gpu is None else config.use_gpu
     if gpu and not gpus:
@@ -78,7 +79,7 @@ def _placement(plan: Plan) -> Placement:
         workers=config.workers,
         max_concurrent=config.max_concurrent,
         gpu=gpu,
-        spare_cpus=session.SPARE_CPUS,
+        spare_cpus=SPARE_CPUS,
     )
 
 

@@ -28,6 +28,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from ray.tune.search import Searcher
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
+from raycolor.cluster.errors import last_line
 from raycolor.errors import ConfigError, TrainingError
 from raycolor.storage import open_store
 from raycolor.tune.placement import TRIAL_CPUS, Placement
@@ -43,12 +44,6 @@ TRIAL_RESTARTS: Final = 2  # of the process that watches over a trial, for examp
 ORPHANS_EVERY_S: Final = 2.0
 
 Told = Callable[[set[int], int, Mapping[str, Any]], None]
-
-
-def living_nodes() -> list[dict[str, float]]:
-    """Return the resources of each living node of the connected cluster."""
-    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [dict(node["Resources"]) for node in listed if node["Alive"]]
 
 
 def run_sweep(plan: Plan, records: SweepRecords, placement: Placement, told: Told) -> None:
@@ -260,9 +255,7 @@ class _Watcher(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record a trial whose process died, or that met what it does not expect, too often."""
         number = trial.config["number"]
-        error = trial.get_error()
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = lines[-1][:500] if lines else type(error).__name__
+        reason = last_line(trial.get_error())[:500]
         self._records.end(number, "failed", reason=f"the trial's process failed {TRIAL_RESTARTS + 1} times: {reason}")
         self._ended(number)
 

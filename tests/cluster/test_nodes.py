@@ -7,6 +7,7 @@ import photographs
 import pytest
 
 from raycolor.cluster import nodes as nodes_module
+from raycolor.cluster import placement
 from raycolor.cluster.fingerprint import made_of
 from raycolor.cluster.nodes import Arithmetic, Node, leave_out, settle
 from raycolor.colorize import begin, driver
@@ -100,7 +101,7 @@ def test_a_node_that_cannot_is_given_no_work(tmp_path, monkeypatch, caplog):
             network_size=64, images_per_shard=1, precision="fp32",
         )  # fmt: skip
         used = []
-        monkeypatch.setattr(driver, "elsewhere", lambda ids: used.append(ids) or nodes_module.elsewhere(ids))
+        monkeypatch.setattr(driver, "elsewhere", lambda ids: used.append(ids) or placement.elsewhere(ids))
         with caplog.at_level("INFO"):
             assert driver.run(config) == 0
         assert used == [(weak,)]
@@ -123,7 +124,7 @@ def test_label_selectors_keep_actors_from_a_node():
         def where(batch):
             return {"node": [ray.get_runtime_context().get_node_id()] * len(batch["id"])}
 
-        rows = ray.data.range(8, override_num_blocks=8).map_batches(where, num_cpus=1, **nodes_module.elsewhere([weak]))
+        rows = ray.data.range(8, override_num_blocks=8).map_batches(where, num_cpus=1, **placement.elsewhere([weak]))
         found = {row["node"] for row in rows.take_all()}
         assert found
         assert weak not in found

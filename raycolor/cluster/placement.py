@@ -1,0 +1,51 @@
+"""Where workers of a job go: what a cluster has, how many of them fit, and which nodes they keep from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import ray
+
+from raycolor.errors import ConfigError
+
+SPARE_CPUS: Final = 1
+"""Ray's own helpers (the driver's stages, Tune's trials) need a little CPU beside the workers that hold one each."""
+_NODE_ID: Final = "ray.io/node-id"
+
+
+def cluster_resources() -> dict[str, float]:
+    """Return the resources of the connected cluster, used or not."""
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return found
+
+
+def living_nodes() -> list[dict[str, Any]]:
+    """Describe the nodes of the connected cluster that are alive, as Ray does."""
+    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in listed if node["Alive"]]
+
+
+def worker_count(wanted: int | None, *, taken: int = 0) -> int:
+    """Return how many one-CPU workers to start.
+
+    Args:
+        wanted: None for as many as fit.
+        taken: CPUs that something else of the job holds.
+
+    Raises:
+        ConfigError: more are wanted than the cluster has CPUs for.
+    """
+    total = int(cluster_resources().get("CPU", 1)) - taken
+    fitting = max(1, total - SPARE_CPUS)
+    if wanted is None:
+        return fitting
+    if wanted > total:
+        left = f"{total} CPUs beside {taken} for the network" if taken else f"{total} CPUs"
+        raise ConfigError(f"--workers {wanted}: the cluster has {left}: ask for at most {fitting}")
+    return wanted
+
+
+def elsewhere(left_out: Sequence[str]) -> dict[str, Any]:
+    """Return the options that keep an actor of Ray from some nodes."""
+    return {"label_selector": {_NODE_ID: f"!in({','.join(left_out)})"}} if left_out else {}
