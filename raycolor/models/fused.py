@@ -23,6 +23,26 @@ _ONEDNN: Final[dict[str, tuple[str, list[float]]]] = {
 }  # fmt: skip
 
 
+def onednn_convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: list[int],
+    stride: list[int],
+    dilation: list[int],
+    groups: int,
+    activation: str,
+) -> Tensor:
+    """Convolve (B, C, H, W) and activate in one pass: what Inductor's compiled code calls, and no public interface.
+
+    Raises:
+        AttributeError, RuntimeError, NotImplementedError: this torch or this CPU cannot.
+    """
+    name, limits = _ONEDNN[activation]
+    fused = torch.ops.mkldnn._convolution_pointwise
+    return fused(x, weight, bias, padding, stride, dilation, groups, name, limits, "")  # type: ignore[no-any-return]
+
+
 class FusedConv(nn.Module):
     """A convolution with the activation behind it, computed by oneDNN in one pass where torch has it.
 
@@ -58,15 +78,13 @@ class FusedConv(nn.Module):
         return y.clamp_(0, 6) if self._activation == "relu6" else y
 
     def _convolve_in_one(self, x: Tensor) -> Tensor:
-        # What Inductor's compiled code calls. The weights are left in torch's order: packed without the photograph's
-        # size, those of 1 x 1 convolutions are far slower on small maps, and with it hardly faster.
+        # The weights are left in torch's order: packed without the photograph's size, those of 1 x 1 convolutions are
+        # far slower on small maps, and with it hardly faster.
         how = (self._padding, self._stride, self._dilation, self._groups)
-        name, limits = _ONEDNN[self._activation]
-        fused = torch.ops.mkldnn._convolution_pointwise
-        return fused(x, self._weight, self._bias, *how, name, limits, "")  # type: ignore[no-any-return]
+        return onednn_convolution(x, self._weight, self._bias, *how, self._activation)
 
     def _works_in_one(self) -> bool:
-        """Try it: it is no public interface, needs oneDNN, and that needs AVX-512 for bfloat16."""
+        """Try it: it needs oneDNN, and that needs AVX-512 for bfloat16."""
         if self._weight.device.type != "cpu":
             return False
         side = max(self._weight.shape[2:]) * max(self._dilation)

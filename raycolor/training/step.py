@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from raycolor.errors import ConfigError, TrainingError
 from raycolor.models.blocks import ColorNet, to_channels_last
@@ -89,7 +90,7 @@ class MovingAverage:
         decay = min(self.decay, (1 + step) / (10 + step))
         averaged = [parameter.detach() for parameter in self.network.parameters()]
         trained = [parameter.detach() for parameter in network.parameters()]
-        torch._foreach_lerp_(averaged, trained, 1 - decay)
+        get_ema_multi_avg_fn(decay)(averaged, trained, 0)  # the third argument is unused
         # Running statistics of batch normalization are averages already.
         for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
             mine.copy_(theirs)

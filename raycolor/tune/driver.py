@@ -22,8 +22,6 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the com
 
 import ray
 from ray import ActorID, PlacementGroupID, tune
-from ray._private import state as global_state
-from ray.core.generated import gcs_pb2
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.util.placement_group import PlacementGroup, remove_placement_group
@@ -270,15 +268,29 @@ def free_orphans() -> int:
     Ray keeps them until the job ends, and with them the CPUs of a trial that was stopped. Ray Train's own cleaner needs
     a dashboard, and gives up where a machine runs more than one Ray. To free the group when the trial is stopped would
     be too early: the training, which dies a little later, would take the loss of its workers for a failure and make
-    a new group. That a creator is dead is told by no public function.
+    a new group.
     """
-    own, freed = ray.get_runtime_context().get_job_id(), 0
+    groups = _orphaned_groups(ray.get_runtime_context().get_job_id())
+    for group in groups:
+        remove_placement_group(group)
+    return len(groups)
+
+
+def _orphaned_groups(job_id: str) -> list[PlacementGroup]:
+    """Return the placement groups of a job whose creating actor is dead.
+
+    No public function of Ray tells that, so this one alone uses private ones; tests/tune/test_orphans.py runs it.
+    """
+    from ray._private import state
+    from ray.core.generated import gcs_pb2
+
     table: Any = vars(gcs_pb2)["PlacementGroupTableData"]  # made when it is imported: no type checker sees it
-    for record in global_state.state._connect_and_get_accessor().get_placement_group_table():
-        group = table.FromString(record)
-        by_actor = not ActorID(group.creator_actor_id).is_nil()
-        ours = group.creator_job_id.hex() == own and group.state != table.REMOVED
-        if ours and by_actor and group.creator_actor_dead:
-            remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
-            freed += 1
-    return freed
+    records = state.state._connect_and_get_accessor().get_placement_group_table()
+    return [
+        PlacementGroup(PlacementGroupID(group.placement_group_id))
+        for group in map(table.FromString, records)
+        if group.creator_job_id.hex() == job_id
+        and group.state != table.REMOVED
+        and not ActorID(group.creator_actor_id).is_nil()
+        and group.creator_actor_dead
+    ]

@@ -11,7 +11,7 @@ from torch import nn
 from raycolor.color.scale import L_to_net
 from raycolor.models import checkpoints
 from raycolor.models.build import MODEL_NAMES, build_model
-from raycolor.models.fused import FusedConv, fuse
+from raycolor.models.fused import FusedConv, fuse, onednn_convolution
 
 SAMPLE = Path(__file__).resolve().parents[2] / "docs" / "sample"
 
@@ -34,6 +34,17 @@ def doubled(ab_net, size):
     if ab_net.shape[2:] == size:
         return ab_net
     return nn.functional.interpolate(ab_net, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+@pytest.mark.parametrize("activation", ["", "relu", "relu6"])
+def test_torch_still_has_the_convolution_that_activates(activation):
+    """The private function that networks are sped up by is there and computes what the public ones do."""
+    x, weight, bias = torch.randn(1, 4, 9, 9), torch.randn(8, 2, 3, 3), torch.randn(8)
+    expected = nn.functional.conv2d(x, weight, bias, 1, 1, 1, 2)
+    expected = {"": lambda y: y, "relu": nn.functional.relu, "relu6": nn.functional.relu6}[activation](expected)
+    found = onednn_convolution(x, weight, bias, [1, 1], [1, 1], [1, 1], 2, activation)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("in_one", [True, False])
