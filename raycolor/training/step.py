@@ -90,7 +90,7 @@ class MovingAverage:
         decay = min(self.decay, (1 + step) / (10 + step))
         averaged = [parameter.detach() for parameter in self.network.parameters()]
         trained = [parameter.detach() for parameter in network.parameters()]
-        get_ema_multi_avg_fn(decay)(averaged, trained, 0)  # the third argument is unused
+        get_ema_multi_avg_fn(decay)(averaged, trained, 0)  # type: ignore[no-untyped-call]
         # Running statistics of batch normalization are averages already.
         for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
             mine.copy_(theirs)
