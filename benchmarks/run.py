@@ -1,7 +1,7 @@
 """Run every benchmark that needs no photographs of yours, one after the other: `make bench`.
 
 Each writes its numbers to benchmarks/results/NAME.json and prints its table; one at a time is `python
-benchmarks/NAME.py`. `sense.py` and `bleeding.py` are not among them: they ask for folders of photographs in color.
+benchmarks/NAME.py`. `tone.py` and `bleeding.py` are not among them: they ask for folders of photographs in color.
 """
 
 import subprocess

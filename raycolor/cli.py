@@ -124,7 +124,9 @@ def _command(name: str, job: Job) -> click.Command:
     params: list[click.Parameter] = [_argument(field, model.model_fields[field]) for field in job.arguments]
     for field, info in model.model_fields.items():
         if field not in job.arguments and not _is_group(info):
-            params.append(_option(field, info))
+            option = _option(field, info)
+            option.hidden = isinstance(info.json_schema_extra, dict) and bool(info.json_schema_extra.get("advanced"))
+            params.append(option)
     if job.file:
         params.insert(0, click.Argument(["config_file"], metavar=job.file))
     else:
@@ -132,6 +134,14 @@ def _command(name: str, job: Job) -> click.Command:
             click.Option(["--config", "config_file"], metavar="FILE.yaml", help="settings; flags win over them")
         )
     params += [
+        click.Option(
+            ["--help-all"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_all,
+            help="show rare flags, too",
+        ),
         click.Option(["--set", "sets"], multiple=True, metavar="KEY=VALUE", help="any setting by its dotted key"),
         click.Option(["--log-level"], type=click.Choice(["debug", "info", "warning"]), default="info"),
         click.Option(
@@ -152,6 +162,16 @@ def _command(name: str, job: Job) -> click.Command:
         return run(config)
 
     return click.Command(name, params=params, callback=callback, help=job.summary, epilog=job.epilog)
+
+
+def _show_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Show the help with the flags that `--help` leaves out."""
+    if value:
+        for one in ctx.command.params:
+            if isinstance(one, click.Option):
+                one.hidden = False
+        click.echo(ctx.get_help())
+        ctx.exit()
 
 
 def _named(name: str) -> Any:

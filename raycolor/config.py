@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
@@ -20,6 +20,10 @@ _MAX_BYTES = 256_000  # of a settings file; the longest have some kilobytes
 _MAX_DEPTH = 50
 _MAX_DIGITS = 18  # of an integer: machines hold them in 64 bits
 _SHOWN = 200  # characters of a value in a message
+
+
+ADVANCED: Final = {"advanced": True}
+"""`json_schema_extra` of a setting that few need: its flag is shown by `--help-all` alone."""
 
 
 class Frozen(BaseModel):

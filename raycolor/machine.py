@@ -69,8 +69,8 @@ def gpu_model() -> tuple[str, float] | None:
     """Return model and compute capability of the first GPU, as its driver tells; None where there is none."""
     command = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-        name, capability = told.splitlines()[0].rsplit(",", 1)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        name, capability = answer.splitlines()[0].rsplit(",", 1)
         return name.strip(), float(capability)
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None

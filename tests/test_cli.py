@@ -27,12 +27,15 @@ def test_help_of_every_command_names_its_arguments_and_flags(name, capsys):
 
 
 def test_every_scalar_setting_is_a_flag(capsys):
-    """A setting that stands in the model can be given on the command line."""
+    """A setting that stands in the model can be given on the command line; `--help-all` shows all of them."""
+    assert cli.run(["colorize", "--help-all"]) == 0
+    whole = capsys.readouterr().out
     cli.run(["colorize", "--help"])
     text = capsys.readouterr().out
     for field in ColorizeConfig.model_fields:
         if field not in ("source", "dest"):
-            assert f"--{field.replace('_', '-')}" in text
+            assert f"--{field.replace('_', '-')}" in whole
+            assert (f"--{field.replace('_', '-')} " in text) == (field not in ("gpu_batch", "images_per_shard")), field
 
 
 def test_no_command_shows_the_help(capsys):

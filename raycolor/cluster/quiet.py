@@ -58,7 +58,7 @@ class _Errors(io.TextIOWrapper):
 
 
 @contextmanager
-def without_chatter() -> Iterator[None]:
+def without_ray_output() -> Iterator[None]:
     """Pass everything that is written to file descriptor 2 on, line by line, but for the known noise.
 
     Standard output loses what Ray prints there of its own processes.

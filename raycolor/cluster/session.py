@@ -15,7 +15,7 @@ import ray.data
 from raycolor.cluster import reaper
 from raycolor.cluster.errors import last_line
 from raycolor.cluster.placement import SPARE_CPUS
-from raycolor.cluster.quiet import without_chatter
+from raycolor.cluster.quiet import without_ray_output
 from raycolor.errors import ConfigError, RaycolorError
 from raycolor.machine import cpu_count
 from raycolor.signals import Terminated, listen
@@ -54,13 +54,13 @@ def connect(
         raise ConfigError(f"--scale-to {scale_to}: a local Ray has the CPUs it has: name a cluster with --address")
     if ray.is_initialized():
         _bound_data()
-        with _told_in_one_line():
+        with _one_line_errors():
             yield
         return
     # What workers print is Ray's own talk: ours comes back as data, and errors as one line.
     verbose = logging.getLogger().isEnabledFor(logging.DEBUG)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"ray\.")
-    with without_chatter() if not verbose else nullcontext(), ExitStack() as ends:
+    with without_ray_output() if not verbose else nullcontext(), ExitStack() as ends:
         try:
             before = reaper.descendants()
             _init(target, verbose)
@@ -73,14 +73,14 @@ def connect(
                 from raycolor.cluster.autoscaling import scale  # what only a growing cluster needs
 
                 scale(scale_to, gpu=gpu, gpus=gpus)
-            with _told_in_one_line():
+            with _one_line_errors():
                 yield
         finally:
             ray.shutdown()
 
 
 @contextmanager
-def _told_in_one_line() -> Iterator[None]:
+def _one_line_errors() -> Iterator[None]:
     """Turn whatever Ray raises into an error of ours."""
     try:
         yield
@@ -112,13 +112,13 @@ def _join_or_start(target: str | None, verbose: bool) -> None:
     level = logging.WARNING if verbose else logging.ERROR
     try:
         if target:
-            _knock(target)
+            _check_address(target)
             ray.init(address=target, logging_level=level, log_to_driver=verbose)
             return
     except (OSError, ValueError, RuntimeError) as exc:
         detail = " ".join(str(exc).split())[:200]
         raise ConfigError(
-            f"--address {target}: no Ray cluster answers ({detail}): check it, or leave it away to run here"
+            f"--address {target}: no Ray cluster answers ({detail}): check it, or leave it out to run here"
         ) from exc
     for attempt in range(_START_TRIES):
         try:
@@ -141,7 +141,7 @@ def _join_or_start(target: str | None, verbose: bool) -> None:
             logger.info("the local Ray did not start (%s): trying again", detail)
 
 
-def _knock(target: str) -> None:
+def _check_address(target: str) -> None:
     """Find out in seconds that nobody listens at an address; Ray itself tries for minutes.
 
     Raises:

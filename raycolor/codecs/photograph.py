@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from raycolor.codecs.jpeg_file import JpegFile
 
 Format = Literal["jpeg", "png", "tiff", "webp", "jp2", "bmp", "gif"]
+SUFFIXES: Final[dict[Format, tuple[str, ...]]] = {
+    "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "tiff": (".tif", ".tiff", ".btf", ".tf8"),
+    "png": (".png",),
+    "jp2": (".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf"),
+    "webp": (".webp",),
+    "bmp": (".bmp", ".dib"),
+    "gif": (".gif",),
+}
+"""Ends of file names; the usual one first."""
 Color = Literal["gray", "rgb", "ycbcr", "cmyk", "ycck", "palette"]
 Process = Literal["baseline", "extended", "progressive", "lossless", "arithmetic", "hierarchical"]
 Plane = NDArray[Any]  # uint8 or uint16

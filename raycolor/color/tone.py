@@ -16,7 +16,7 @@ Kind = Literal["gray", "toned", "color"]
 
 THUMBNAIL_PX: Final = 64  # longer side; area averaging takes JPEG chroma noise and film grain away
 _TONES: Final = 24  # groups of equal size that the tone curve is read from
-# Fitted on photographs and synthetic toning of their grays, checked on others by benchmarks/sense.py.
+# Fitted on photographs and synthetic toning of their grays, checked on others by benchmarks/tone.py.
 _GRAY_CHROMA: Final = 2.0  # Lab units; a cast that nobody sees
 _FAINT_COLOR: Final = 6.0  # Lab units; half of what the faintest of 2,374 color photographs has
 _UNEXPLAINED: Final = 8.0  # Lab units; see `Traits.unexplained`
@@ -29,7 +29,7 @@ _FAINT: Final = 12.0  # selenium, gold, green: any hue below this chroma
 
 
 class Traits(NamedTuple):
-    """What `sense` decides by."""
+    """What `classify_tone` decides by."""
 
     chroma: float  # 98th percentile of chroma, Lab units
     residual: float  # 95th percentile of the distance from the tone curve, Lab units
@@ -76,7 +76,7 @@ def measure(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> Traits:
     )
 
 
-def sense(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> Kind:
+def classify_tone(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> Kind:
     """Tell whether a photograph is gray, toned (sepia, selenium, cyanotype, faded, split-toned) or color.
 
     Colored pixels on 1% of a photograph (a stamp, a caption) change nothing. Color photographs of a

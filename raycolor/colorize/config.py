@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from raycolor.cluster.config import ClusterConfig
 from raycolor.colorizer.config import ColorizerConfig
-from raycolor.config import LARGEST, Count, Frozen
+from raycolor.config import ADVANCED, LARGEST, Count, Frozen
 from raycolor.errors import Reason
 from raycolor.storage import check_endpoint
 
@@ -55,7 +55,9 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, SourceConfig):
         None, ge=1, description="GPUs for the network (--scale-to asks for them, too); default: all that are there"
     )
     sse_kms_key_id: str | None = Field(None, description="encrypt outputs in S3 with this KMS key (SSE-KMS)")
-    images_per_shard: int = Field(64, ge=1, le=10_000, description="images in one unit of work, retry and resume")
+    images_per_shard: int = Field(
+        64, ge=1, le=10_000, description="images in one unit of work, retry and resume", json_schema_extra=ADVANCED
+    )
     image_timeout_s: float = Field(600.0, gt=0, description="seconds after which one image is given up")
     patience: float = Field(
         600.0,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from raycolor.config import Count, Frozen
+from raycolor.config import ADVANCED, Count, Frozen
 
 
 class CostConfig(Frozen):
@@ -44,4 +44,10 @@ class ColorizerConfig(CostConfig):
 
     saturation: float = Field(1.0, ge=0, le=3, description="factor on the predicted chroma")
     jpeg_quality: int = Field(92, ge=1, le=100, description="quality of JPEG planes that have to be encoded")
-    gpu_batch: int = Field(32, ge=1, le=1024, description="planes in each batch of a GPU; decides colors' last digits")
+    gpu_batch: int = Field(
+        32,
+        ge=1,
+        le=1024,
+        description="planes in each batch of a GPU; decides colors' last digits",
+        json_schema_extra=ADVANCED,
+    )

@@ -15,7 +15,7 @@ from raycolor.color import kernels
 from raycolor.color.arrays import in_gamut
 from raycolor.color.joined import JoinedPage, lightness
 from raycolor.color.resize import resize_area
-from raycolor.color.tone import sense
+from raycolor.color.tone import classify_tone
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.predict import Predict, Predicted, Predictor
 from raycolor.errors import ImageError
@@ -228,5 +228,5 @@ def _pixels(pages: Sequence[NDArray[Any]]) -> int:
 
 def _kind(pages: Sequence[NDArray[Any]]) -> str:
     """Tell gray, toned or color of a whole file: of its most colorful page."""
-    kinds = {"gray" if page.ndim == 2 else sense(page) for page in pages}
+    kinds = {"gray" if page.ndim == 2 else classify_tone(page) for page in pages}
     return next(kind for kind in ("color", "toned", "gray") if kind in kinds)

@@ -13,21 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raycolor import codecs
-from raycolor.codecs.photograph import Format
+from raycolor.codecs.photograph import SUFFIXES, Format
 from raycolor.codecs.thumbnail import data_uri, photo_thumbnail
 from raycolor.colorizer.photograph import Colorized
 from raycolor.errors import ConfigError
 from raycolor.storage.single import locate
 
-_SUFFIXES: Final[dict[Format, tuple[str, ...]]] = {
-    "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "png": (".png",),
-    "tiff": (".tif", ".tiff"),
-    "webp": (".webp",),
-    "jp2": (".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc"),
-    "bmp": (".bmp", ".dib"),
-    "gif": (".gif",),
-}
 _PREVIEW_PX: Final = 320
 # What was colorized was within `max_pixels`, and the result is no larger.
 _NO_LIMIT: Final = 1 << 62
@@ -86,8 +77,8 @@ class ColorizedPhotograph(Colorized):
         if self.path is not None and _same(place, self.path):
             raise ConfigError(f"{place}: is the photograph itself, which is never overwritten: choose another name")
         suffix = Path(place).suffix
-        if suffix and suffix.lower() not in _SUFFIXES[self.format]:
-            fitting = _SUFFIXES[self.format][0]
+        if suffix and suffix.lower() not in SUFFIXES[self.format]:
+            fitting = SUFFIXES[self.format][0]
             raise ConfigError(
                 f"{place}: the result is {self.format.upper()}, which {suffix} does not say: end the name in {fitting}"
             )

@@ -161,7 +161,7 @@ def _placement(workers: int | None, use_gpu: bool | None) -> tuple[bool, int]:
     """Return whether GPUs are used, and how many workers."""
     gpus = int(cluster_resources().get("GPU", 0))
     if use_gpu and not gpus:
-        raise ConfigError("--use-gpu: the cluster has no GPU: leave it away to measure on CPUs")
+        raise ConfigError("--use-gpu: the cluster has no GPU: leave it out to measure on CPUs")
     if not gpus or use_gpu is False:
         return False, worker_count(workers)
     if workers is not None and workers > gpus:

@@ -111,7 +111,7 @@ class Named:
 
 
 @dataclass(frozen=True)
-class Strand:
+class ParallelLine:
     """One line of parallel coordinates: a value per axis, None where it has none."""
 
     values: Sequence[Any]
@@ -212,21 +212,21 @@ def word_color(place: int) -> str:
     return _WORDS[place % len(_WORDS)]
 
 
-def parallel(axes: Sequence[Axis], strands: Sequence[Strand]) -> Markup:
-    """Draw parallel coordinates: one upright scale per axis, one line per strand."""
+def parallel(axes: Sequence[Axis], lines: Sequence[ParallelLine]) -> Markup:
+    """Draw parallel coordinates: one upright scale per axis, one line per line."""
     with _Chart(width=max(6.0, 0.5 + 1.5 * len(axes))) as chart:
         plot = chart.figure.subplots()
         plot.axis("off")
         plot.set(xlim=(-0.4, len(axes) - 0.6), ylim=(-0.16, 1.03))
-        for strand in sorted(strands, key=lambda strand: strand.bold):
+        for line in sorted(lines, key=lambda line: line.bold):
             points = [
                 (place, axis.at(value))
-                for place, (axis, value) in enumerate(zip(axes, strand.values, strict=True))
+                for place, (axis, value) in enumerate(zip(axes, line.values, strict=True))
                 if value is not None
             ]
             a, b = zip(*points, strict=True) if points else ((), ())
-            width, alpha = (3.2, 1.0) if strand.bold else (1.3, 0.7)
-            plot.plot(a, b, color=strand.color, linewidth=width, alpha=alpha, gid=chart.hint(strand.hint))
+            width, alpha = (3.2, 1.0) if line.bold else (1.3, 0.7)
+            plot.plot(a, b, color=line.color, linewidth=width, alpha=alpha, gid=chart.hint(line.hint))
         for place, axis in enumerate(axes):
             plot.plot([place, place], [0, 1], color=_LINE, linewidth=1)
             for share, text in _marks(axis):

@@ -6,13 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-_FORMATS: Final = {
-    "jpg": "jpeg", "jpeg": "jpeg", "jpe": "jpeg", "jfif": "jpeg",
-    "tif": "tiff", "tiff": "tiff", "btf": "tiff", "tf8": "tiff",
-    "jp2": "jp2", "j2k": "jp2", "j2c": "jp2", "jpc": "jp2", "jpx": "jp2", "jpf": "jp2",
-    "png": "png", "webp": "webp", "bmp": "bmp", "dib": "bmp", "gif": "gif",
-}  # fmt: skip
-FORMATS: Final = ("jpeg", "tiff", "png", "jp2", "webp", "bmp", "gif")
+from raycolor.codecs.photograph import SUFFIXES
+
+_FORMATS: Final = {suffix[1:]: name for name, suffixes in SUFFIXES.items() for suffix in suffixes}
+FORMATS: Final = tuple(SUFFIXES)
 NO_EXTENSION: Final = "no extension"
 OTHERS: Final = "other extensions"
 

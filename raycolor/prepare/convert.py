@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raycolor.child_process import Ask, Child, ChildDiedError, Work
-from raycolor.color.tone import sense
+from raycolor.color.tone import classify_tone
 from raycolor.dataset.planes import colorfulness, planes_of, square_rgb
 from raycolor.dataset.shards import encode_shard
 from raycolor.errors import ImageError
@@ -89,7 +89,7 @@ def convert_shard(
         except ChildDiedError as exc:
             result.bad.append({"key": picture.key, "reason": "internal_error", "detail": str(exc)})
             continue
-        kind = sense(rgb)
+        kind = classify_tone(rgb)
         reason, value = _why_drop(rgb, kind, min_colorfulness)
         if reason:
             result.dropped.append({"key": picture.key, "reason": reason, "colorfulness": round(value, 2)})

@@ -107,7 +107,7 @@ def _sweep(plan: Plan, records: SweepRecords, placement: Placement, started: flo
     )  # fmt: skip
     not_before = 0.0
 
-    def told(running: set[int], number: int, row: Mapping[str, Any]) -> None:
+    def on_event(running: set[int], number: int, row: Mapping[str, Any]) -> None:
         nonlocal not_before
         if row:
             found = " | ".join(f"{name} {number_text(row[f'val/{name}'])}" for name in plan.config.objectives)
@@ -127,7 +127,7 @@ def _sweep(plan: Plan, records: SweepRecords, placement: Placement, started: flo
 
     reporter.write()
     try:
-        run_sweep(plan, records, placement, told)
+        run_sweep(plan, records, placement, on_event)
     finally:
         # After Ctrl-C and errors too; after SIGKILL the report is the last one that was written.
         results = reporter.write(seconds=time.monotonic() - started)

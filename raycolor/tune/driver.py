@@ -41,17 +41,17 @@ TRIAL_RESTARTS: Final = 2  # of the process that watches over a trial, for examp
 
 ORPHANS_EVERY_S: Final = 2.0
 
-Told = Callable[[set[int], int, Mapping[str, Any]], None]
+OnEvent = Callable[[set[int], int, Mapping[str, Any]], None]
 
 
-def run_sweep(plan: Plan, records: SweepRecords, placement: Placement, told: Told) -> None:
+def run_sweep(plan: Plan, records: SweepRecords, placement: Placement, on_event: OnEvent) -> None:
     """Run every trial that has not ended, on the connected cluster.
 
     Args:
         plan: the sweep.
         records: of its folder, claimed.
         placement: where trials go.
-        told: called with the running trials, a trial's number and what is new of it: a row of its curve, or nothing
+        on_event: called with the running trials, a trial's number and what is new of it: a row of its curve, or nothing
             when it has ended.
 
     Raises:
@@ -65,7 +65,7 @@ def run_sweep(plan: Plan, records: SweepRecords, placement: Placement, told: Tol
     if not pending and not missing:
         return
     scheduler = _scheduler(plan, known)
-    watcher = _Watcher(plan, records, scheduler, told)
+    watcher = _Watcher(plan, records, scheduler, on_event)
     tuner = tune.Tuner(
         tune.with_resources(run_trial, {"CPU": TRIAL_CPUS}),
         tune_config=tune.TuneConfig(
@@ -213,8 +213,8 @@ class _Points(Searcher):
 class _Watcher(tune.Callback):
     """Writes the end of trials that could not write it themselves, and tells what happens."""
 
-    def __init__(self, plan: Plan, records: SweepRecords, scheduler: FIFOScheduler, told: Told) -> None:
-        self._plan, self._records, self._scheduler, self._told = plan, records, scheduler, told
+    def __init__(self, plan: Plan, records: SweepRecords, scheduler: FIFOScheduler, on_event: OnEvent) -> None:
+        self._plan, self._records, self._scheduler, self._on_event = plan, records, scheduler, on_event
         self._running: set[int] = set()
         self._freed = time.monotonic()
 
@@ -227,7 +227,7 @@ class _Watcher(tune.Callback):
     ) -> None:
         """Pass a row of the curve on."""
         if "epoch" in result:
-            self._told(set(self._running), trial.config["number"], result)
+            self._on_event(set(self._running), trial.config["number"], result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record a trial that the scheduler stopped; one that finished has a record of its own."""
@@ -259,7 +259,7 @@ class _Watcher(tune.Callback):
 
     def _ended(self, number: int) -> None:
         self._running.discard(number)
-        self._told(set(self._running), number, {})
+        self._on_event(set(self._running), number, {})
 
 
 def free_orphans() -> int:

@@ -1,4 +1,4 @@
-"""What the page of a sweep shows: trials as rows, curves, dots and strands."""
+"""What the page of a sweep shows: trials as rows, curves, dots and lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from raycolor.pages.plots import Axis, Dot, Line, Strand, axis_of, color_of, line_chart, number_text, parallel, scatter
+from raycolor.pages.plots import (
+    Axis,
+    Dot,
+    Line,
+    ParallelLine,
+    axis_of,
+    color_of,
+    line_chart,
+    number_text,
+    parallel,
+    scatter,
+)
 from raycolor.pages.render import Figure
 from raycolor.pages.tables import COLUMNS, TableCell, TableHead
 from raycolor.progress import duration_text
@@ -192,8 +203,8 @@ def _parallel(results: Results) -> Section:
     names = list(results.facts.objectives)
     axes: list[Axis] = [results.axes[one.key] for one in results.facts.space]
     axes += [axis_of(name, [trial.metrics[name] for trial in results.good]) for name in names]
-    strands = [
-        Strand(
+    lines = [
+        ParallelLine(
             [*(trial.values[one.key] for one in results.facts.space), *(trial.metrics[name] for name in names)],
             results.color(trial),
             results.hint(trial),
@@ -202,7 +213,7 @@ def _parallel(results: Results) -> Section:
         for trial in results.good
     ]
     note = "One line per trial through its hyperparameters and its objectives; the thick one is the best."
-    return Section("Parallel coordinates", note, [Figure("", parallel(axes, strands))], _legend(results), wide=True)
+    return Section("Parallel coordinates", note, [Figure("", parallel(axes, lines))], _legend(results), wide=True)
 
 
 def effect_rows(results: Results) -> tuple[list[str], list[list[TableCell]], list[str]]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from raycolor.color.kernels import gray8_to_L, join8, join16
-from raycolor.color.tone import measure, sense
+from raycolor.color.tone import classify_tone, measure
 from raycolor.errors import ShapeError
 
 RNG = np.random.default_rng(23)
@@ -51,43 +51,43 @@ def colored() -> np.ndarray:
 def test_gray(quality):
     """R = G = B is gray, before and after JPEG."""
     rgb = np.repeat(GRAY[..., None], 3, axis=-1)
-    assert sense(rgb if quality is None else jpeg(rgb, quality)) == "gray"
+    assert classify_tone(rgb if quality is None else jpeg(rgb, quality)) == "gray"
 
 
 def test_gray_with_chroma_noise():
     """Chroma noise that averages out is no color."""
     noise = RNG.normal(0, 3, (*GRAY.shape, 3))
-    assert sense(np.clip(GRAY[..., None] + noise, 0, 255).astype(np.uint8)) == "gray"
+    assert classify_tone(np.clip(GRAY[..., None] + noise, 0, 255).astype(np.uint8)) == "gray"
 
 
 @pytest.mark.parametrize("quality", [60, 80, 95])
 @pytest.mark.parametrize("toning", CURVES)
 def test_toned(toning, quality):
     """A single toning, split or not, is toned, through any JPEG."""
-    assert sense(jpeg(joined(*CURVES[toning]), quality)) == "toned"
+    assert classify_tone(jpeg(joined(*CURVES[toning]), quality)) == "toned"
 
 
 @pytest.mark.parametrize("quality", [60, 95])
 def test_color(quality):
     """Colors that lightness does not explain are color."""
-    assert sense(jpeg(colored(), quality)) == "color"
+    assert classify_tone(jpeg(colored(), quality)) == "color"
 
 
 def test_color_on_a_sepia_ground():
     """A hand-colored sepia, a fifth of it painted, is color."""
     rgb = joined(*CURVES["sepia"])
     rgb[100:200, 100:340] = colored()[100:200, 100:340]
-    assert sense(rgb) == "color"
+    assert classify_tone(rgb) == "color"
 
 
 def test_a_stamp_changes_nothing():
     """A red stamp on one percent of the picture leaves gray gray and sepia toned."""
     gray = np.repeat(GRAY[..., None], 3, axis=-1)
     gray[:30, :40] = (200, 30, 30)
-    assert sense(gray) == "gray"
+    assert classify_tone(gray) == "gray"
     sepia = joined(*CURVES["sepia"])
     sepia[:30, :40] = (200, 30, 30)
-    assert sense(sepia) == "toned"
+    assert classify_tone(sepia) == "toned"
 
 
 def test_what_lies_in_patches_counts_more_than_noise():
@@ -99,14 +99,14 @@ def test_what_lies_in_patches_counts_more_than_noise():
         join8(gray8_to_L(gray), np.stack([4 + rest, 12 + 0 * rest], axis=-1)) for rest in (noise, patches)
     )
     assert abs(measure(scattered).residual - measure(patched).residual) < 1
-    assert (sense(scattered), sense(patched)) == ("toned", "color")
+    assert (classify_tone(scattered), classify_tone(patched)) == ("toned", "color")
 
 
 @pytest.mark.parametrize(("a", "b"), [(20, -30), (-30, 20)])
 def test_a_hue_that_no_toning_has_is_color(a, b):
     """One hue all over is color where it is purple or green and strong."""
     middle = 4 * X * (1 - X)
-    assert sense(joined(a * middle, b * middle)) == "color"
+    assert classify_tone(joined(a * middle, b * middle)) == "color"
 
 
 def test_16_bits_judge_alike():
@@ -114,14 +114,14 @@ def test_16_bits_judge_alike():
     ab = np.stack(CURVES["sepia"], axis=-1).astype(np.float32)
     eight, sixteen = join8(L, ab), join16(L, ab)
     np.testing.assert_allclose(measure(sixteen), measure(eight), atol=0.3)
-    assert sense(sixteen) == "toned"
+    assert classify_tone(sixteen) == "toned"
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 5000, 3), (3000, 2, 3), (2, 3, 3)])
 def test_odd_sizes(shape):
     """One pixel and long strips are judged like anything else."""
-    assert sense(np.full(shape, 90, np.uint8)) == "gray"
-    assert sense(np.full(shape, (112, 66, 20), np.uint8)) == "toned"
+    assert classify_tone(np.full(shape, 90, np.uint8)) == "gray"
+    assert classify_tone(np.full(shape, (112, 66, 20), np.uint8)) == "toned"
 
 
 @pytest.mark.parametrize(
@@ -131,4 +131,4 @@ def test_odd_sizes(shape):
 def test_refusals(rgb):
     """Another shape or type, and no pixels, are refused."""
     with pytest.raises(ShapeError, match="expected uint8 or uint16"):
-        sense(rgb)
+        classify_tone(rgb)

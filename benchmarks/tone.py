@@ -1,6 +1,6 @@
-"""How often does `sense` tell gray, toned and color photographs apart?
+"""How often does `classify_tone` tell gray, toned and color photographs apart?
 
-    python benchmarks/sense.py --color DIR... [--archival DIR...] [--every N] [--json FILE]
+    python benchmarks/tone.py --color DIR... [--archival DIR...] [--every N] [--json FILE]
 
 `--color`: folders of color photographs. Each also serves as gray source of synthetic tonings (sepia, selenium,
 cyanotype, faded, split-toned, unevenly faded; of random strength; JPEG of quality 60 to 95).
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from raycolor.color.kernels import gray8_to_L, join8
-from raycolor.color.tone import sense
+from raycolor.color.tone import classify_tone
 
 TONINGS = ("gray", "sepia", "selenium", "cyanotype", "faded", "split", "uneven")
 MAX_SIDE = 1000
@@ -74,16 +74,16 @@ def main() -> None:
     wrong: list[str] = []
     for folder in arguments.color:
         for name, rgb in pictures(folder, arguments.every):
-            kind = sense(rgb)
+            kind = classify_tone(rgb)
             table[f"color: {folder.parent.name}/{folder.name}"][kind] += 1
             wrong += [f"{name} ({kind})"] if kind != "color" else []
             gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
             for toning in TONINGS:
-                kind = sense(toned(gray, toning, generator))
+                kind = classify_tone(toned(gray, toning, generator))
                 table[f"synthetic {toning}"][kind] += 1
     for folder in arguments.archival:
         for name, rgb in pictures(folder, arguments.every):
-            kind = sense(rgb)
+            kind = classify_tone(rgb)
             table[f"archival: {folder.name}"][kind] += 1
             wrong += [f"{name} ({kind})"] if kind == "color" else []
     print(f"{'what it is':36s} {'gray':>6s} {'toned':>6s} {'color':>6s} {'right':>8s}")
