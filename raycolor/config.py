@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
+from pydantic.config import JsonDict
 
 from raycolor.errors import ConfigError
 
@@ -22,7 +23,7 @@ _MAX_DIGITS = 18  # of an integer: machines hold them in 64 bits
 _SHOWN = 200  # characters of a value in a message
 
 
-ADVANCED: Final = {"advanced": True}
+ADVANCED: Final[JsonDict] = {"advanced": True}
 """`json_schema_extra` of a setting that few need: its flag is shown by `--help-all` alone."""
 
 
