@@ -16,6 +16,7 @@ from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import FileColorizer
 from raycolor.errors import CheckpointError, ConfigError, ImageError, RaycolorError, ShapeError, StorageError
 from raycolor.models.shipped import PURPOSES
+from raycolor.storage import open_store
 
 SAMPLE = Path(__file__).parents[2] / "docs/sample/fsaowi_LC-USF34-058042.jpg"
 GRAY = photographs.gray_pixels()
@@ -209,3 +210,16 @@ def test_the_public_names_are_there():
     assert importlib.resources.files("raycolor").joinpath("py.typed").is_file()
     with pytest.raises(AttributeError, match="no attribute 'colourizer'"):
         raycolor.colourizer  # noqa: B018
+
+
+def test_objects_in_s3_are_read_and_written(colorizer, s3):
+    """s3://bucket/key works on both sides, and the input is refused there, too."""
+    place = s3.uri()
+    open_store(place).put("scan.jpg", SAMPLE.read_bytes())
+    result = colorizer(f"{place}/scan.jpg")
+    result.save(f"{place}/color.jpg")
+    assert open_store(place).get("color.jpg") == result.data == colorizer(SAMPLE).data
+    with pytest.raises(ConfigError, match="never overwritten"):
+        result.save(f"{place}/scan.jpg")
+    with pytest.raises(StorageError, match="not_found"):
+        colorizer(f"{place}/missing.jpg")
