@@ -9,14 +9,14 @@ from raycolor.codecs.header import read_header, sniff
 from raycolor.codecs.jpeg import decode_luma, half_size_luma
 from raycolor.codecs.jpeg_exact import can_be_exact, jpeg_exact
 from raycolor.codecs.orient import as_stored, swaps_axes, upright
-from raycolor.codecs.photograph import DEFAULT_MAX_PAGES, DEFAULT_MAX_PIXELS, Header, Metadata, Photo, Provenance
+from raycolor.codecs.photograph import DEFAULT_MAX_PAGES, DEFAULT_MAX_PIXELS, Header, Metadata, Photograph, Provenance
 
 __all__ = [
     "DEFAULT_MAX_PAGES",
     "DEFAULT_MAX_PIXELS",
     "Header",
     "Metadata",
-    "Photo",
+    "Photograph",
     "Provenance",
     "as_stored",
     "can_be_exact",

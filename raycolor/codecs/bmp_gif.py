@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from raycolor.codecs.guard import pillow
-from raycolor.codecs.photograph import Color, Format, Header, Metadata, Photo, Plane, split_alpha
+from raycolor.codecs.photograph import Color, Format, Header, Metadata, Photograph, Plane, split_alpha
 from raycolor.errors import DecodeError
 
 _EXTENSION, _CONTROL, _FRAME, _TRAILER = 0x21, 0xF9, 0x2C, 0x3B
@@ -92,7 +92,7 @@ def _read_gif(data: bytes) -> Header:
     return _header("gif", width, height, "gray" if ramp else "palette", alpha=alpha, animated=frames > 1)
 
 
-def decode(data: bytes, header: Header) -> Photo:
+def decode(data: bytes, header: Header) -> Photograph:
     """Decode the first (or only) frame."""
     with pillow(header.format.upper()), Image.open(io.BytesIO(data), formats=[_FORMATS[header.format]]) as image:
         dpi = image.info.get("dpi")
@@ -104,10 +104,10 @@ def decode(data: bytes, header: Header) -> Photo:
     page, alpha = split_alpha(array, header.format)
     notes = ["animated: first frame"] if header.animated else []
     metadata = Metadata(dpi=(float(dpi[0]), float(dpi[1])) if dpi else None)
-    return Photo(header, [page], [alpha], metadata, notes=notes)
+    return Photograph(header, [page], [alpha], metadata, notes=notes)
 
 
-def encode_bmp(photo: Photo, rgb: Plane) -> bytes:
+def encode_bmp(photo: Photograph, rgb: Plane) -> bytes:
     """Write a 24- or 32-bit BMP. The format holds no metadata but the resolution, so no provenance either."""
     alpha = photo.alpha[0]
     out = io.BytesIO()

@@ -14,14 +14,14 @@ from raycolor.codecs.photograph import (
     DEFAULT_MAX_PIXELS,
     Format,
     Header,
-    Photo,
+    Photograph,
     Plane,
     Provenance,
     Rows,
 )
 from raycolor.errors import ShapeError
 
-_DECODERS: Final[dict[Format, Callable[[bytes, Header], Photo]]] = {
+_DECODERS: Final[dict[Format, Callable[[bytes, Header], Photograph]]] = {
     "jpeg": jpeg.decode,
     "png": png.decode,
     "tiff": tiff.decode,
@@ -32,7 +32,7 @@ _DECODERS: Final[dict[Format, Callable[[bytes, Header], Photo]]] = {
 }
 
 
-def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, max_pages: int = DEFAULT_MAX_PAGES) -> Photo:
+def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, max_pages: int = DEFAULT_MAX_PAGES) -> Photograph:
     """Decode an image file.
 
     Args:
@@ -41,7 +41,7 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, max_pages: int 
         max_pages: bound on the number of pages.
 
     Returns:
-        The photograph; see Photo for its pages. Values are the file's own: no ICC profile is applied but a CMYK one.
+        The photograph, its pages as `Photograph` says. Values are the file's own: only a CMYK profile is applied.
 
     Raises:
         DecodeError: `empty`, `not_an_image`, `truncated`, `decode_error`, `unsupported_format`, `too_large`.
@@ -52,7 +52,7 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, max_pages: int 
 
 
 def encode(
-    photo: Photo, rgb_pages: Sequence[Plane | Rows], *, provenance: Provenance | None, quality: int = 92
+    photo: Photograph, rgb_pages: Sequence[Plane | Rows], *, provenance: Provenance | None, quality: int = 92
 ) -> bytes:
     """Write the colored pages as the same kind of file, with the input's metadata.
 

@@ -16,7 +16,7 @@ from tifffile import TiffFileError
 
 from raycolor.errors import DecodeError, Reason
 
-Judge = Callable[[str], Reason]
+ReasonOf = Callable[[str], Reason]
 
 # What is raised for damaged bytes and for nothing else: by Pillow, by tifffile, by functions in C that leave no line of
 # their own in a traceback.
@@ -76,12 +76,12 @@ def _raised_by_us(exc: BaseException) -> bool:
 
 
 @contextmanager
-def guard(what: str, judge: Judge = by_words) -> Iterator[None]:
+def guard(what: str, reason_of: ReasonOf = by_words) -> Iterator[None]:
     """Turn an exception that a library raises inside into DecodeError; a defect of raycolor's own code stays one.
 
     Args:
         what: the format or the step, the first word of the detail.
-        judge: message to reason; by default the words for a cut file give `truncated`, all else `decode_error`.
+        reason_of: message to reason; by default the words for a cut file give `truncated`, all else `decode_error`.
 
     Raises:
         DecodeError: with the reason, and the library's message as a one-line detail. MemoryError is `too_large`.
@@ -100,7 +100,7 @@ def guard(what: str, judge: Judge = by_words) -> Iterator[None]:
         if not isinstance(exc, _DAMAGE) and _raised_by_us(exc):
             raise
         message = one_line(exc) or type(exc).__name__
-        raise DecodeError(judge(message), f"{what}: {message}") from exc
+        raise DecodeError(reason_of(message), f"{what}: {message}") from exc
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 from raycolor.codecs import exif as exif_fields
 from raycolor.codecs import icc, jp2_stream, xmp
 from raycolor.codecs.guard import guard
-from raycolor.codecs.photograph import Header, Metadata, Photo, Plane, Provenance, full_range, split_alpha
+from raycolor.codecs.photograph import Header, Metadata, Photograph, Plane, Provenance, full_range, split_alpha
 from raycolor.errors import DecodeError
 
 SIGNATURE: Final = b"\0\0\0\x0cjP  \r\n\x87\n"
@@ -94,7 +94,7 @@ def read_header(data: bytes) -> Header:
     )
 
 
-def decode(data: bytes, header: Header) -> Photo:
+def decode(data: bytes, header: Header) -> Photograph:
     """Decode a JPEG 2000 file: gray gives (H, W), color (H, W, 3), up to 8 bits uint8, up to 16 uint16."""
     boxes, stream = _split(data)
     jp2_stream.check_whole(stream)
@@ -104,10 +104,12 @@ def decode(data: bytes, header: Header) -> Photo:
         raise DecodeError("decode_error", f"JPEG 2000: decoded to {array.shape}")
     page, alpha = split_alpha(full_range(array, header.bit_depth), "JPEG 2000")
     notes = [] if boxes else ["a bare codestream holds no metadata: provenance is left out"]
-    return Photo(header, [page], [alpha], _read_metadata(boxes), source=(boxes, _is_reversible(stream)), notes=notes)
+    return Photograph(
+        header, [page], [alpha], _read_metadata(boxes), source=(boxes, _is_reversible(stream)), notes=notes
+    )
 
 
-def encode(photo: Photo, rgb: Plane, *, provenance: Provenance | None) -> bytes:
+def encode(photo: Photograph, rgb: Plane, *, provenance: Provenance | None) -> bytes:
     """Write JPEG 2000 of the page's depth, lossless where the input was; the input's boxes are kept."""
     boxes, reversible = photo.source
     alpha = photo.alpha[0]

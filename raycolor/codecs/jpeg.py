@@ -15,13 +15,13 @@ from raycolor.codecs import icc, jpeg_file, jpeg_whole
 from raycolor.codecs.guard import guard, pillow
 from raycolor.codecs.jpeg_file import JpegFile
 from raycolor.codecs.jpeg_segments import color_segments, segment_bytes
-from raycolor.codecs.photograph import Header, Metadata, Photo, Plane, Provenance
+from raycolor.codecs.photograph import Header, Metadata, Photograph, Plane, Provenance
 from raycolor.errors import DecodeError, Reason, ShapeError
 
 MAX_SIDE: Final = 65500  # libjpeg's JPEG_MAX_DIMENSION
 
 
-def decode(data: bytes, header: Header) -> Photo:
+def decode(data: bytes, header: Header) -> Photograph:
     """Decode a JPEG: gray gives (H, W), YCbCr and RGB give (H, W, 3), CMYK and YCCK are converted to RGB.
 
     Raises:
@@ -36,10 +36,10 @@ def decode(data: bytes, header: Header) -> Photo:
         page = _decode_strictly(whole, "GRAY" if header.gray else "RGB")
     if header.gray:
         page = page[..., 0]
-    return Photo(header, [page], [None], file.metadata, source=whole)
+    return Photograph(header, [page], [None], file.metadata, source=whole)
 
 
-def decode_luma(photo: Photo) -> NDArray[np.uint8]:
+def decode_luma(photo: Photograph) -> NDArray[np.uint8]:
     """Return the luma (Y') of a decoded gray or YCbCr JPEG, as stored (unrotated): (H, W) uint8.
 
     Raises:
@@ -68,7 +68,7 @@ def half_size_luma(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(half, dtype=np.uint8)
 
 
-def encode(photo: Photo, rgb: Plane, *, provenance: Provenance | None, quality: int) -> bytes:
+def encode(photo: Photograph, rgb: Plane, *, provenance: Provenance | None, quality: int) -> bytes:
     """Write a baseline JPEG with chroma at half size (4:2:0) and the input's application segments.
 
     Raises:
@@ -116,14 +116,14 @@ def _proven_whole(file: JpegFile) -> bytes:
     return data
 
 
-def _judge(message: str) -> Reason:
+def _reason_of(message: str) -> Reason:
     low = message.lower()
     return "truncated" if "premature end" in low else "decode_error"
 
 
 def _decode_strictly(data: bytes, colorspace: str) -> Plane:
     """Decode with libjpeg's warnings as errors: none of them leaves a picture that is certain to be whole."""
-    with guard("JPEG", _judge):
+    with guard("JPEG", _reason_of):
         return np.asarray(simplejpeg.decode_jpeg(data, colorspace, strict=True))
 
 

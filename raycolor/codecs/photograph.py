@@ -100,7 +100,7 @@ class Metadata:
 
 
 @dataclass
-class Photo:
+class Photograph:
     """A decoded file. Pages are as stored (unrotated): (H, W) or (H, W, 3), uint8 or uint16, sRGB-encoded.
 
     `alpha` holds one plane of the page's type or None per page. `source` is what the format's encoder needs to write

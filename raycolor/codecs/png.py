@@ -17,7 +17,17 @@ import numpy as np
 from raycolor.codecs import exif as exif_fields
 from raycolor.codecs import icc, png_pixels, xmp
 from raycolor.codecs.guard import guard
-from raycolor.codecs.photograph import Color, Header, Metadata, Photo, Plane, Provenance, Rows, split_alpha, with_alpha
+from raycolor.codecs.photograph import (
+    Color,
+    Header,
+    Metadata,
+    Photograph,
+    Plane,
+    Provenance,
+    Rows,
+    split_alpha,
+    with_alpha,
+)
 from raycolor.errors import DecodeError
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -93,7 +103,7 @@ def read_header(data: bytes) -> Header:
     )
 
 
-def decode(data: bytes, header: Header) -> Photo:
+def decode(data: bytes, header: Header) -> Photograph:
     """Decode a PNG: gray gives (H, W), all else (H, W, 3); 1, 2 and 4 bits become 8, palettes RGB, tRNS alpha.
 
     Of an animated file the default image.
@@ -112,10 +122,10 @@ def decode(data: bytes, header: Header) -> Photo:
         palette, key = (next((data[s:e] for k, s, e in chunks if k == name), None) for name in (b"PLTE", b"tRNS"))
         array = png_pixels.colors(values, header.bit_depth, kind, palette, key)
     page, alpha = split_alpha(array, "PNG")
-    return Photo(header, [page], [alpha], metadata, notes=["animated: first frame"] if header.animated else [])
+    return Photograph(header, [page], [alpha], metadata, notes=["animated: first frame"] if header.animated else [])
 
 
-def encode(photo: Photo, rgb: Rows, *, provenance: Provenance | None) -> bytes:
+def encode(photo: Photograph, rgb: Rows, *, provenance: Provenance | None) -> bytes:
     """Write an RGB or RGBA PNG of the page's depth (8 or 16 bits) with the input's text, time and color chunks."""
     alpha = photo.alpha[0]
     depth = rgb.dtype.itemsize

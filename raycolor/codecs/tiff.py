@@ -18,7 +18,7 @@ from raycolor.codecs.photograph import (
     Color,
     Header,
     Metadata,
-    Photo,
+    Photograph,
     Plane,
     Provenance,
     Rows,
@@ -86,7 +86,7 @@ def read_header(data: bytes) -> Header:
         )
 
 
-def decode(data: bytes, header: Header) -> Photo:
+def decode(data: bytes, header: Header) -> Photograph:
     """Decode every page: gray gives (H, W), all else (H, W, 3); white is the largest value in either photometric.
 
     Up to 8 bits become uint8, 9 to 16 become uint16, both at full range. Values stay as they are but for that.
@@ -108,7 +108,7 @@ def decode(data: bytes, header: Header) -> Photo:
             alphas.append(alpha)
     first = directories[0]
     orientations = [d.integer(Tag.ORIENTATION, layout, 1) for d in directories]
-    return Photo(
+    return Photograph(
         header,
         pages,
         alphas,
@@ -124,7 +124,7 @@ def decode(data: bytes, header: Header) -> Photo:
     )
 
 
-def encode(photo: Photo, rgb_pages: Sequence[Rows], *, provenance: Provenance | None, quality: int) -> bytes:
+def encode(photo: Photograph, rgb_pages: Sequence[Rows], *, provenance: Provenance | None, quality: int) -> bytes:
     """Write every page as RGB (and alpha) with the input's tags; uncompressed, LZW, deflate, PackBits and JPEG stay so.
 
     Other compressions (fax, Zstandard, ...) become deflate. Strips, one plane, horizontal predictor for LZW and

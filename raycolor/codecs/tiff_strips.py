@@ -174,10 +174,10 @@ def decode_page(data: bytes, layout: Layout, page: Directory, number: int, cut: 
 
 
 def _named(number: int) -> Any:
-    return guard(f"TIFF: page {number}", _judge)
+    return guard(f"TIFF: page {number}", _reason_of)
 
 
-def _judge(message: str) -> Reason:
+def _reason_of(message: str) -> Reason:
     """Tell short strips from broken ones: tifffile names the samples that there are, and those of the strip."""
     sizes = re.search(r"reshaped from \((\d+),\) to \((\d+), (\d+), (\d+), (\d+)\)", message)
     if sizes:
@@ -221,7 +221,7 @@ def _decoder(data: bytes, layout: Layout, page: Directory, grid: Grid, first: in
     writer = Writer(layout)
     # tifffile looks into the first strip for JFIF's marker.
     places = writer.put(data[first : first + 32])
-    told = {
+    entries = {
         tag: writer.numbers(4, *(value & 0xFFFFFFFF for value in page.integers(tag, layout)))
         for tag in (
             Tag.WIDTH, Tag.HEIGHT, Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.FILL_ORDER, Tag.SAMPLES, Tag.PLANAR,
@@ -230,15 +230,15 @@ def _decoder(data: bytes, layout: Layout, page: Directory, grid: Grid, first: in
         if page.integers(tag, layout)
     }  # fmt: skip
     if grid.tiled:
-        told |= {Tag.TILE_WIDTH: writer.numbers(4, grid.wide), Tag.TILE_HEIGHT: writer.numbers(4, grid.high)}
+        entries |= {Tag.TILE_WIDTH: writer.numbers(4, grid.wide), Tag.TILE_HEIGHT: writer.numbers(4, grid.high)}
     else:
-        told[Tag.ROWS] = writer.numbers(4, grid.high)
+        entries[Tag.ROWS] = writer.numbers(4, grid.high)
     if page.integer(Tag.COMPRESSION, layout, NONE) == _LZW:
         # Unpacked before, and its bits put in order for that.
-        told[Tag.COMPRESSION] = writer.numbers(3, NONE)
-        told.pop(Tag.FILL_ORDER, None)
-    told |= {Tag.STRIPS: writer.offsets(places), Tag.STRIP_SIZES: writer.offsets(32)}
-    writer.page(Directory({int(tag): entry for tag, entry in told.items()}))
+        entries[Tag.COMPRESSION] = writer.numbers(3, NONE)
+        entries.pop(Tag.FILL_ORDER, None)
+    entries |= {Tag.STRIPS: writer.offsets(places), Tag.STRIP_SIZES: writer.offsets(32)}
+    writer.page(Directory({int(tag): entry for tag, entry in entries.items()}))
     return tifffile.TiffFile(io.BytesIO(writer.getvalue()))
 
 

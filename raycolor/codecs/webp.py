@@ -13,7 +13,7 @@ from PIL import Image
 from raycolor.codecs import exif as exif_fields
 from raycolor.codecs import icc, xmp
 from raycolor.codecs.guard import guard, pillow
-from raycolor.codecs.photograph import Header, Metadata, Photo, Plane, Provenance, split_alpha
+from raycolor.codecs.photograph import Header, Metadata, Photograph, Plane, Provenance, split_alpha
 from raycolor.errors import DecodeError
 
 _MAX_CHUNKS: Final = 1 << 20
@@ -70,7 +70,7 @@ def read_header(data: bytes) -> Header:
     )
 
 
-def decode(data: bytes, header: Header) -> Photo:
+def decode(data: bytes, header: Header) -> Photograph:
     """Decode a WebP file to (H, W, 3) uint8 (the format has no gray); of an animated one the first frame."""
     chunks = read_chunks(data)
     with guard("WebP"):
@@ -81,12 +81,12 @@ def decode(data: bytes, header: Header) -> Photo:
     first_frame = next((payload for kind, payload in chunks if kind == b"ANMF"), b"")
     lossless = any(kind == b"VP8L" for kind, _ in chunks) or b"VP8L" in _frame_kinds(first_frame)
     notes = ["animated: first frame"] if header.animated else []
-    return Photo(
+    return Photograph(
         header, [page], [alpha if header.alpha else None], _read_metadata(chunks), source=lossless, notes=notes
     )
 
 
-def encode(photo: Photo, rgb: Plane, *, provenance: Provenance | None, quality: int) -> bytes:
+def encode(photo: Photograph, rgb: Plane, *, provenance: Provenance | None, quality: int) -> bytes:
     """Write WebP, lossless where the input was, with its EXIF, XMP and color profile."""
     alpha, metadata = photo.alpha[0], photo.metadata
     packet = metadata.xmp if provenance is None else xmp.add_provenance(metadata.xmp, provenance)

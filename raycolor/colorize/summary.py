@@ -89,7 +89,7 @@ def finish(
     timing: Timing,
     limit: FailureLimit,
 ) -> int:
-    """Write summary.json, the CSV files and report.html of a finished job, and judge the failures."""
+    """Write summary.json, the CSV files and report.html of a finished job, and count the failures against the limit."""
     # The page's codecs and compiled kernels take a second that no start has to wait.
     from raycolor.colorize.page import Selection, write_report
 

@@ -52,7 +52,7 @@ class Colorized:
 class Prepared:
     """A decoded photograph and what the network needs of each of its pages."""
 
-    photo: codecs.Photo
+    photo: codecs.Photograph
     kind: str
     exact: bool
     L_small: list[NDArray[np.float32]]
@@ -149,7 +149,7 @@ class FileColorizer:
             for i, (page, L) in enumerate(zip(predicted, prepared.L_small, strict=True))
         ]
         # The page that looks worst speaks for the file.
-        sure = min((page.confidence for page in predicted if page.confidence is not None), default=None)
+        confidence = min((page.confidence for page in predicted if page.confidence is not None), default=None)
         flags = flags_of([page.ab * self.config.saturation for page in predicted], prepared.L_small)
         size = header.width, header.height
         if prepared.exact:
@@ -157,14 +157,14 @@ class FileColorizer:
             cb, cr = kernels.chroma_planes(luma, planes[0])
             data = codecs.jpeg_exact(header, cb, cr, provenance=self.provenance, quality=self.config.jpeg_quality)
             return Colorized(
-                data, prepared.kind, *size, note=note, confidence=sure, flags=flags, pixels=_pixels(photo.pages)
+                data, prepared.kind, *size, note=note, confidence=confidence, flags=flags, pixels=_pixels(photo.pages)
             )
         written = codecs.output_format(header)
         extension = None if written == header.format else f".{written}"
         pages = [JoinedPage(page, ab) for page, ab in zip(photo.pages, planes, strict=True)]
         data = codecs.encode(photo, pages, provenance=self.provenance, quality=self.config.jpeg_quality)
         return Colorized(
-            data, prepared.kind, *size, extension, note, sure, flags, len(photo.pages), _pixels(photo.pages)
+            data, prepared.kind, *size, extension, note, confidence, flags, len(photo.pages), _pixels(photo.pages)
         )
 
     def _small_lightness(self, page: NDArray[Any], orientation: int) -> NDArray[np.float32]:
@@ -196,10 +196,10 @@ def flags_of(planes: Sequence[NDArray[np.float32]], L_small: Sequence[NDArray[np
     for ab, L in zip(planes, L_small, strict=True):
         if L.shape != ab.shape[:2]:
             L = resize_area(L, *ab.shape[:2])
-        thin = ab[::4, ::4]  # enough for a share, and a sixteenth of the time
-        if float(np.hypot(thin[..., 0], thin[..., 1]).mean()) < _DULL_CHROMA:
+        subsample = ab[::4, ::4]  # enough for a share, and a sixteenth of the time
+        if float(np.hypot(subsample[..., 0], subsample[..., 1]).mean()) < _DULL_CHROMA:
             found.add("dull")
-        lab = np.concatenate([L[::4, ::4, None], thin], axis=-1)
+        lab = np.concatenate([L[::4, ::4, None], subsample], axis=-1)
         if float(np.mean(~in_gamut(lab, _OVERFLOW_TOL))) > _OVERFLOW_SHARE:
             found.add("overflow")
     return tuple(sorted(found))

@@ -92,9 +92,9 @@ class Predictor:
         """Run the network on planes (n, h, w) of one size."""
         batch = torch.from_numpy(scale.L_to_net(L)[:, None]).to(self.device, memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            ab_net, sure = self.net.color_with(self.config.tta, batch)
+            ab_net, confidence = self.net.color_with(self.config.tta, batch)
         ab = scale.net_to_ab(ab_net.float()).permute(0, 2, 3, 1).cpu().numpy()
-        confidences = [None] * len(ab) if sure is None else sure.float().cpu().tolist()
+        confidences = [None] * len(ab) if confidence is None else confidence.float().cpu().tolist()
         return [Predicted(np.ascontiguousarray(one), c) for one, c in zip(ab, confidences, strict=True)]
 
 
