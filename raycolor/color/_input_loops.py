@@ -23,7 +23,7 @@ def compiled(function: F, **options: Any) -> F:
 
 
 def summing(function: F) -> F:
-    """Compile a loop whose sums may be taken in any order, lane by lane; what is no number stays what it is."""
+    """Compile a loop whose sums may be taken in any order, lane by lane; NaN stays NaN."""
     return compiled(function, fastmath={"reassoc", "nsz", "contract"})
 
 

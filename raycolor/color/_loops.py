@@ -54,7 +54,7 @@ def _unroot(f: Any) -> Any:
 
 @compiled
 def _clip(value: Any) -> Any:
-    """Clip to [0, 1]; what is no number becomes 0, because it would index past the end of a table."""
+    """Clip to [0, 1]; NaN becomes 0, because it would index past the end of a table."""
     above = value if value > ZERO else ZERO
     return above if above < ONE else ONE
 
@@ -140,7 +140,7 @@ def _gather_outside(row: Any, red: Any, green: Any, blue: Any, tolerance: Any, h
 
 @compiled
 def scale_ab(ab: Any, out: Any) -> None:
-    """Bring a and b of (h, w, C) to a / 500 and b / 200; what is no number, or far from any color, becomes gray."""
+    """Bring a and b of (h, w, C) to a / 500 and b / 200; NaN, and what is far from any color, becomes gray."""
     for y in range(ab.shape[0]):
         for x in range(ab.shape[1]):
             a, b = ab[y, x, 0], ab[y, x, 1]

@@ -238,7 +238,7 @@ def _check_ab(ab: Any) -> None:
 
 
 def _planes(ab: Plane) -> Plane:
-    """Return ab in the loops' units, a / 500 and b / 200; what is no number, or far from any color, becomes gray."""
+    """Return ab in the loops' units, a / 500 and b / 200; NaN, and what is far from any color, becomes gray."""
     planes: Plane = np.empty(ab.shape, np.float32)
     _loops.scale_ab(np.ascontiguousarray(ab), planes)
     return planes

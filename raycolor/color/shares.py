@@ -31,7 +31,7 @@ def _read(values: Any, largest: Any, table: Any, mean: Any, entropy: Any) -> Non
         row, top = values[i], largest[i]
         for j in range(size):
             x = (row[j] - top) * LOG2_E
-            x = FAINTEST if x < FAINTEST else x  # what is no number stays so
+            x = FAINTEST if x < FAINTEST else x  # NaN stays NaN
             steps = np.floor(x + f32(0.5))
             x -= steps
             rest[j] = ((((P5 * x + P4) * x + P3) * x + P2) * x + P1) * x + f32(1)
@@ -61,7 +61,7 @@ def read_shares(
 
     Returns:
         Weighted means (N, 2) and entropies (N,) in nats of the distributions without weights; both within 1e-5 of
-        float64. A distribution with a logit that is no number has neither.
+        float64. A distribution with a NaN among its logits has neither.
 
     Raises:
         ShapeError: shapes that do not fit.

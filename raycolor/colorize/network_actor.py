@@ -70,7 +70,7 @@ def choose_execution(
     gpus = int(resources.get("GPU", 0))
     if most_gpus is not None:
         if not gpus:
-            raise ConfigError(f"--gpus {most_gpus}: the cluster has none: leave it away, or ask for it by --scale-to")
+            raise ConfigError(f"--gpus {most_gpus}: the cluster has none: leave it out, or ask for it by --scale-to")
         gpus = min(gpus, most_gpus)
     if device == "cuda" and (wanted == "fused" or not gpus):
         why = "--shape fused has it on CPUs" if wanted == "fused" else "the cluster has none"
