@@ -20,6 +20,7 @@ _LIBRARIES: Final = (
     "pillow",
     "tifffile",
     "imagecodecs",
+    "onnxruntime",
 )
 
 

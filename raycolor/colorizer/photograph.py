@@ -77,10 +77,16 @@ class FileColorizer:
         self.config = config
         self.checkpoint: Checkpoint = load(config.checkpoint)
         self.predict: Predict = predict or Predictor(config, self.checkpoint).predict
-        shape = self.checkpoint.skeleton()
-        self._stride, self._fixed_size_px = shape.stride, shape.fixed_size_px
-        # Training crops are cut from photographs of this size: at it things appear as large as the network knows them.
-        self.network_size = config.network_size or int(self.checkpoint.dataset.get("image_size", 256))
+        self._card = self.checkpoint.card
+        if self._card is not None:
+            self._stride, self._fixed_size_px = self._card.size.multiple_of, self._card.size.fixed_px
+            self.network_size = self._card.network_px(config.network_size)
+        else:
+            shape = self.checkpoint.skeleton()
+            self._stride, self._fixed_size_px = shape.stride, shape.fixed_size_px
+            # Training crops are cut from photographs of this size: at it things appear as large as the network knows
+            # them.
+            self.network_size = config.network_size or int(self.checkpoint.dataset.get("image_size", 256))
         self.provenance = codecs.Provenance(
             checkpoint=self.checkpoint.name,
             checkpoint_sha256=self.checkpoint.weights_sha256,
@@ -169,9 +175,11 @@ class FileColorizer:
 
     def _small_lightness(self, page: NDArray[Any], orientation: int) -> NDArray[np.float32]:
         upright = codecs.upright(page, orientation)
-        height, width = network_shape(
-            upright.shape[0], upright.shape[1], self.network_size, self._stride, self._fixed_size_px
-        )
+        height, width = upright.shape[:2]
+        if self._card is not None and self._card.fit != "keep":
+            height, width = self._card.plane_shape(height, width, self.network_size)
+        else:
+            height, width = network_shape(height, width, self.network_size, self._stride, self._fixed_size_px)
         return lightness(resize_area(np.ascontiguousarray(upright), height, width))
 
     def _color(self, ab: NDArray[np.float32], L: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:

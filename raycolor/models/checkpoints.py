@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import pickle
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,17 +16,21 @@ import safetensors
 
 from raycolor import __version__
 from raycolor.errors import CheckpointError, ConfigError, StorageError
+from raycolor.models.whole_file import write_whole
 
 # torch takes seconds to import, and a driver only wants to know which checkpoint it is.
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from raycolor.models.blocks import ColorNet
+    from raycolor.models.card import Card
 
 FORMAT: Final = "raycolor-checkpoint"
 FORMAT_VERSION: Final = 1
 JSON_FILE: Final = "checkpoint.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
+ONNX_METHOD: Final = "onnx"
+ONNX_FILE: Final = "model.onnx"
 STATE_FILE: Final = "training_state.pt"
 SHIPPED: Final = Path(__file__).parents[1] / "weights"
 
@@ -41,14 +43,14 @@ class Checkpoint:
 
     Attributes:
         source: the name or path it was loaded from.
-        method: `regression`, `autoencoder`, `gan`, `unet` or `ensemble`.
-        network: `{"name": ..., "config": {...}}`, what `build_model` takes.
+        method: `regression`, `autoencoder`, `gan`, `unet`, `ensemble`, or `onnx`: an imported network.
+        network: `{"name": ..., "config": {...}}`, what `build_model` takes; of an imported one its card.
         training: resolved training configuration.
         dataset: fingerprint and counts of the dataset.
         metrics: metrics on val when it was saved.
         raycolor_version: of the raycolor that saved it.
-        weights_sha256: SHA-256 of weights.safetensors, hexadecimal: its identity in outputs and records.
-        data: weights.safetensors, verified.
+        weights_sha256: SHA-256 of `data`, hexadecimal: its identity in outputs and records.
+        data: weights.safetensors or model.onnx, verified.
     """
 
     source: str
@@ -65,6 +67,13 @@ class Checkpoint:
     def name(self) -> str:
         """What outputs call it: its shipped name, or the last part of its path."""
         return self.source.rstrip("/").rpartition("/")[2]
+
+    @cached_property
+    def card(self) -> Card | None:
+        """What an imported network reads and answers; None of our own."""
+        from raycolor.models.card import stored_card
+
+        return stored_card(self.network["config"], self.source) if self.method == ONNX_METHOD else None
 
     @property
     def network_sha256(self) -> str:
@@ -86,6 +95,8 @@ class Checkpoint:
             CheckpointError: weights and network do not match.
         """
         model = self._build()
+        if self.card is not None:
+            return model.eval()
         try:
             model.load_state_dict(self.weights, strict=True)
         except RuntimeError as exc:
@@ -109,6 +120,10 @@ class Checkpoint:
     def _build(self) -> ColorNet:
         from raycolor.models.build import build_model
 
+        if self.card is not None:
+            from raycolor.models.onnx_network import OnnxNetwork  # onnxruntime only where it computes
+
+            return OnnxNetwork(self.data, self.card, self.source)
         try:
             return build_model(str(self.network["name"]), self.network["config"], pretrained=False)
         except ConfigError as exc:
@@ -196,28 +211,6 @@ def to_files(
     return {WEIGHTS_FILE: data, JSON_FILE: (json.dumps(description, indent=2) + "\n").encode()}
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: a neighbor first, then renamed.
-
-    Raises:
-        CheckpointError: the folder cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)  # mkstemp gives 0600, which other users of a shared folder could not read
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as exc:
-        raise CheckpointError(f"{path}: cannot be written ({exc.strerror}): choose a folder you may write to") from exc
-
-
 def save(
     folder: Path,
     model: nn.Module,
@@ -302,25 +295,27 @@ def load(name_or_path: str | Path, *, fetch: Callable[[str], bytes] | None = Non
             raise CheckpointError(f"{source}: {name} cannot be read ({exc}): check the address and access") from exc
 
     description = _parse(source, read(JSON_FILE))
-    data = read(WEIGHTS_FILE)
+    file = ONNX_FILE if description["method"] == ONNX_METHOD else WEIGHTS_FILE
+    data = read(file)
     if not data:
-        raise CheckpointError(f"{source}: {WEIGHTS_FILE} is empty: copy the checkpoint again")
+        raise CheckpointError(f"{source}: {file} is empty: copy the checkpoint again")
     stated = description["weights"]
     digest = hashlib.sha256(data).hexdigest()
     if len(data) != stated.get("bytes", len(data)):
         raise CheckpointError(
-            f"{source}: {WEIGHTS_FILE} has {len(data)} bytes, not {stated['bytes']}: "
+            f"{source}: {file} has {len(data)} bytes, not {stated['bytes']}: "
             "it is truncated or of another checkpoint; copy it again"
         )
     if digest != stated["sha256"]:
         raise CheckpointError(
-            f"{source}: {WEIGHTS_FILE} has SHA-256 {digest[:12]}, not {stated['sha256'][:12]}: "
+            f"{source}: {file} has SHA-256 {digest[:12]}, not {stated['sha256'][:12]}: "
             "it is damaged or of another checkpoint; copy it again"
         )
     try:
-        safetensors.deserialize(data)  # type: ignore[no-untyped-call]
+        if file == WEIGHTS_FILE:
+            safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as exc:
-        raise CheckpointError(f"{source}: {WEIGHTS_FILE} is no safetensors file: copy it again") from exc
+        raise CheckpointError(f"{source}: {file} is no safetensors file: copy it again") from exc
     return Checkpoint(
         source=source,
         method=str(description["method"]),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from raycolor.models import checkpoints
+from raycolor.models.whole_file import write_whole
 
 
 class TrainBatch(Protocol):
@@ -94,7 +95,7 @@ class PlainContext:
     def publish(self, files: Mapping[str, bytes]) -> None:
         """See `TrainContext.publish`."""
         for name, data in files.items():
-            checkpoints.write_whole(self.run / name, data)
+            write_whole(self.run / name, data)
 
     def report(self, metrics: Mapping[str, float], folder: Path | None) -> None:
         """See `TrainContext.report`."""
@@ -104,7 +105,7 @@ class PlainContext:
             # The state carries all that is needed to go on and is replaced in one step; the rest is for readers.
             order = sorted(folder.iterdir(), key=lambda path: path.name == checkpoints.STATE_FILE)
             for path in order:
-                checkpoints.write_whole(self.run / "last" / path.name, path.read_bytes())
+                write_whole(self.run / "last" / path.name, path.read_bytes())
 
     def latest_checkpoint(self) -> Path | None:
         """See `TrainContext.latest_checkpoint`."""

@@ -1,0 +1,90 @@
+"""Small networks as ONNX files, made by torch's own export, for tests of imported networks."""
+
+import io
+import warnings
+
+import torch
+from torch import nn
+
+from raycolor.models.card import Card
+from raycolor.models.onnx_checkpoint import to_files
+
+
+class Linear(nn.Module):
+    """A 1 x 1 convolution with known numbers: what it computes can be written in numpy, too.
+
+    Args:
+        inputs: channels of the input.
+        outputs: channels of the output.
+        extras: channels of further inputs, whose sum is added to the output.
+        shrink: height and width of the output are that many times smaller.
+        confidence: answers a second output, the mean of the first input, clipped to 0..1.
+        gain: factor on the weights, which else lie in -0.5..0.5; three outputs are RGB, with weights of their own.
+    """
+
+    def __init__(self, inputs, outputs, extras=(), shrink=1, confidence=False, gain=1.0):
+        super().__init__()
+        numbers = torch.Generator().manual_seed(inputs * 100 + outputs)
+        if outputs == 3:  # RGB within its range for every gray
+            weight, bias = torch.rand(3, inputs, generator=numbers) / inputs, torch.zeros(3)
+        else:
+            weight = gain * (torch.rand(outputs, inputs, generator=numbers) - 0.5)
+            bias = torch.rand(outputs, generator=numbers) - 0.5
+        self.weight, self.bias = nn.Parameter(weight[:, :, None, None]), nn.Parameter(bias)
+        self.extras, self.shrink, self.confidence = extras, shrink, confidence
+
+    def forward(self, x, *others):
+        y = nn.functional.conv2d(x.float(), self.weight, self.bias)
+        for other in others:
+            y = y + other.float().sum(dim=1, keepdim=True)
+        if self.shrink > 1:
+            y = nn.functional.avg_pool2d(y, self.shrink)
+        if self.confidence:
+            return y, x.float().mean(dim=(1, 2, 3)).clamp(0, 1)
+        return y
+
+
+def exported(net, *, side=64, dynamic=True, batch="dynamic", dtype=torch.float32):
+    """Return a `Linear` as the bytes of an ONNX file.
+
+    Args:
+        net: the network.
+        side: height and width of the example, and of a fixed size.
+        dynamic: height and width are free.
+        batch: 1 or `dynamic`.
+        dtype: of the first input.
+    """
+    channels = [net.weight.shape[1], *net.extras]
+    # torch takes a size of 1 for a constant.
+    size = 2 if batch == "dynamic" else 1
+    example = tuple(
+        torch.zeros(size, count, side, side, dtype=dtype if i == 0 else torch.float32)
+        for i, count in enumerate(channels)
+    )
+    free = {}
+    if batch == "dynamic":
+        free[0] = torch.export.Dim("batch")
+    if dynamic:
+        free |= {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    names = ["input", *(f"extra_{i}" for i in range(len(net.extras)))]
+    outputs = ["color", "sure"] if net.confidence else ["color"]
+    # `*others` is one argument to torch.
+    shapes = (dict(free), *((tuple(dict(free) for _ in net.extras),) if net.extras else ())) if free else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            net.eval(), example, dynamo=True, verbose=False, input_names=names, output_names=outputs,
+            dynamic_shapes=shapes, optimize=True, external_data=False,
+        )  # fmt: skip
+    buffer = io.BytesIO()
+    program.save(buffer)
+    return buffer.getvalue()
+
+
+def write_checkpoint(folder, data, **card):
+    """Write the checkpoint folder of a network, and return its card."""
+    made = Card.model_validate({"name": "test", **card})
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, file in to_files(data, made).items():
+        (folder / name).write_bytes(file)
+    return made
