@@ -52,7 +52,7 @@ JOBS = {
         "Train a colorization network on a Lab dataset.",
         "raycolor.train.config:TrainConfig",
         ("method",),
-        "raycolor.train.command:run",
+        "raycolor.train.driver:run",
         "The same command continues a training that was stopped.",
     ),
     "tune": Job(

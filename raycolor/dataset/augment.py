@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -13,35 +12,14 @@ from numpy.typing import NDArray
 
 from raycolor.color.arrays import DELTA, RGB_FROM_WHITE
 from raycolor.color.scale import AB_SPAN, L_HALF
+from raycolor.dataset.config import AugmentConfig
 
 Plane = NDArray[np.float32]
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear sRGB, what L is made of
 
 
-@dataclass(frozen=True)
-class Augment:
-    """How training photographs are varied beyond crops and flips.
-
-    Attributes:
-        zoom: smallest side of the crops as a share of `crop_px`; the largest is the whole photograph. 1 for crops of
-            `crop_px` pixels as they are.
-        film: probability of another film: lightness from another mix of red, green and blue, as plates that saw only
-            blue (before 1880), orthochromatic ones and filters made it.
-        aging: probability of age and poor copies: fading, another gradation, grain, blur, JPEG.
-    """
-
-    zoom: float = 1.0
-    film: float = 0.0
-    aging: float = 0.0
-
-    @property
-    def is_on(self) -> bool:
-        """Whether anything is varied."""
-        return self.zoom < 1 or self.film > 0 or self.aging > 0
-
-
-def crop_window(augment: Augment, rng: np.random.Generator, size_px: int, crop_px: int) -> tuple[int, int, int]:
+def crop_window(augment: AugmentConfig, rng: np.random.Generator, size_px: int, crop_px: int) -> tuple[int, int, int]:
     """Draw (top, left, side) of a crop out of a photograph of size_px x size_px."""
     low = max(8, round(crop_px * augment.zoom)) if augment.zoom < 1 else crop_px
     high = size_px if augment.zoom < 1 else crop_px
@@ -50,7 +28,7 @@ def crop_window(augment: Augment, rng: np.random.Generator, size_px: int, crop_p
     return top, left, side
 
 
-def vary(augment: Augment, rng: np.random.Generator, L_net: Plane, ab_net: Plane) -> None:
+def vary(augment: AugmentConfig, rng: np.random.Generator, L_net: Plane, ab_net: Plane) -> None:
     """Change lightness in place as another film and the years would have.
 
     Args:

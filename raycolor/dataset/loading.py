@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from raycolor.color.scale import L_to_net, ab_to_net, bytes_to_L
-from raycolor.dataset.augment import Augment, crop_window, vary
+from raycolor.dataset.augment import crop_window, vary
+from raycolor.dataset.config import AugmentConfig
 from raycolor.dataset.shards import LabSplit
 from raycolor.errors import DatasetError, ShapeError
 
@@ -61,7 +62,7 @@ def batches(
     training: bool | None = None,
     prefetch: int = 3,
     threads: int = 1,
-    augment: Augment | None = None,
+    augment: AugmentConfig | None = None,
 ) -> Iterator[Batch]:
     """Yield this rank's batches of one epoch.
 
@@ -115,7 +116,7 @@ def batches(
 
 
 class _Varied(NamedTuple):
-    augment: Augment
+    augment: AugmentConfig
     seed: int
     epoch: int
 

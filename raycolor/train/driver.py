@@ -9,78 +9,66 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from raycolor import __version__
+from raycolor.cluster import session
 from raycolor.cluster.errors import last_line
 from raycolor.cluster.placement import cluster_resources, living_nodes
-from raycolor.dataset.augment import Augment
-from raycolor.dataset.info import read_dataset
 from raycolor.errors import ConfigError, RaycolorError, StorageError, TrainingError
-from raycolor.models import checkpoints
 from raycolor.storage import ObjectStore, open_store
+from raycolor.train.config import TrainConfig
+from raycolor.train.run_folder import Checked, TrainResult, check, claim, read_curve, result_of
 from raycolor.train.worker import PROGRESS_FILE, train_on_worker
-from raycolor.training.encoder import read_weights
-from raycolor.training.loop import parse_curve
-from raycolor.training.settings import check_sizes, known, resolve
+from raycolor.training.loop import describe_row
 
 log = logging.getLogger(__name__)
 
 STATE_FOLDER = "last"  # Ray Train's own folder of checkpoints below RUN
-RUN_FILE = "run.json"
 POLL_S = 2.0
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """What a training came to.
+def run(config: TrainConfig) -> int:
+    """Train and log each epoch; see `train` for what is raised."""
 
-    Attributes:
-        out: the run folder; itself a checkpoint, that of the best epoch.
-        metrics: on val, of the best epoch (`epoch` counts from 1).
-        curve: one row per epoch, as in curve.csv.
-        seconds: from this call's start to its end, start-up included.
-        workers: how many trained.
-        global_batch_size: photographs per update over all workers.
-        device: `cpu` or `cuda`.
-    """
+    def show(row: Mapping[str, float]) -> None:
+        extra = {"event": "epoch", "fields": dict(row)}
+        log.info("train: epoch %d/%d | %s", row["epoch"], config.epochs, describe_row(row), extra=extra)
 
-    out: str
-    metrics: dict[str, float]
-    curve: list[dict[str, float]]
-    seconds: float
-    workers: int
-    global_batch_size: int
-    device: str
+    def tell(now: Mapping[str, float]) -> None:
+        log.info(
+            "train: epoch %d/%d | step %d/%d | loss %.5f | %.1f img/s",
+            now["epoch"], now["epochs"], now["step"], now["steps"], now["loss"], now["images_per_second"],
+            extra={"event": "progress", "fields": {"title": "train", **now}},
+        )  # fmt: skip
+
+    result = train(config, on_epoch=show, on_progress=tell)
+    best = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
+    log.info("best epoch: %s", best)
+    log.info(
+        "trained by %d %s worker(s), global batch %d, in %.0f s: %s",
+        result.workers, result.device, result.global_batch_size, result.seconds, result.out,
+    )  # fmt: skip
+    return 0
 
 
 def train(
-    method: str,
+    config: TrainConfig,
+    on_epoch: Callable[[Mapping[str, float]], None] | None = None,
+    on_progress: Callable[[Mapping[str, float]], None] | None = None,
+) -> TrainResult:
+    """Check a training, join or start Ray, and train; see `train_connected`."""
+    checked = check(config)
+    with session.connect(config.address, scale_to=config.scale_to, gpu=bool(config.use_gpu)):
+        return train_connected(checked, on_epoch=on_epoch, on_progress=on_progress)
+
+
+def train_connected(
+    checked: Checked,
     *,
-    data: str,
-    out: str,
-    network: Mapping[str, Any] | None = None,
-    optim: Mapping[str, Any] | None = None,
-    loss: Mapping[str, Any] | None = None,
-    augment: Mapping[str, Any] | None = None,
-    epochs: int = 10,
-    batch_size: int = 16,
-    crop_px: int = 224,
-    seed: int = 0,
-    patience: int | None = None,
-    precision: str = "auto",
-    compile: bool = False,
-    workers: int | None = None,
-    use_gpu: bool | None = None,
-    encoder_weights: str | None = None,
-    init_from: str | None = None,
-    teacher: str | None = None,
-    checkpoint_every: int = 0,
     max_failures: int = 3,
     cache_dir: str | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
@@ -88,94 +76,48 @@ def train(
     callbacks: Sequence[Any] = (),
     resources: Mapping[str, float] | None = None,
     workers_per_node: int = 1,
-    run_name: str = STATE_FOLDER,
 ) -> TrainResult:
-    """Train a method on the connected Ray cluster; over an unfinished run of the same settings, go on with it.
+    """Train on the connected Ray cluster; over an unfinished run of the same settings, go on with it.
 
     RUN holds `checkpoint.json` and `weights.safetensors` (the epoch with the lowest val mse), `curve.csv`,
     `run.json`, and `last/` (Ray Train's checkpoints with `training_state.pt`).
 
     Args:
-        method: `regression`, `autoencoder`, `gan` or `unet`.
-        data: dataset made by `prepare`: folder or s3://bucket/prefix that every worker reaches.
-        out: run folder or s3://bucket/prefix that every worker reaches.
-        network: configuration of the network; its key `discriminator` configures the discriminator where there is one.
-        optim: lr, discriminator_lr, beta1, weight_decay, schedule, clip_norm, ema; missing ones take their defaults.
-        loss: as `raycolor.config.LossConfig`; missing ones take the report's.
-        augment: zoom, film, aging; default: only crops and flips.
-        epochs: passes over the training photographs.
-        batch_size: photographs per update and worker.
-        crop_px: side of the random crops; center crops of it validate.
-        seed: of weights, order, crops and dropout.
-        patience: epochs without a better val mse before stopping.
-        precision: `auto`, `fp32` or `bf16`.
-        compile: torch.compile the networks.
-        workers: default: one per GPU, or one per node without GPUs.
-        use_gpu: default: whether the cluster has GPUs.
-        encoder_weights: file of ResNet-18 weights, or `torchvision`; regression only.
-        init_from: checkpoint of the same method to start from; weights that do not fit are drawn anew.
-        teacher: checkpoint to learn from as well, by `loss.distillation`.
-        checkpoint_every: updates between checkpoints within an epoch; 0 for the end of an epoch only.
+        checked: the training; every worker reaches its dataset and its run folder.
         max_failures: how often dead workers are replaced before giving up.
         cache_dir: where workers keep decoded shards; default as `LabSplit`.
         on_epoch: called here with each new row of the curve.
         on_progress: called here every ten seconds or so with epoch, step, loss and images_per_second.
-        callbacks: Ray Train callbacks, for example Tune's.
+        callbacks: Ray Train callbacks.
         resources: what one worker occupies; default one CPU, and one GPU with `use_gpu`.
         workers_per_node: how many share a node's CPUs, those of other trainings included, if more than this one has.
-        run_name: Ray Train's name of the run below `out`.
 
     Raises:
-        ConfigError: settings that cannot be used, another training in `out`, or more workers than the cluster has.
-        DatasetError: no dataset, or a damaged one.
+        ConfigError: another training in `out`, or more workers than the cluster or the dataset has.
         StorageError: dataset or run folder cannot be reached.
         TrainingError: a loss that is no number, or workers that died more often than `max_failures`.
     """
     started = time.monotonic()
-    settings, initial = resolve(method, network, optim, loss, encoder_weights)
-    first_weights, origin = read_weights(init_from, method) if init_from else (None, {})
-    taught_by = checkpoints.load(teacher) if teacher else None
-    if (taught_by is None) != (settings["loss"]["distillation"] == 0):
-        raise ConfigError("teacher and loss.distillation: one does nothing without the other: give both")
-    if taught_by is not None:
-        origin["teacher"] = taught_by.weights_sha256
-    dataset = read_dataset(open_store(data, must_exist=True))
-    gpu, count = _placement(workers, use_gpu)
-    check_sizes(dataset, batch_size, count, crop_px, settings)
-    settings |= {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "workers": count,
-        "crop_px": crop_px,
-        "seed": seed,
-        "patience": patience,
-        "precision": precision,
-        "compile": compile,
-        "checkpoint_every": checkpoint_every,
-        "dataset": dataset.fingerprint,
-        "augment": known("augment", asdict(Augment()), augment),
-        **origin,
-    }
-    store = open_store(out)
-    _claim(store, settings)
-
-    bundle = dict(resources or _resources(gpu))
-    loop_config: dict[str, Any] = {
+    config = checked.config
+    gpu, count = _placement(config.workers, config.use_gpu)
+    settings = claim(checked, count)
+    store = open_store(config.out)
+    job = {
+        "config": config,
+        "start": checked.start,
         "settings": settings,
-        "data": data,
-        "out": out,
-        "initial": initial,
         "cache_dir": cache_dir,
+        "workers_per_node": workers_per_node,
     }
-    loop_config |= {"init_from": first_weights, "teacher": taught_by}
+    bundle = dict(resources or ({"CPU": 1, "GPU": 1} if gpu else {"CPU": 1}))
     trainer = TorchTrainer(
         train_on_worker,  # type: ignore[arg-type]  # Ray passes on what it returns, its types do not say so
-        train_loop_config={**loop_config, "workers_per_node": workers_per_node},
+        train_loop_config=job,
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(num_workers=count, use_gpu=gpu, resources_per_worker=bundle),
         run_config=ray.train.RunConfig(
-            name=run_name,
-            storage_path=_storage_path(out),
+            name=STATE_FOLDER,
+            storage_path=store.uri,
             failure_config=ray.train.FailureConfig(max_failures=max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             callbacks=list(callbacks) or None,
@@ -183,23 +125,11 @@ def train(
         ),
     )
     with _following(store, on_epoch, on_progress):
-        outcome = _run(trainer, out)
+        outcome = _run(trainer, config.out)
     if outcome.get("error"):
         raise _error(outcome)
-    best = checkpoints.load(out)
-    return TrainResult(
-        out=out,
-        metrics={key: float(value) for key, value in best.metrics.items()},
-        curve=read_curve(store),
-        seconds=time.monotonic() - started,
-        workers=count,
-        global_batch_size=count * batch_size,
-        device="cuda" if gpu else "cpu",
-    )
-
-
-def _resources(gpu: bool) -> dict[str, float]:
-    return {"CPU": 1, "GPU": 1} if gpu else {"CPU": 1}
+    seconds = time.monotonic() - started
+    return result_of(config, seconds, workers=count, device="cuda" if gpu else "cpu")
 
 
 def _placement(workers: int | None, use_gpu: bool | None) -> tuple[bool, int]:
@@ -217,31 +147,6 @@ def _placement(workers: int | None, use_gpu: bool | None) -> tuple[bool, int]:
     if count > most:
         raise ConfigError(f"workers = {count}: the cluster has {most} {kind}: ask for at most {most}")
     return gpu, count
-
-
-def _claim(store: ObjectStore, settings: Mapping[str, Any]) -> None:
-    """Write run.json, or compare with the one of an earlier start."""
-    record = {"raycolor_version": __version__, "settings": settings}
-    try:
-        old = json.loads(store.get(RUN_FILE))["settings"]
-    except StorageError as exc:
-        if exc.reason != "not_found":
-            raise
-        store.put(RUN_FILE, (json.dumps(record, indent=2) + "\n").encode())
-        return
-    except (ValueError, KeyError, TypeError) as exc:
-        raise ConfigError(f"{store.uri}/{RUN_FILE}: damaged: train into another folder") from exc
-    new = json.loads(json.dumps(settings))
-    if old != new:
-        keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-        changes = ", ".join(f"{key}: {old.get(key)!r}, now {new.get(key)!r}" for key in keys)
-        raise ConfigError(f"{store.uri}: holds a training with other settings ({changes}): train into another folder")
-
-
-def _storage_path(out: str) -> str:
-    """Return RUN as Ray Train takes it: an address, or an absolute path."""
-    store = open_store(out)
-    return store.uri
 
 
 def _run(trainer: TorchTrainer, out: str) -> dict[str, Any]:
@@ -287,20 +192,6 @@ def _in_a_thread(work: Callable[[], Any]) -> Any:
 def _error(outcome: Mapping[str, Any]) -> RaycolorError:
     """Rebuild the error that the workers agreed on."""
     return (ConfigError if outcome["kind"] == "ConfigError" else TrainingError)(str(outcome["error"]))
-
-
-def read_curve(store: ObjectStore) -> list[dict[str, float]]:
-    """Return the rows of RUN/curve.csv; none before the first epoch has ended.
-
-    Raises:
-        StorageError: the run folder cannot be read.
-    """
-    try:
-        return parse_curve(store.get("curve.csv"))
-    except StorageError as exc:
-        if exc.reason == "not_found":
-            return []
-        raise
 
 
 @contextmanager

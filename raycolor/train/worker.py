@@ -7,7 +7,6 @@ import logging
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,19 +18,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from raycolor.dataset.augment import Augment
 from raycolor.dataset.info import read_dataset
 from raycolor.errors import ConfigError, DatasetError, RaycolorError, TrainingError
 from raycolor.machine import cpu_count
-from raycolor.models.build import build_discriminator, build_model
-from raycolor.models.checkpoints import Checkpoint
-from raycolor.models.precision import choose_precision
 from raycolor.storage import ObjectStore, open_store
+from raycolor.train.config import TrainConfig
 from raycolor.training.data import LabData
-from raycolor.training.encoder import apply_encoder_weights, apply_weights
-from raycolor.training.loop import About, LoopSettings, Progress, fit
-from raycolor.training.objective import ObjectiveSettings
-from raycolor.training.step import GanStep, PixelStep, StepSettings, UpdateStep
+from raycolor.training.loop import Progress
+from raycolor.training.run import run_training
 
 log = logging.getLogger(__name__)
 
@@ -105,24 +99,24 @@ class RayContext:
         return Path(checkpoint.to_directory(self._folder.name))
 
 
-def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
+def train_on_worker(job: dict[str, Any]) -> dict[str, Any]:
     """Train to the end on this worker.
 
     Errors that strike every worker at the same point are returned, not raised: Ray would start the workers anew
     to run into them again.
 
     Args:
-        config: `settings` (as in run.json), `data`, `out`, `initial` (encoder weights), `init_from` (weights of the
-            whole network), `teacher` (a checkpoint), `cache_dir`, `workers_per_node` (with those of other trainings).
+        job: `config` (a resolved `TrainConfig`), `start` (a `Start`), `settings` (as in run.json), `cache_dir`,
+            `workers_per_node` (with those of other trainings).
 
     Returns:
         `error` and `kind` where training stopped for good; else `epochs` that are in the curve.
     """
-    settings = config["settings"]
-    store = open_store(config["out"])
+    config: TrainConfig = job["config"]
+    store = open_store(config.out)
     context = RayContext(store)
     # Ray gives a worker one CPU by name; the node's CPUs that no other worker uses would idle.
-    share = max(1, cpu_count() // max(context.local_workers, config.get("workers_per_node", 1)))
+    share = max(1, cpu_count() // max(context.local_workers, job["workers_per_node"]))
     loaders = 1
     if context.device.type == "cuda":
         loaders = max(1, min(8, share - 1))
@@ -132,41 +126,18 @@ def train_on_worker(config: dict[str, Any]) -> dict[str, Any]:
         data = None
         problem: RaycolorError | None = None
         try:
-            data_store = open_store(config["data"])
+            data_store = open_store(config.data)
             info = read_dataset(data_store)
-            data = LabData(
-                info,
-                data_store,
-                batch_size=settings["batch_size"],
-                crop_px=settings["crop_px"],
-                seed=settings["seed"],
-                rank=context.rank,
-                world_size=context.world_size,
-                threads=loaders,
-                cache_dir=config["cache_dir"],
-                augment=Augment(**settings["augment"]),
-            )
+            rank, count = context.rank, context.world_size
+            cache = job["cache_dir"]
+            data = LabData(info, data_store, config, rank=rank, world_size=count, threads=loaders, cache_dir=cache)
         except (ConfigError, DatasetError) as exc:
             problem = exc
         problem = context.first_error(problem)
         if problem is not None or data is None:
             return _stopped(problem or TrainingError("no data"))
-        step = build_step(
-            settings, context, data.steps_per_epoch, config["initial"], config["init_from"], config["teacher"]
-        )
-        about = About(
-            method=settings["method"],
-            training={**settings, "precision_used": step.settings.precision, "device": context.device.type},
-            dataset={"fingerprint": info.fingerprint, "image_size": info.image_size, "counts": dict(info.counts)},
-        )
-        loop = LoopSettings(
-            epochs=settings["epochs"],
-            patience=settings["patience"],
-            checkpoint_every=settings["checkpoint_every"],
-            seed=settings["seed"],
-        )
-        heartbeat = Heartbeat(context, loop.epochs, data.steps_per_epoch, settings["batch_size"])
-        progress = fit(step, data, context, loop, about, on_update=heartbeat.tell)
+        heartbeat = Heartbeat(context, config.epochs, data.steps_per_epoch, config.batch_size)
+        progress = run_training(config, job["start"], job["settings"], info, data, context, on_update=heartbeat.tell)
     except (TrainingError, ConfigError) as exc:
         stopped = exc if context.world_size == 1 else context.first_error(exc) or exc
         return _stopped(stopped)
@@ -204,44 +175,3 @@ class Heartbeat:
 
 def _stopped(error: RaycolorError) -> dict[str, Any]:
     return {"error": str(error), "kind": type(error).__name__}
-
-
-def build_step(
-    settings: Mapping[str, Any],
-    context: RayContext,
-    steps_per_epoch: int,
-    initial: bytes | None,
-    init_from: bytes | None = None,
-    teacher: Checkpoint | None = None,
-) -> UpdateStep:
-    """Build the networks of a method with seeded weights, ready for updates.
-
-    Raises:
-        ConfigError: settings that cannot be used.
-    """
-    optim, loss = settings["optim"], settings["loss"]
-    chosen = StepSettings(
-        total_steps=settings["epochs"] * steps_per_epoch,
-        lr=optim["lr"],
-        discriminator_lr=optim["discriminator_lr"],
-        betas=(optim["beta1"], 0.999),
-        weight_decay=optim["weight_decay"],
-        schedule=optim["schedule"],
-        clip_norm=optim["clip_norm"],
-        ema=optim["ema"],
-        **{term.name: loss[term.name] for term in fields(ObjectiveSettings)},
-        lambda_pixel=loss["lambda_pixel"],
-        adversarial=loss["adversarial"],
-        precision=choose_precision(settings["precision"], context.device),
-        compile=settings["compile"],
-    )
-    torch.manual_seed(settings["seed"])
-    network = build_model(settings["method"], settings["network"])
-    if initial is not None:
-        apply_encoder_weights(network, initial)
-    if init_from is not None:
-        apply_weights(network, init_from)
-    if "discriminator" not in settings:
-        return PixelStep(network, chosen, context.device, context.wrap, teacher)
-    judge = build_discriminator(settings["discriminator"])
-    return GanStep(network, judge, chosen, context.device, context.wrap)

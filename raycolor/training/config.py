@@ -1,12 +1,18 @@
-"""Settings of the optimizer and the loss."""
+"""Settings of a training: the optimizer, the loss, and how long and on what."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from raycolor.config import Frozen
+from raycolor.dataset.config import AugmentConfig
+
+PixelLoss = Literal["mse", "l1", "huber"]
+DEFAULT_PIXEL: Final = "mse"
+METHOD_PIXEL: Final[dict[str, PixelLoss]] = {"gan": "l1", "unet": "huber"}
+DEFAULT_BETA1, ADVERSARIAL_BETA1 = 0.9, 0.5  # pix2pix takes 0.5 for both networks of a GAN
 
 
 class OptimConfig(Frozen):
@@ -24,7 +30,7 @@ class OptimConfig(Frozen):
 class LossConfig(Frozen):
     """What is minimized."""
 
-    pixel: Literal["mse", "l1", "huber"] | None = Field(
+    pixel: PixelLoss | None = Field(
         None, description="pixel loss on ab; default: squared error, for the GAN L1, for the U-Net Huber"
     )
     lambda_pixel: float = Field(100.0, ge=0, description="weight of the pixel loss beside the adversarial one (GAN)")
@@ -40,3 +46,24 @@ class LossConfig(Frozen):
     distillation: float = Field(
         0.0, ge=0, le=1, description="share of the cross-entropy that learns from the teacher instead of the truth"
     )
+
+
+class TrainingConfig(Frozen):
+    """One training, wherever it runs; `raycolor.training.settings.resolve` fills in what depends on the method."""
+
+    method: str = Field(description="regression, autoencoder, gan or unet")
+    epochs: int = Field(10, ge=1, description="passes over the training photographs")
+    batch_size: int = Field(16, ge=1, description="photographs per step and worker; the global batch is this x workers")
+    crop_px: int = Field(224, ge=32, description="side of the random crops")
+    seed: int = Field(0, ge=0, description="seed of weights, order and crops")
+    patience: int | None = Field(None, ge=1, description="epochs without a better val mse before stopping")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="bf16 where the device computes it natively")
+    checkpoint_every: int = Field(0, ge=0, description="updates between checkpoints within an epoch; 0: none")
+    compile: bool = Field(False, description="torch.compile the network")
+    encoder_weights: str | None = Field(None, description="file of ResNet-18 weights for the regression encoder")
+    init_from: str | None = Field(None, description="checkpoint whose weights training starts with, as far as they fit")
+    teacher: str | None = Field(None, description="checkpoint with bins heads to learn from, by loss.distillation")
+    network: dict[str, Any] = Field(default_factory=dict, description="network options (--set network.KEY=VALUE)")
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
+    optim: OptimConfig = Field(default_factory=OptimConfig)
+    loss: LossConfig = Field(default_factory=LossConfig)

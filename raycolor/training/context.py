@@ -49,6 +49,10 @@ class TrainContext(Protocol):
     world_size: int
     device: torch.device
 
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return a module that exchanges gradients with those of the other workers."""
+        ...
+
     def sum(self, values: Tensor) -> Tensor:
         """Add up float64 values (N,) over all workers; every worker calls it."""
         ...
@@ -88,6 +92,10 @@ class PlainContext:
     def sum(self, values: Tensor) -> Tensor:
         """See `TrainContext.sum`."""
         return values
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """See `TrainContext.wrap`."""
+        return module
 
     def copy_from_first(self, module: nn.Module) -> None:
         """See `TrainContext.copy_from_first`."""

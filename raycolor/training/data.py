@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from raycolor.dataset.augment import Augment
 from raycolor.dataset.info import DatasetInfo
 from raycolor.dataset.loading import Batch, batches, steps_per_epoch
 from raycolor.dataset.shards import LabSplit
 from raycolor.errors import ConfigError
 from raycolor.storage import ObjectStore
+from raycolor.training.config import TrainingConfig
 
 
 class LabData:
@@ -20,34 +20,30 @@ class LabData:
         self,
         info: DatasetInfo,
         store: ObjectStore,
+        config: TrainingConfig,
         *,
-        batch_size: int,
-        crop_px: int,
-        seed: int,
         rank: int = 0,
         world_size: int = 1,
         threads: int = 1,
         cache_dir: str | Path | None = None,
-        augment: Augment | None = None,
     ) -> None:
-        """Open both splits; see `raycolor.dataset.batches` for the arguments.
+        """Open both splits; see `raycolor.dataset.loading.batches` for the arguments beside `config`.
 
         Raises:
             ConfigError: the crop is larger than the stored photographs.
             DatasetError: no such split, a damaged shard, or fewer photographs than one global batch.
             StorageError: the store or the cache cannot be read or written.
         """
-        if crop_px > info.image_size:
+        if config.crop_px > info.image_size:
             raise ConfigError(
-                f"crop_px = {crop_px}: the dataset stores squares of {info.image_size} px: "
+                f"crop_px = {config.crop_px}: the dataset stores squares of {info.image_size} px: "
                 "lower crop_px or prepare larger ones"
             )
         self._train = LabSplit(info, store, "train", cache_dir)
         self._val = LabSplit(info, store, "val", cache_dir) if info.counts.get("val") else None
-        self._batch_size, self._crop_px, self._seed = batch_size, crop_px, seed
+        self._config = config
         self._rank, self._world_size, self._threads = rank, world_size, threads
-        self._augment = augment
-        self._steps = steps_per_epoch(self._train, world_size=world_size, batch_size=batch_size)
+        self._steps = steps_per_epoch(self._train, world_size=world_size, batch_size=config.batch_size)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -59,14 +55,14 @@ class LabData:
         return batches(
             self._train,
             epoch=epoch,
-            seed=self._seed,
+            seed=self._config.seed,
             rank=self._rank,
             world_size=self._world_size,
-            batch_size=self._batch_size,
-            crop_px=self._crop_px,
+            batch_size=self._config.batch_size,
+            crop_px=self._config.crop_px,
             start_step=start_step,
             threads=self._threads,
-            augment=self._augment,
+            augment=self._config.augment,
         )
 
     def val_batches(self) -> Iterator[Batch]:
@@ -76,11 +72,11 @@ class LabData:
         yield from batches(
             self._val,
             epoch=0,
-            seed=self._seed,
+            seed=self._config.seed,
             rank=self._rank,
             world_size=self._world_size,
-            batch_size=self._batch_size,
-            crop_px=self._crop_px,
+            batch_size=self._config.batch_size,
+            crop_px=self._config.crop_px,
             flip=False,
             training=False,
             threads=self._threads,

@@ -15,29 +15,13 @@ import torch
 from raycolor.errors import CheckpointError, ConfigError
 from raycolor.models import checkpoints
 from raycolor.models.metrics import MetricSums
+from raycolor.training.config import TrainingConfig
 from raycolor.training.context import TrainContext, TrainData
 from raycolor.training.step import UpdateStep, learning_rate_factor
 
 log = logging.getLogger(__name__)
 
 VALIDATED = ("n", "mse", "accuracy_10", "psnr_db", "colorfulness", "colorfulness_truth")
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """How long to train, and when to save.
-
-    Attributes:
-        epochs: passes over the training photographs.
-        patience: epochs without a better val mse before stopping; None to go on to the end.
-        checkpoint_every: updates between checkpoints within an epoch; 0 for the end of an epoch only.
-        seed: of whatever is random in an update (dropout).
-    """
-
-    epochs: int
-    patience: int | None = None
-    checkpoint_every: int = 0
-    seed: int = 0
 
 
 @dataclass
@@ -78,7 +62,7 @@ def fit(
     step: UpdateStep,
     data: TrainData,
     context: TrainContext,
-    settings: LoopSettings,
+    config: TrainingConfig,
     about: About,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
     on_update: Callable[[Progress], None] | None = None,
@@ -91,7 +75,7 @@ def fit(
         step: one update per batch, its network on `context.device`.
         data: batches.
         context: workers, run folder, checkpoints.
-        settings: how long, and when to save.
+        config: how long, and when to save.
         about: goes into checkpoints.
         on_epoch: called on the first worker with each new row of the curve.
         on_update: called on the first worker after each update, with where training stands.
@@ -110,7 +94,7 @@ def fit(
     while not progress.finished:
         for batch in data.train_batches(progress.epoch, progress.step):
             # Seeded by position, so that a resumed update draws what the uninterrupted one drew on every worker.
-            torch.manual_seed(hash((settings.seed, context.rank, progress.steps_done)) & 0x7FFF_FFFF)
+            torch.manual_seed(hash((config.seed, context.rank, progress.steps_done)) & 0x7FFF_FFFF)
             L_net, ab_net = batch.L_net.to(context.device), batch.ab_net.to(context.device)
             losses = step.update(L_net, ab_net, batch.ids, progress.steps_done)
             count = len(batch.ids)
@@ -120,12 +104,12 @@ def fit(
             progress.steps_done += 1
             if on_update is not None and context.rank == 0:
                 on_update(progress)
-            every = settings.checkpoint_every
+            every = config.checkpoint_every
             if every and progress.step % every == 0 and progress.step < data.steps_per_epoch:
                 # Sums are made global at each save: only the first worker's state is kept.
                 progress.sums = _shared(progress.sums, context)
                 _save(step, context, about, progress, {})
-        row = _finish_epoch(step, data, context, settings, about, progress)
+        row = _finish_epoch(step, data, context, config, about, progress)
         if on_epoch is not None and context.rank == 0:
             on_epoch(row)
     return progress
@@ -220,7 +204,7 @@ def _finish_epoch(
     step: UpdateStep,
     data: TrainData,
     context: TrainContext,
-    settings: LoopSettings,
+    config: TrainingConfig,
     about: About,
     progress: Progress,
 ) -> dict[str, float]:
@@ -233,7 +217,7 @@ def _finish_epoch(
     row: dict[str, float] = {
         "epoch": progress.epoch + 1,
         "step": progress.steps_done,
-        "lr": step.settings.lr * learning_rate_factor(progress.steps_done - 1, step.settings),
+        "lr": step.settings.optim.lr * learning_rate_factor(progress.steps_done - 1, step.settings),
         **{f"train_{name}": value / count for name, value in sums.items()},
         **{f"val_{name}": value for name, value in measured.items()},
     }
@@ -254,10 +238,10 @@ def _finish_epoch(
     progress.step = 0
     progress.sums = {}
     stale = progress.epoch - 1 - progress.best_epoch
-    stopped = settings.patience is not None and stale >= settings.patience
-    progress.finished = progress.epoch >= settings.epochs or stopped
+    stopped = config.patience is not None and stale >= config.patience
+    progress.finished = progress.epoch >= config.epochs or stopped
     _save(step, context, about, progress, {key.replace("_", "/", 1): value for key, value in row.items()})
-    log.info("epoch %d/%d %s", progress.epoch, settings.epochs, describe_row(row))
+    log.info("epoch %d/%d %s", progress.epoch, config.epochs, describe_row(row))
     return row
 
 

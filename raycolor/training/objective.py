@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +13,6 @@ from raycolor.models.bins import BinsHead
 from raycolor.models.blocks import ColorNet
 from raycolor.models.checkpoints import Checkpoint
 from raycolor.models.losses import (
-    PixelLoss,
     bins_cross_entropy,
     colorfulness_gap,
     distribution_cross_entropy,
@@ -22,30 +20,8 @@ from raycolor.models.losses import (
 )
 from raycolor.models.perceptual import PerceptualLoss
 from raycolor.models.unet import THIN, Thinned, UNet
+from raycolor.training.config import DEFAULT_PIXEL, LossConfig
 from raycolor.training.teacher import Teacher
-
-
-@dataclass(frozen=True)
-class ObjectiveSettings:
-    """Terms of the loss and their weights; the pixel loss weighs 1.
-
-    Attributes:
-        pixel: pixel loss.
-        classes: weight of the cross-entropy of the bins head; without that head it does nothing.
-        balance: how far rare colors weigh more in the cross-entropy: 0 all alike, 1 as Zhang et al. 2016, equation 4.
-        colorfulness: weight of the gap between the colorfulness of prediction and truth.
-        perceptual: weight of the distance of the features that a pretrained network sees.
-        chroma_gain: factor on the true color: above 1 it answers the dullness of averages.
-        distillation: share of the cross-entropy whose target is a teacher's distribution instead of the true color.
-    """
-
-    pixel: PixelLoss = "mse"
-    classes: float = 0.1
-    balance: float = 0.0
-    colorfulness: float = 0.0
-    perceptual: float = 0.0
-    chroma_gain: float = 1.0
-    distillation: float = 0.0
 
 
 class Objective:
@@ -54,7 +30,7 @@ class Objective:
     def __init__(
         self,
         network: ColorNet,
-        settings: ObjectiveSettings,
+        config: LossConfig,
         device: torch.device,
         teacher: Checkpoint | None = None,
     ) -> None:
@@ -62,28 +38,24 @@ class Objective:
 
         Args:
             network: that will be trained.
-            settings: the terms.
+            config: the terms and their weights; the pixel loss, which is named, weighs 1.
             device: where batches will be.
-            teacher: whose distribution is learned from by `settings.distillation`.
+            teacher: whose distribution is learned from by `config.distillation`.
 
         Raises:
             ConfigError: weights of terms that the network does not have, or a teacher that does not fit it.
         """
-        self.settings = settings
+        self._config, self._pixel = config, config.pixel or DEFAULT_PIXEL
         self._head = network.head if isinstance(network, UNet) and isinstance(network.head, BinsHead) else None
-        if settings.balance and self._head is None:
+        if config.balance and self._head is None:
             raise ConfigError("loss.balance: only unet with network.head=bins takes it: leave it out")
-        if (teacher is None) != (settings.distillation == 0):
-            raise ConfigError(
-                f"loss.distillation = {settings.distillation:g}: goes with a teacher, and a teacher with it: give both"
-            )
         self._teacher = None
         if teacher is not None:
             if self._head is None:
                 raise ConfigError("teacher: only unet with network.head=bins learns from one: leave it out")
             self._teacher = Teacher(teacher, self._head, device)
-        self._perceptual = PerceptualLoss().to(device) if settings.perceptual else None
-        self._whole = bool(settings.colorfulness or settings.perceptual)
+        self._perceptual = PerceptualLoss().to(device) if config.perceptual else None
+        self._whole = bool(config.colorfulness or config.perceptual)
 
     def predict(self, forward: Callable[..., Any] | nn.Module, L_net: Tensor, step: int) -> Tensor | Thinned:
         """Run the network on (B, 1, H, W); update `step` decides which pixels the bins head is asked for."""
@@ -103,13 +75,13 @@ class Objective:
         Returns:
             `loss`, the sum, and its terms before weighting if there is more than one; scalars, float32.
         """
-        chosen = self.settings
+        chosen = self._config
         truth = ab_net if chosen.chroma_gain == 1 else ab_net * chosen.chroma_gain
         terms: dict[str, tuple[float, Tensor]] = {}
         if isinstance(output, Thinned) and self._head is not None:
             row, column = _start(step)
             thin = nn.functional.avg_pool2d(truth, 2)[:, :, row::THIN, column::THIN]
-            terms["pixel"] = (1.0, pixel_loss(chosen.pixel, self._head.mean(output.logits, plain=True), thin))
+            terms["pixel"] = (1.0, pixel_loss(self._pixel, self._head.mean(output.logits, plain=True), thin))
             targets = self._head.targets(thin)
             self._head.observe(targets)
             rarity = self._head.rarity() ** chosen.balance if chosen.balance else None
@@ -125,7 +97,7 @@ class Objective:
         else:
             whole = output if isinstance(output, Tensor) else output.ab_net
             if whole is not None:
-                terms["pixel"] = (1.0, pixel_loss(chosen.pixel, whole, truth))
+                terms["pixel"] = (1.0, pixel_loss(self._pixel, whole, truth))
         if whole is not None and chosen.colorfulness:
             terms["colorfulness"] = (chosen.colorfulness, colorfulness_gap(whole, truth))
         if whole is not None and self._perceptual is not None:

@@ -5,76 +5,56 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from raycolor.errors import ConfigError, TrainingError
+from raycolor.errors import TrainingError
 from raycolor.models.blocks import ColorNet, to_channels_last
 from raycolor.models.checkpoints import Checkpoint
 from raycolor.models.gan import PatchDiscriminator
-from raycolor.models.losses import AdversarialLoss, discriminator_loss, generator_loss
+from raycolor.models.losses import discriminator_loss, generator_loss
 from raycolor.models.precision import Precision
-from raycolor.training.objective import Objective, ObjectiveSettings
+from raycolor.training.config import DEFAULT_BETA1, DEFAULT_PIXEL, LossConfig, OptimConfig
+from raycolor.training.objective import Objective
 
-Schedule = Literal["constant", "cosine", "onecycle"]
 Wrap = Callable[[nn.Module], nn.Module]
 WARM_UP = 0.25  # share of a one-cycle schedule that rises
 FLOOR = 0.01  # last learning rate as a share of the peak
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepSettings(ObjectiveSettings):
-    """How weights are updated; the terms of the objective, but for `pixel`, are not for training with a discriminator.
+class StepSettings:
+    """How weights are updated.
 
     Attributes:
         total_steps: updates of the whole training; the schedule ends there.
-        lr: peak learning rate.
-        discriminator_lr: peak learning rate of the GAN's discriminator.
-        betas: of Adam; pix2pix takes 0.5 as the first one for both networks of a GAN.
-        weight_decay: decoupled (AdamW) if above 0, else plain Adam.
-        schedule: `constant`, `cosine` (falling), `onecycle` (rising over a quarter, then falling).
-        clip_norm: largest gradient norm; None for no clipping.
-        ema: decay of the moving average of the weights; 0 for none.
-        lambda_pixel: weight of the pixel loss beside the adversarial one.
-        adversarial: form of the adversarial loss.
+        optim: the optimizer.
+        loss: what is minimized.
         precision: `bf16` computes convolutions in bfloat16; weights and losses stay float32.
         compile: run the networks through torch.compile.
     """
 
     total_steps: int
-    lr: float = 1e-3
-    discriminator_lr: float = 2e-4
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    schedule: Schedule = "onecycle"
-    clip_norm: float | None = 1.0
-    ema: float = 0.0
-    lambda_pixel: float = 100.0
-    adversarial: AdversarialLoss = "lsgan"
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     precision: Precision = "fp32"
     compile: bool = False
 
 
 def learning_rate_factor(step: int, settings: StepSettings) -> float:
-    """Return the share of the peak learning rate at an update, counted from 0; a pure function, so resuming is exact.
-
-    Raises:
-        ConfigError: an unknown schedule.
-    """
+    """Return the share of the peak learning rate at an update, counted from 0; pure, so resuming is exact."""
     done = min(1.0, step / max(1, settings.total_steps - 1))
-    if settings.schedule == "constant":
+    if settings.optim.schedule == "constant":
         return 1.0
-    if settings.schedule == "cosine":
+    if settings.optim.schedule == "cosine":
         return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * done))
-    if settings.schedule == "onecycle":
-        if done < WARM_UP:
-            return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * done / WARM_UP))
-        return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
-    raise ConfigError(f"schedule {settings.schedule!r}: unknown: choose constant, cosine or onecycle")
+    if done < WARM_UP:
+        return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * done / WARM_UP))
+    return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
 
 class MovingAverage:
@@ -139,18 +119,18 @@ class _Trained:
         self.network = to_channels_last(network.to(device))
         self.wrapped = wrap(self.network)
         self.forward = torch.compile(self.wrapped) if settings.compile else self.wrapped
-        kind = torch.optim.AdamW if settings.weight_decay > 0 else torch.optim.Adam
+        optim = settings.optim
+        betas = (DEFAULT_BETA1 if optim.beta1 is None else optim.beta1, 0.999)
+        kind = torch.optim.AdamW if optim.weight_decay > 0 else torch.optim.Adam
         # Fused: one pass over the weights instead of ten; on a CPU that is a fifth of the autoencoder's time.
-        self.optimizer = kind(
-            _groups(network), lr=peak, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
-        )
+        self.optimizer = kind(_groups(network), lr=peak, betas=betas, weight_decay=optim.weight_decay, fused=True)
         self.peak, self.settings = peak, settings
 
     def apply(self, loss: Tensor, ids: Sequence[str], step: int) -> float:
         """Go down the gradient of `loss`; refuse one that is no number before any weight changes."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        limit = math.inf if self.settings.clip_norm is None else self.settings.clip_norm
+        limit = math.inf if self.settings.optim.clip_norm is None else self.settings.optim.clip_norm
         # Behind the gradient exchange: every worker sees the same norm, so all of them stop at the same update.
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), limit))
         value = float(loss.detach())
@@ -211,9 +191,9 @@ class PixelStep:
             ConfigError: terms of the loss that the network does not have.
         """
         self.network, self.settings, self.device = network, settings, device
-        self._objective = Objective(network, settings, device, teacher)
-        self._trained = _Trained(network, settings.lr, settings, device, wrap)
-        self._average = MovingAverage(network, settings.ema) if settings.ema > 0 else None
+        self._objective = Objective(network, settings.loss, device, teacher)
+        self._trained = _Trained(network, settings.optim.lr, settings, device, wrap)
+        self._average = MovingAverage(network, settings.optim.ema) if settings.optim.ema > 0 else None
 
     def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float]:
         """See `UpdateStep.update`."""
@@ -257,9 +237,9 @@ class GanStep:
         """Prepare training; arguments as in `PixelStep`, both networks are wrapped."""
         self.network, self.discriminator = network, discriminator
         self.settings, self.device = settings, device
-        self._generator = _Trained(network, settings.lr, settings, device, wrap)
-        self._judge = _Trained(discriminator, settings.discriminator_lr, settings, device, wrap)
-        self._average = MovingAverage(network, settings.ema) if settings.ema > 0 else None
+        self._generator = _Trained(network, settings.optim.lr, settings, device, wrap)
+        self._judge = _Trained(discriminator, settings.optim.discriminator_lr, settings, device, wrap)
+        self._average = MovingAverage(network, settings.optim.ema) if settings.optim.ema > 0 else None
 
     def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float]:
         """See `UpdateStep.update`; `loss` is the generator's, its parts and the discriminator's stand beside it."""
@@ -272,7 +252,7 @@ class GanStep:
             # One forward for both: two under DistributedDataParallel break batch normalization (pytorch#175024).
             logits = self._judge.forward(torch.cat([L_net, L_net]), torch.cat([ab_net, fake.detach()]))
         real_logits, fake_logits = logits.chunk(2)
-        judged = self._judge.apply(discriminator_loss(settings.adversarial, real_logits, fake_logits), ids, step)
+        judged = self._judge.apply(discriminator_loss(settings.loss.adversarial, real_logits, fake_logits), ids, step)
 
         # The generator's gradient runs through the discriminator without changing it, so the bare module will do:
         # its wrapper would wait for gradients of the discriminator that never come.
@@ -284,9 +264,9 @@ class GanStep:
                 verdict,
                 fake,
                 ab_net,
-                adversarial=settings.adversarial,
-                pixel=settings.pixel,
-                lambda_pixel=settings.lambda_pixel,
+                adversarial=settings.loss.adversarial,
+                pixel=settings.loss.pixel or DEFAULT_PIXEL,
+                lambda_pixel=settings.loss.lambda_pixel,
             )
             value = self._generator.apply(loss.total, ids, step)
         finally:

@@ -15,7 +15,7 @@ from raycolor.models.blocks import shapes_alone
 from raycolor.storage import absolute, open_store
 from raycolor.train.config import TrainConfig
 from raycolor.training.loop import VALIDATED
-from raycolor.training.settings import check_sizes, resolve
+from raycolor.training.settings import check_sizes, read_start, resolve
 from raycolor.tune.config import TuneConfig
 from raycolor.tune.records import Trial, trial_folder
 from raycolor.tune.space import Dimension, corners, count_points, draw, parse_space, put_dotted
@@ -155,19 +155,19 @@ class _Checker:
 
     def __init__(self, config: TuneConfig, space: Sequence[Dimension], dataset: DatasetInfo) -> None:
         self._config, self._space, self._dataset = config, space, dataset
-        self._seen_weights: set[str | None] = {None}
+        self._seen: set[tuple[str | None, ...]] = set()
 
     def __call__(self, values: Mapping[str, Any], what: str) -> TrainConfig:
         point = ", ".join(f"{key} = {value}" for key, value in values.items())
         try:
             train = _train_config(self._config, self._space, self._config.epochs, values)
-            parts = (train.method, train.network, train.optim.model_dump(), train.loss.model_dump())
-            if train.encoder_weights not in self._seen_weights:
-                resolve(*parts, train.encoder_weights)
-                self._seen_weights.add(train.encoder_weights)
             with shapes_alone():
-                settings, _ = resolve(*parts, None)
-            check_sizes(self._dataset, train.batch_size, self._config.workers, train.crop_px, settings)
+                resolved = resolve(train)
+            starts_from = (train.method, train.encoder_weights, train.init_from, train.teacher)
+            if starts_from not in self._seen:
+                read_start(train)
+                self._seen.add(starts_from)
+            check_sizes(self._dataset, resolved, self._config.workers)
         except ConfigError as exc:
             if str(exc).startswith(("space:", "base:")):
                 raise

@@ -10,9 +10,9 @@ from ray import tune
 
 from raycolor.errors import RaycolorError, StorageError
 from raycolor.storage import open_store
-from raycolor.train.command import train_options
 from raycolor.train.config import TrainConfig
-from raycolor.train.driver import train
+from raycolor.train.driver import train_connected
+from raycolor.train.run_folder import check
 from raycolor.tune.records import SweepRecords
 
 
@@ -39,9 +39,8 @@ def run_trial(assignment: dict[str, Any]) -> None:
     config = TrainConfig.model_validate(assignment["settings"])
     records = SweepRecords(open_store(assignment["sweep"]))
     try:
-        train(
-            config.method,
-            **train_options(config),
+        train_connected(
+            check(config),
             max_failures=assignment["max_failures"],
             resources=assignment["resources"],
             workers_per_node=assignment["workers_per_node"],

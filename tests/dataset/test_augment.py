@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from raycolor.color.arrays import rgb_to_lab
 from raycolor.color.scale import L_to_net, ab_to_net
 from raycolor.dataset import augment, loading
-from raycolor.dataset.augment import Augment, crop_window, vary
+from raycolor.dataset.augment import crop_window, vary
+from raycolor.dataset.config import AugmentConfig
 
-ALL = Augment(zoom=0.5, film=1.0, aging=1.0)
+ALL = AugmentConfig(zoom=0.5, film=1.0, aging=1.0)
 
 
 def photograph(seed: int = 0, gray: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +76,7 @@ def test_lightness_stays_lightness_after_every_step(L, chroma, side, crop_px, se
     cut, ab_net = np.empty((1, crop_px, crop_px), np.float32), np.empty((2, crop_px, crop_px), np.float32)
     loading._fill(split, 0, int(top), int(left), side, bool(seed % 2), cut, ab_net)
     assert is_lightness(cut), "cut out"
-    for name, varied in (("film", Augment(film=1.0)), ("aging", Augment(aging=1.0)), ("both", ALL)):
+    for name, varied in (("film", AugmentConfig(film=1.0)), ("aging", AugmentConfig(aging=1.0)), ("both", ALL)):
         L_net = cut[0].copy()
         vary(varied, rng, L_net, ab_net)
         assert is_lightness(L_net), name
@@ -89,7 +90,7 @@ def aged(step, rng, L_net):
     """Age by one step alone, as `vary` does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(augment, "AGING", ((1.0, step),))
-        vary(Augment(aging=1.0), rng, L_net, np.zeros((2, *L_net.shape), np.float32))
+        vary(AugmentConfig(aging=1.0), rng, L_net, np.zeros((2, *L_net.shape), np.float32))
 
 
 def test_the_same_numbers_give_the_same_photograph():
@@ -106,15 +107,15 @@ def test_nothing_asked_nothing_changed():
     """Without film and aging, lightness is what it was."""
     L_net, ab_net = photograph()
     before = L_net.copy()
-    vary(Augment(), np.random.default_rng(0), L_net, ab_net)
+    vary(AugmentConfig(), np.random.default_rng(0), L_net, ab_net)
     assert np.array_equal(L_net, before)
-    assert not Augment().is_on
+    assert not AugmentConfig().is_on
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_another_film_sees_grays_alike(seed):
     """Any mix of equal channels is that gray; colors get another lightness."""
-    film = Augment(film=1.0)
+    film = AugmentConfig(film=1.0)
     L_net, ab_net = photograph(gray=True)
     before = L_net.copy()
     vary(film, np.random.default_rng(seed), L_net, ab_net)
@@ -128,7 +129,7 @@ def test_another_film_sees_grays_alike(seed):
 def test_windows_lie_within_the_photograph():
     """Every side from the smallest to the whole comes up, and none reaches beyond an edge."""
     rng = np.random.default_rng(0)
-    windows = [crop_window(Augment(zoom=0.5), rng, 64, 48) for _ in range(2000)]
+    windows = [crop_window(AugmentConfig(zoom=0.5), rng, 64, 48) for _ in range(2000)]
     assert {side for _, _, side in windows} == set(range(24, 65))
     assert all(top >= 0 and left >= 0 and max(top, left) + side <= 64 for top, left, side in windows)
 
@@ -136,4 +137,4 @@ def test_windows_lie_within_the_photograph():
 def test_without_zoom_crops_keep_their_size():
     """Only the place of a crop is drawn."""
     rng = np.random.default_rng(0)
-    assert {crop_window(Augment(film=1.0), rng, 64, 48)[2] for _ in range(100)} == {48}
+    assert {crop_window(AugmentConfig(film=1.0), rng, 64, 48)[2] for _ in range(100)} == {48}

@@ -20,7 +20,10 @@ from raycolor.dataset.shards import encode_shard
 from raycolor.errors import ConfigError, DatasetError, TrainingError
 from raycolor.models import checkpoints
 from raycolor.storage import open_store
-from raycolor.train.driver import read_curve, train
+from raycolor.train import train as train_by_config
+from raycolor.train.config import TrainConfig
+from raycolor.train.driver import train_connected
+from raycolor.train.run_folder import TrainResult, check, read_curve
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -50,6 +53,11 @@ def data(tmp_path_factory):
     return write_small_dataset(tmp_path_factory.mktemp("lab") / "data")
 
 
+def train(method: str, *, cache_dir: str, on_epoch=None, callbacks=(), **settings) -> TrainResult:
+    checked = check(TrainConfig(method=method, **settings))
+    return train_connected(checked, cache_dir=cache_dir, on_epoch=on_epoch, callbacks=callbacks)
+
+
 def options(data: Path, out: Path, **more):
     return {"data": str(data), "out": str(out), "cache_dir": str(data / "cache"), **SMALL, **more}
 
@@ -77,8 +85,6 @@ def test_refusals_are_one_line(tmp_path, data):
     """What cannot work is refused at once, before any worker starts."""
     with pytest.raises(ConfigError, match=r"workers = 999: the cluster has \d+ CPUs: ask for at most"):
         train("gan", **options(data, tmp_path, workers=999))
-    with pytest.raises(ConfigError, match="optim: unknown key 'lrr'"):
-        train("gan", **options(data, tmp_path, optim={"lrr": 1}))
     with pytest.raises(ConfigError, match="crop_px = 32: autoencoder takes 224 only"):
         train("autoencoder", **{**options(data, tmp_path), "network": {}})
     with pytest.raises(ConfigError, match="batch_size = 64 on 1 workers: the dataset has 32"):
@@ -182,12 +188,32 @@ def test_dataset_and_run_live_on_s3(tmp_path, data, s3):
     assert again.curve == result.curve
 
 
+@pytest.mark.usefixtures("ray_local")
+@pytest.mark.parametrize("method", ["gan", "regression"])
+def test_one_process_gives_the_bytes_of_one_worker(tmp_path, data, method):
+    """The same training without Ray: every file of the run folder but the state is the same; it is continued, too."""
+    more = {**SMALL, "network": NETWORK if method == "gan" else {}, "data": str(data), "epochs": 2, "workers": 1}
+    there = train_by_config(TrainConfig(method=method, out=str(tmp_path / "ray"), **more))
+    seen: list[object] = []
+    config = TrainConfig(method=method, out=str(tmp_path / "here"), **more)
+    here = train_by_config(config, ray=False, on_epoch=seen.append)
+    assert (here.curve, here.metrics, here.workers) == (there.curve, there.metrics, 1)
+    assert [row["epoch"] for row in seen] == [1, 2]
+    for name in ("weights.safetensors", "checkpoint.json", "curve.csv", "run.json"):
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes(), name
+    assert train_by_config(config, ray=False).curve == here.curve
+
+
 SCRIPT = """
 import json, sys
 from raycolor.cluster import session
-from raycolor.train.driver import train
+from raycolor.train.config import TrainConfig
+from raycolor.train.driver import train_connected
+from raycolor.train.run_folder import check
+options = json.loads(sys.argv[1])
+cache = options.pop("cache_dir")
 with session.connect():
-    train("gan", **json.loads(sys.argv[1]))
+    train_connected(check(TrainConfig(method="gan", **options)), cache_dir=cache)
 """
 
 

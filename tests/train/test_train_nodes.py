@@ -16,8 +16,13 @@ SCRIPT = """
 import json, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from raycolor.cluster import session
-from raycolor.train.driver import train
+from raycolor.train.config import TrainConfig
+from raycolor.train.driver import train_connected
+from raycolor.train.run_folder import check
 from ray.cluster_utils import Cluster
+
+def train(cache_dir, on_epoch=None, **settings):
+    return train_connected(check(TrainConfig(method="gan", **settings)), cache_dir=cache_dir, on_epoch=on_epoch)
 
 plain, again = json.loads(sys.argv[1])
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -26,9 +31,9 @@ an_epoch = threading.Event()
 
 try:
     with session.connect(cluster.address), ThreadPoolExecutor(1) as pool:
-        whole = train("gan", **plain)
+        whole = train(**plain)
         # Ray starts nodes in the main thread only: they register signal handlers.
-        running = pool.submit(train, "gan", **again, on_epoch=lambda row: an_epoch.set())
+        running = pool.submit(train, **again, on_epoch=lambda row: an_epoch.set())
         lost = an_epoch.wait(200) and not running.done()
         cluster.remove_node(nodes[1], allow_graceful=False)
         cluster.add_node(num_cpus=1)

@@ -8,6 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from raycolor.training.config import LossConfig, OptimConfig
+from raycolor.training.step import StepSettings
+
 
 class Batch(NamedTuple):
     L_net: Tensor
@@ -40,3 +43,15 @@ class SyntheticData:
     def val_batches(self) -> Iterator[Batch]:
         for start in range(self.count, self.count + self.val, self.batch_size):
             yield self._batch(list(range(start, min(start + self.batch_size, self.count + self.val))))
+
+
+def step_settings(total_steps, *, precision="fp32", compile=False, **flat):
+    """Return `StepSettings` from settings of the optimizer and the loss side by side."""
+    optim = {key: flat.pop(key) for key in list(flat) if key in OptimConfig.model_fields}
+    return StepSettings(
+        total_steps=total_steps,
+        optim=OptimConfig(**optim),
+        loss=LossConfig(**flat),
+        precision=precision,
+        compile=compile,
+    )

@@ -7,14 +7,15 @@ import math
 
 import pytest
 import torch
-from synthetic import SyntheticData
+from synthetic import SyntheticData, step_settings
 
 from raycolor.errors import CheckpointError, ConfigError, TrainingError
 from raycolor.models import checkpoints
 from raycolor.models.build import build_discriminator, build_model
+from raycolor.training.config import TrainingConfig
 from raycolor.training.context import PlainContext
-from raycolor.training.loop import About, LoopSettings, curve_csv, fit
-from raycolor.training.step import GanStep, PixelStep, StepSettings
+from raycolor.training.loop import About, curve_csv, fit
+from raycolor.training.step import GanStep, PixelStep
 
 CPU = torch.device("cpu")
 EPOCHS = 3
@@ -40,7 +41,7 @@ class KilledData(SyntheticData):
 
 def make(method: str, data: SyntheticData, **settings):
     torch.manual_seed(0)
-    chosen = StepSettings(**{"total_steps": EPOCHS * data.steps_per_epoch, "ema": 0.8, **settings})
+    chosen = step_settings(**{"total_steps": EPOCHS * data.steps_per_epoch, "ema": 0.8, **settings})
     if method == "gan":
         net = build_model("gan", {"base": 8, "levels": 3, "dropout": 0.2})
         return GanStep(net, build_discriminator({"base": 8, "layers": 2}), chosen, CPU)
@@ -51,9 +52,13 @@ def about(method: str, **training) -> About:
     return About(method, {"seed": 0, **training}, {"fingerprint": "none"})
 
 
+def lasting(epochs: int, **more) -> TrainingConfig:
+    return TrainingConfig(method="regression", epochs=epochs, **more)
+
+
 def train(method, run, data, settings=None, **options):
     step = make(method, data, **options)
-    settings = settings or LoopSettings(EPOCHS, checkpoint_every=2)
+    settings = settings or lasting(EPOCHS, checkpoint_every=2)
     return fit(step, data, PlainContext(run), settings, about(method))
 
 
@@ -83,9 +88,21 @@ def test_a_finished_run_is_left_alone(tmp_path):
 def test_other_settings_over_a_run_are_refused(tmp_path):
     """Going on with other settings would make a curve of two trainings: the difference is named."""
     data = SyntheticData()
-    fit(make("regression", data), data, PlainContext(tmp_path), LoopSettings(1), about("regression", lr=1e-3))
+    fit(
+        make("regression", data),
+        data,
+        PlainContext(tmp_path),
+        lasting(1),
+        about("regression", lr=1e-3),
+    )
     with pytest.raises(ConfigError, match=r"other settings \(lr: 0\.001, now 0\.002\): train into another folder"):
-        fit(make("regression", data), data, PlainContext(tmp_path), LoopSettings(1), about("regression", lr=2e-3))
+        fit(
+            make("regression", data),
+            data,
+            PlainContext(tmp_path),
+            lasting(1),
+            about("regression", lr=2e-3),
+        )
 
 
 def test_run_folder_holds_best_curve_and_state(tmp_path):
@@ -111,7 +128,15 @@ def test_run_folder_holds_best_curve_and_state(tmp_path):
 def test_early_stopping(tmp_path):
     """Without a better val mse for `patience` epochs training ends, and the best epoch stays published."""
     data = SyntheticData()
-    progress = train("regression", tmp_path, data, LoopSettings(50, patience=2), lr=1e-9, ema=0, schedule="constant")
+    progress = train(
+        "regression",
+        tmp_path,
+        data,
+        lasting(50, patience=2),
+        lr=1e-9,
+        ema=0,
+        schedule="constant",
+    )
     assert progress.finished
     assert len(progress.curve) == progress.best_epoch + 3 < 50
 
@@ -138,7 +163,13 @@ def test_no_batch_is_refused(tmp_path):
     """Fewer photographs than a batch is a clear line, not an epoch of nothing."""
     data = SyntheticData(count=3, batch_size=4)
     with pytest.raises(ConfigError, match="not one full batch"):
-        fit(make("regression", SyntheticData()), data, PlainContext(tmp_path), LoopSettings(1), about("regression"))
+        fit(
+            make("regression", SyntheticData()),
+            data,
+            PlainContext(tmp_path),
+            lasting(1),
+            about("regression"),
+        )
 
 
 def test_state_of_another_network_is_refused(tmp_path):
@@ -146,7 +177,13 @@ def test_state_of_another_network_is_refused(tmp_path):
     train("regression", tmp_path, SyntheticData())
     data = SyntheticData()
     with pytest.raises(CheckpointError, match="does not fit this training"):
-        fit(make("gan", data), data, PlainContext(tmp_path), LoopSettings(EPOCHS), about("regression"))
+        fit(
+            make("gan", data),
+            data,
+            PlainContext(tmp_path),
+            lasting(EPOCHS),
+            about("regression"),
+        )
 
 
 def test_training_without_validation_keeps_the_newest(tmp_path):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
+from synthetic import step_settings
 
 from raycolor.errors import ConfigError
 from raycolor.models import checkpoints
@@ -13,10 +12,11 @@ from raycolor.models.bins import BinsHead
 from raycolor.models.build import build_discriminator, build_model
 from raycolor.models.losses import bins_cross_entropy, colorfulness_gap
 from raycolor.models.perceptual import PerceptualLoss
+from raycolor.training.config import LossConfig, TrainingConfig
 from raycolor.training.encoder import apply_weights, read_weights
-from raycolor.training.objective import Objective, ObjectiveSettings
+from raycolor.training.objective import Objective
 from raycolor.training.settings import resolve
-from raycolor.training.step import GanStep, PixelStep, StepSettings
+from raycolor.training.step import GanStep, PixelStep
 
 CPU = torch.device("cpu")
 BINS = {"head": "bins", "pretrained": False, "widths": [16, 16, 8, 8], "convs": 1}
@@ -83,7 +83,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(network):
     L_net, ab_net = planes()
     torch.manual_seed(0)
     net = build_model("unet", network)
-    chosen = ObjectiveSettings(pixel="huber", classes=0.3, colorfulness=0.5)
+    chosen = LossConfig(pixel="huber", classes=0.3, colorfulness=0.5)
     objective = Objective(net, chosen, CPU)
     losses = {k: v.detach() for k, v in objective.loss(objective.predict(net, L_net, 4), L_net, ab_net, 4).items()}
     total = losses["pixel"] + 0.5 * losses["colorfulness"] + 0.3 * losses.get("classes", 0.0)
@@ -94,7 +94,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(network):
 def test_chroma_gain_scales_the_truth():
     """With a gain of 1.2 the least loss is at the truth times 1.2."""
     L_net, ab_net = planes()
-    objective = Objective(build_model("regression"), ObjectiveSettings(chroma_gain=1.2), CPU)
+    objective = Objective(build_model("regression"), LossConfig(chroma_gain=1.2), CPU)
     assert float(objective.loss(1.2 * ab_net, L_net, ab_net, 0)["loss"]) == pytest.approx(0.0, abs=1e-12)
     assert float(objective.loss(ab_net, L_net, ab_net, 0)["loss"]) > 0
 
@@ -103,7 +103,7 @@ def test_bins_learn_a_picture():
     """Some updates on one batch bring the mean of the distribution towards its color."""
     L_net, ab_net = planes(count=4)
     torch.manual_seed(0)
-    settings = StepSettings(total_steps=40, lr=1e-2, schedule="constant", pixel="huber", clip_norm=None)
+    settings = step_settings(total_steps=40, lr=1e-2, schedule="constant", pixel="huber", clip_norm=None)
     step = PixelStep(build_model("unet", {**BINS, "frozen_blocks": -1}), settings, CPU)
     first = step.update(L_net, ab_net, ["a"] * 4, 0)
     for k in range(1, 40):
@@ -113,25 +113,27 @@ def test_bins_learn_a_picture():
     assert float(step.network.head.prior.max()) > 2 / step.network.head.count
 
 
+def resolved(method: str, loss: dict[str, object], **network: object) -> TrainingConfig:
+    return resolve(TrainingConfig(method=method, network=network, loss=LossConfig(**loss)))
+
+
 def test_balance_needs_bins():
     """A weight that nothing would read is refused, with the way out."""
     with pytest.raises(ConfigError, match=r"loss\.balance: only"):
-        Objective(build_model("regression"), ObjectiveSettings(balance=1.0), CPU)
+        Objective(build_model("regression"), LossConfig(balance=1.0), CPU)
     with pytest.raises(ConfigError, match=r"loss\.balance: only"):
-        resolve("unet", {"pretrained": False}, None, {"balance": 1.0}, None)
+        resolved("unet", {"balance": 1.0}, pretrained=False)
 
 
 def test_a_discriminator_is_for_the_unet_too():
     """`loss.discriminator` gives the U-Net one, with its own settings; regression has no use for it."""
-    settings, _ = resolve(
-        "unet", {"pretrained": False, "discriminator": {"base": 8}}, None, {"discriminator": True}, None
-    )
-    assert settings["discriminator"]["base"] == 8
-    assert settings["optim"]["beta1"] == 0.5
+    config = resolved("unet", {"discriminator": True}, pretrained=False, discriminator={"base": 8})
+    assert config.network["discriminator"]["base"] == 8
+    assert (config.optim.beta1, config.loss.pixel) == (0.5, "huber")
     with pytest.raises(ConfigError, match=r"loss\.discriminator"):
-        resolve("regression", None, None, {"discriminator": True}, None)
+        resolved("regression", {"discriminator": True})
     with pytest.raises(ConfigError, match=r"loss\.colorfulness"):
-        resolve("unet", {"pretrained": False}, None, {"discriminator": True, "colorfulness": 1.0}, None)
+        resolved("unet", {"discriminator": True, "colorfulness": 1.0}, pretrained=False)
 
 
 def test_the_unet_trains_against_a_discriminator():
@@ -140,7 +142,7 @@ def test_the_unet_trains_against_a_discriminator():
     torch.manual_seed(0)
     net, judge = build_model("unet", BINS), build_discriminator({"base": 8, "layers": 2})
     before = [parameter.clone() for parameter in (net.head.conv.weight, next(judge.parameters()))]
-    step = GanStep(net, judge, StepSettings(total_steps=4, lr=1e-3, pixel="huber"), CPU)
+    step = GanStep(net, judge, step_settings(total_steps=4, lr=1e-3, pixel="huber"), CPU)
     for k in range(2):
         losses = step.update(L_net, ab_net, ["a"] * 2, k)
     assert losses["pixel"] < 1
@@ -176,11 +178,3 @@ def test_an_encoder_is_taken_over_whole_or_not_at_all():
     after = new.state_dict()
     assert all(torch.equal(after[key], before[key]) for key in after if key.startswith("encoder."))
     assert torch.equal(after["head.conv.weight"], old.state_dict()["head.conv.weight"])
-
-
-def test_a_step_minimizes_every_term_it_is_given():
-    """A term that a configuration sets and the step forgets would be a setting without effect."""
-    names = {field.name for field in dataclasses.fields(ObjectiveSettings)} - {"distillation"}  # needs a teacher
-    chosen = StepSettings(total_steps=1, **dict.fromkeys(names - {"pixel"}, 0.5))
-    used = PixelStep(build_model("unet", BINS), chosen, CPU)._objective.settings
-    assert {name: getattr(used, name) for name in names} == {"pixel": "mse", **dict.fromkeys(names - {"pixel"}, 0.5)}

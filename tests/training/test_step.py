@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 
 import pytest
 import torch
-from synthetic import SyntheticData
+from synthetic import SyntheticData, step_settings
 from torch import nn
 
-from raycolor.errors import ConfigError, TrainingError
+from raycolor.errors import TrainingError
 from raycolor.models.build import build_discriminator, build_model
-from raycolor.models.precision import choose_precision, cpu_has_bf16
-from raycolor.training.step import GanStep, PixelStep, StepSettings, learning_rate_factor
+from raycolor.training.step import GanStep, PixelStep, learning_rate_factor
 
 CPU = torch.device("cpu")
 
 
 def make(method: str, seed: int = 0, **settings):
     torch.manual_seed(seed)
-    chosen = StepSettings(**{"total_steps": 60, "schedule": "constant", **settings})
+    chosen = step_settings(**{"total_steps": 60, "schedule": "constant", **settings})
     if method == "gan":
         judge = build_discriminator({"base": 8, "layers": 2})
         return GanStep(build_model("gan", {"base": 8, "levels": 3}), judge, chosen, CPU)
@@ -117,7 +115,7 @@ def test_wrapped_networks_are_the_ones_trained():
             calls.append(type(self.module).__name__)
             return self.module(*inputs)
 
-    settings = StepSettings(total_steps=4)
+    settings = step_settings(total_steps=4)
     step = GanStep(
         build_model("gan", {"base": 8, "levels": 3}),
         build_discriminator({"base": 8, "layers": 1}),
@@ -155,42 +153,13 @@ def test_moving_average_follows_the_weights():
 
 def test_schedules():
     """One-cycle rises to the peak and falls to 1%, cosine falls from it, constant stays."""
-    base = StepSettings(total_steps=101, schedule="onecycle")
+    base = step_settings(total_steps=101, schedule="onecycle")
     curve = [learning_rate_factor(k, base) for k in range(101)]
     assert (max(curve), curve.index(max(curve))) == (pytest.approx(1.0), 25)
     assert curve[0] == pytest.approx(0.04)
     assert curve[-1] == pytest.approx(0.01)
-    cosine = dataclasses.replace(base, schedule="cosine")
+    cosine = step_settings(total_steps=101, schedule="cosine")
     assert learning_rate_factor(0, cosine) == 1
     assert learning_rate_factor(50, cosine) == pytest.approx(0.505)
     assert learning_rate_factor(500, cosine) == pytest.approx(0.01)
-    assert learning_rate_factor(99, dataclasses.replace(base, schedule="constant")) == 1
-    with pytest.raises(ConfigError, match="schedule 'step'"):
-        learning_rate_factor(0, dataclasses.replace(base, schedule="step"))
-
-
-def test_bf16_learns_like_fp32():
-    """bf16 convolutions keep float32 weights and reach a loss near the float32 one."""
-    data = SyntheticData(count=8, batch_size=8)
-    batch = next(data.train_batches(0, 0))
-    found = {}
-    for precision in ("fp32", "bf16"):
-        step = make("regression", lr=3e-3, precision=precision)
-        for k in range(20):
-            found[precision] = step.update(batch.L_net, batch.ab_net, batch.ids, k)["loss"]
-        assert all(p.dtype == torch.float32 for p in step.network.parameters())
-    assert found["bf16"] == pytest.approx(found["fp32"], rel=0.5)  # both fall by far more than half in 20 updates
-
-
-def test_precision_follows_the_cpu(tmp_path):
-    """auto is bf16 only where the CPU's flags say so; other names are refused."""
-    info = tmp_path / "cpuinfo"
-    for flags, expected in [("fpu avx512_bf16 amx_tile", True), ("fpu amx_bf16", True), ("fpu avx512f", False)]:
-        info.write_text(f"processor : 0\nflags\t\t: {flags}\n")
-        assert cpu_has_bf16(info) is expected
-    assert cpu_has_bf16(tmp_path / "missing") is False
-    assert choose_precision("fp32", CPU) == "fp32"
-    assert choose_precision("bf16", CPU) == "bf16"
-    assert choose_precision("auto", CPU) == ("bf16" if cpu_has_bf16() else "fp32")
-    with pytest.raises(ConfigError, match="precision 'fp8'"):
-        choose_precision("fp8", CPU)
+    assert learning_rate_factor(99, step_settings(total_steps=101, schedule="constant")) == 1

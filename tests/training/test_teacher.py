@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from synthetic import step_settings
 
 from raycolor.errors import ConfigError
 from raycolor.models import checkpoints
 from raycolor.models.bins import BinsHead
 from raycolor.models.build import build_model
 from raycolor.models.unet import THIN
-from raycolor.training.objective import Objective, ObjectiveSettings
-from raycolor.training.step import PixelStep, StepSettings
+from raycolor.training.config import LossConfig, TrainingConfig
+from raycolor.training.objective import Objective
+from raycolor.training.settings import resolve
+from raycolor.training.step import PixelStep
 from raycolor.training.teacher import Teacher
 
 CPU = torch.device("cpu")
@@ -59,7 +62,7 @@ def test_who_says_what_the_teacher_says_has_nothing_to_learn(tmp_path):
     own = unet(1)
     slopes = []
     for teaching in (own, unet(2)):
-        settings = ObjectiveSettings(pixel="huber", classes=1.0, distillation=1.0)
+        settings = LossConfig(pixel="huber", classes=1.0, distillation=1.0)
         objective = Objective(own, settings, CPU, saved(tmp_path / str(len(slopes)), teaching))
         output = objective.predict(own, lightness(), 0)
         found = objective.loss(output, lightness(), torch.zeros(2, 2, 64, 64), 0)
@@ -70,7 +73,7 @@ def test_who_says_what_the_teacher_says_has_nothing_to_learn(tmp_path):
 
 def test_updates_bring_the_network_to_its_teacher(tmp_path):
     """Forty updates on what the teacher says, whatever the truth is, take half of the distance to its distribution."""
-    settings = StepSettings(
+    settings = step_settings(
         total_steps=40, lr=1e-2, pixel="huber", classes=1.0, distillation=1.0, schedule="constant", clip_norm=None
     )
     own, checkpoint = unet(1), saved(tmp_path / "t", unet(2))
@@ -85,14 +88,14 @@ def test_updates_bring_the_network_to_its_teacher(tmp_path):
 def test_teachers_that_cannot_teach_are_named(tmp_path):
     """A network without a distribution, one with another grid, and a teacher without its weight in the loss."""
     own = unet(1)
-    taught = ObjectiveSettings(pixel="huber", distillation=0.5)
+    taught = LossConfig(pixel="huber", distillation=0.5)
     with pytest.raises(ConfigError, match="unet predicts no distribution"):
         Objective(own, taught, CPU, saved(tmp_path / "ab", unet(1, head="ab")))
     with pytest.raises(ConfigError, match="its bins are 20 Lab units apart, those of this network 10"):
         Objective(own, taught, CPU, saved(tmp_path / "coarse", unet(1, bin_spacing=20.0)))
     with pytest.raises(ConfigError, match=r"loss.distillation = 0.5: goes with a teacher"):
-        Objective(own, taught, CPU)
+        resolve(TrainingConfig(method="unet", loss=taught))
     with pytest.raises(ConfigError, match=r"loss.distillation = 0: goes with a teacher"):
-        Objective(own, ObjectiveSettings(pixel="huber"), CPU, saved(tmp_path / "t", own))
+        resolve(TrainingConfig(method="unet", teacher="default"))
     with pytest.raises(ConfigError, match=r"only unet with network.head=bins learns from one"):
         Objective(unet(1, head="ab"), taught, CPU, saved(tmp_path / "t", own))
