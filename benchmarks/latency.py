@@ -24,13 +24,14 @@ from raycolor.colorize.messages import ShardSpec
 from raycolor.colorize.outcomes import read_outcomes
 from raycolor.colorize.shard import ShardWorker
 from raycolor.colorizer.config import ColorizerConfig
+from raycolor.sources import open_source
 from raycolor.storage import open_store
 
 
 def rate(source: Path, dest: Path, checkpoint: str, wait_s: float, threads: int, shards: int) -> tuple[float, float]:
     """Return photographs a second, and those that computing alone would allow."""
     store = open_store(dest)
-    totals = write_manifest(store, open_store(source).list(), images_per_shard=1000)
+    totals = write_manifest(store, open_source(str(source)).inputs(store.uri), images_per_shard=1000)
     worker = ShardWorker(ShardSpec(str(source), str(dest), totals, ColorizerConfig(checkpoint=checkpoint)))
     spent = []
     get, put, colorize = worker.source.get, worker.dest.put, worker.colorizer.colorize

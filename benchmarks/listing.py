@@ -30,8 +30,8 @@ import pyarrow
 import pyarrow.parquet
 
 from raycolor.colorize.manifest import write_manifest
-from raycolor.sources import open_source
-from raycolor.storage import ObjectInfo, open_store
+from raycolor.sources import Input, open_source
+from raycolor.storage import open_store
 
 CASES = ("floor", "naive", "listing", "csv", "tar")
 
@@ -40,7 +40,7 @@ def generated(count):
     """Yield objects as S3 would list them: sorted keys of 60 characters, MD5-like etags."""
     for index in range(count):
         key = f"collections/box-{index // 500:06}/folder-{index // 50 % 10}/scan-{index:09}.tif"
-        yield ObjectInfo(key, 12_000_000 + index % 1_000, f"{index * 0x9E3779B97F4A7C15 % 2**128:032x}")
+        yield Input(key, 12_000_000 + index % 1_000, f"{index * 0x9E3779B97F4A7C15 % 2**128:032x}")
 
 
 def prepare(case, count, folder):

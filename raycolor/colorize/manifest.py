@@ -6,12 +6,13 @@ import bisect
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 
 from raycolor.colorize.job_folder import FOLDER, get_table, put_table
-from raycolor.storage import Located, ObjectInfo, ObjectStore
+from raycolor.sources import Input, Location
+from raycolor.storage import ObjectStore
 
 # `location` is null but for members of archives, pinned versions and inputs of several buckets.
 _MANIFEST_SCHEMA = pa.schema(
@@ -24,6 +25,7 @@ _MANIFEST_SCHEMA = pa.schema(
     ]
 )
 _KEYS_PER_PART = 16_384
+_Row = tuple[str, int, str, int, str | None]
 # A shard is done again as a whole after a kill, so that it must stay short also where photographs are large.
 _BYTES_PER_SHARD = 512 * 2**20
 
@@ -67,7 +69,7 @@ def order_of_work(shards: Iterable[int], images_per_shard: int, workers: int) ->
 
 def write_manifest(
     dest: ObjectStore,
-    inputs: Iterable[ObjectInfo | Located],
+    inputs: Iterable[Input],
     *,
     images_per_shard: int,
     after: ManifestTotals = EMPTY,
@@ -87,7 +89,7 @@ def write_manifest(
     Raises:
         StorageError: the destination cannot be written.
     """
-    rows: list[tuple[str, int, str, int, str | None]] = []
+    rows: list[_Row] = []
     part_starts = list(after.part_starts)
     images, total_bytes, shard, part_first = after.images, after.bytes, after.shards, after.shards
     in_shard = shard_bytes = 0
@@ -109,8 +111,7 @@ def write_manifest(
             shard, in_shard, shard_bytes, limit = shard + 1, 0, 0, next(limits)
             if len(rows) >= _KEYS_PER_PART:
                 flush()
-        location = info.location if isinstance(info, Located) else None
-        rows.append((info.key, info.size, info.etag, shard, location))
+        rows.append(_row(info, shard))
         images, total_bytes = images + 1, total_bytes + info.size
         in_shard, shard_bytes = in_shard + 1, shard_bytes + info.size
     shards = shard + 1 if in_shard else shard
@@ -118,7 +119,11 @@ def write_manifest(
     return ManifestTotals(images=images, bytes=total_bytes, shards=shards, part_starts=tuple(part_starts))
 
 
-def _put_rows(dest: ObjectStore, part: int, rows: Iterable[Sequence[Any]]) -> None:
+def _row(info: Input, shard: int) -> _Row:
+    return info.key, info.size, info.etag, shard, info.location.to_text()
+
+
+def _put_rows(dest: ObjectStore, part: int, rows: Iterable[_Row]) -> None:
     columns = list(zip(*rows, strict=True))
     arrays = [pa.array(column, field.type) for column, field in zip(columns, _MANIFEST_SCHEMA, strict=True)]
     put_table(dest, _part_key(part), pa.table(arrays, schema=_MANIFEST_SCHEMA))
@@ -135,7 +140,7 @@ class Manifest:
         self._dest, self._totals = dest, totals
         self._part: tuple[int, pa.Table] | None = None
 
-    def shard(self, number: int) -> list[ObjectInfo | Located]:
+    def shard(self, number: int) -> list[Input]:
         """Return the inputs of one shard, in listing order.
 
         Raises:
@@ -144,7 +149,7 @@ class Manifest:
         table = self._load(bisect.bisect_right(self._totals.part_starts, number) - 1)
         return _inputs(table.filter(pa.compute.equal(table["shard"], number)))
 
-    def find(self, key: str) -> ObjectInfo | Located | None:
+    def find(self, key: str) -> Input | None:
         """Return the input of one key, or None. Keys asked for in listing order cost one pass together."""
         parts = len(self._totals.part_starts)
         first = self._part[0] if self._part is not None else 0
@@ -155,19 +160,15 @@ class Manifest:
                 return found[0]
         return None
 
-    def parts(self) -> Iterator[tuple[int, list[ObjectInfo | Located]]]:
+    def parts(self) -> Iterator[tuple[int, list[Input]]]:
         """Yield the inputs of each part behind its number."""
         for part in range(len(self._totals.part_starts)):
             yield part, _inputs(self._load(part))
 
-    def replace(self, part: int, inputs: Sequence[ObjectInfo | Located]) -> None:
+    def replace(self, part: int, inputs: Sequence[Input]) -> None:
         """Write one part anew: the same keys in the same shards, at another place or of another size and etag."""
         shards = self._load(part)["shard"].to_pylist()
-        rows = [
-            (info.key, info.size, info.etag, shard, info.location if isinstance(info, Located) else None)
-            for info, shard in zip(inputs, shards, strict=True)
-        ]
-        _put_rows(self._dest, part, rows)
+        _put_rows(self._dest, part, (_row(*pair) for pair in zip(inputs, shards, strict=True)))
         self._part = None
 
     def _load(self, part: int) -> pa.Table:
@@ -177,10 +178,8 @@ class Manifest:
         return held[1]
 
 
-def _inputs(table: pa.Table) -> list[ObjectInfo | Located]:
+def _inputs(table: pa.Table) -> list[Input]:
     return [
-        Located(row["key"], row["size"], row["etag"], row["location"])
-        if row.get("location")
-        else ObjectInfo(row["key"], row["size"], row["etag"])
+        Input(row["key"], row["size"], row["etag"], Location.from_text(row.get("location")))
         for row in table.to_pylist()
     ]

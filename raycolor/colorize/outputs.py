@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from raycolor.colorize.job_folder import ATTEMPTS, FOLDER
 from raycolor.errors import ConfigError, StorageError
-from raycolor.sources import Input, LinkGuard, place_of
+from raycolor.sources import Input, LinkGuard
 from raycolor.sources.key_set import KeySet
 from raycolor.sources.non_photographs import non_photograph
-from raycolor.storage import Located, ObjectStore
+from raycolor.storage import ObjectStore
 from raycolor.storage.patience import local_store
 
 _ADDED = re.compile(r"\.raycolor\.[a-z0-9]+\Z")
@@ -110,7 +110,7 @@ def with_free_outputs(dest: ObjectStore, inputs: Iterator[Input]) -> Iterator[In
             return
         for given in inputs:
             info: Input = given
-            if place_of(info).reason is None and non_photograph(info.key) is None:  # else it gets no output
+            if info.location.reason is None and non_photograph(info.key) is None:  # else it gets no output
                 name = (same or str)(_without_added(name_output(info.key, None)))
                 if files and name in standing:
                     taken += 1
@@ -131,9 +131,9 @@ def _without_added(key: str) -> str:
     return _ADDED.sub("", key)
 
 
-def _sharing(info: Input) -> Located:
-    place = replace(place_of(info), reason="storage_error", detail=f"output: {_SHARED}")
-    return Located(info.key, info.size, info.etag, place.to_text())
+def _sharing(info: Input) -> Input:
+    place = replace(info.location, reason="storage_error", detail=f"output: {_SHARED}")
+    return info._replace(location=place)
 
 
 def _same_names(dest: ObjectStore) -> Callable[[str], str] | None:

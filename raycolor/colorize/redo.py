@@ -13,7 +13,7 @@ from raycolor.colorize.memory_budget import MemoryBudget
 from raycolor.colorize.outcomes import Outcome, find_shard
 from raycolor.errors import StorageError
 from raycolor.sources import Input
-from raycolor.storage import Located, ObjectInfo, ObjectStore
+from raycolor.storage import ObjectStore
 
 _THREADS = 8
 
@@ -32,7 +32,7 @@ class Again:
     outputs: Literal["trusted", "there", "same"] = "trusted"
     """Outputs must be there, or have the bytes that were written."""
 
-    def wants(self, info: ObjectInfo | Located | None, outcome: Outcome, number: int) -> bool:
+    def wants(self, info: Input | None, outcome: Outcome, number: int) -> bool:
         """Whether an input is done again for itself, whatever its output is.
 
         Args:
@@ -51,7 +51,7 @@ class Again:
         return not self.reasons or outcome.reason in self.reasons
 
     @staticmethod
-    def differs(info: ObjectInfo | Located, outcome: Outcome) -> bool:
+    def differs(info: Input, outcome: Outcome) -> bool:
         """Whether an outcome is about something else than the input is now, as far as a listing tells."""
         if info.etag:
             return outcome.input_etag != info.etag

@@ -20,7 +20,7 @@ from raycolor.plan.sample import Drawn, Sample
 from raycolor.plan.storage_classes import StorageClasses
 from raycolor.plan.terminal import show
 from raycolor.progress import Progress
-from raycolor.sources import Reader, SkippedInputError, Source, open_source, place_of
+from raycolor.sources import Reader, SkippedInputError, Source, open_source
 from raycolor.storage import ObjectStore, open_store
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def _list(config: PlanConfig, source: Source, classes: StorageClasses, sample: S
     counts = Counts()
     with Progress("list", None, "photographs") as progress:
         for info in source.inputs(_NOWHERE, config.include, config.exclude):
-            counts.add(info.key, info.size, classes.listed(lister, place_of(info).object or info.key))
+            counts.add(info.key, info.size, classes.listed(lister, info.object))
             sample.add(info)
             if counts.total.inputs % _STEP == 0:
                 progress.update(_STEP)
@@ -103,8 +103,7 @@ def _look(
     failed = 0
     with Progress("sample", len(drawn), "photographs") as progress:
         for stratum, info in drawn:
-            place = place_of(info)
-            classes.watch(reader.store(place.uri))
+            classes.watch(reader.store(info.location.uri))
             classes.read = None
             begun = time.perf_counter()
             size, read_s = info.size, None

@@ -1,10 +1,10 @@
 """What jobs read: places, single objects, lists of inputs, and members of archives."""
 
-from raycolor.sources.location import Location, SkippedInputError
+from raycolor.sources.location import Input, Location, SkippedInputError
 from raycolor.sources.open import open_source
 from raycolor.sources.overlap import LinkGuard
 from raycolor.sources.reader import Reader
-from raycolor.sources.source import Input, Source, place_of
+from raycolor.sources.source import Source
 
 __all__ = [
     "Input",
@@ -14,5 +14,4 @@ __all__ = [
     "SkippedInputError",
     "Source",
     "open_source",
-    "place_of",
 ]

@@ -11,9 +11,7 @@ from types import TracebackType
 from typing import Final
 
 from raycolor.sources.key_set import KeySet, hashed, scratch
-from raycolor.sources.location import Location
-from raycolor.sources.source import Input, place_of
-from raycolor.storage import Located, ObjectInfo
+from raycolor.sources.location import Input, Location
 
 _MENDED: Final = Location(reason="not_an_image", detail="an archive, whole now: its members are inputs", skipped=True)
 
@@ -58,8 +56,8 @@ class KnownInputs:
         """Take in a part of the manifest; `root` is the store of inputs that have no location."""
         rows = []
         for info in inputs:
-            place = place_of(info)
-            object_, whole = _addresses(info, place, root)
+            place = info.location
+            object_, whole = _addresses(info, root)
             rows.append(
                 (hashed(info.key), info.key, hashed(object_), hashed(whole), info.size, info.etag, place.reason, part)
             )
@@ -72,7 +70,7 @@ class KnownInputs:
 
     def has_archive(self, archive: Input, root: str) -> bool:
         """Whether the members of an archive are known as they are: it has the etag it had."""
-        object_, _ = _addresses(archive, place_of(archive), root)
+        object_, _ = _addresses(archive, root)
         return bool(archive.etag) and f"{object_}\0{archive.etag}" in self._archives
 
     def compare(
@@ -87,8 +85,8 @@ class KnownInputs:
             take: whether a change of this key is to be noted for `changed`; `counts` has all others.
         """
         for info in listing:
-            place = place_of(info)
-            object_, whole = _addresses(info, place, root)
+            place = info.location
+            object_, whole = _addresses(info, root)
             if place.kind:
                 self._file.execute("INSERT OR IGNORE INTO opened VALUES (?, ?)", [hashed(object_), info.etag])
             row = self._find(info.key, object_, whole, place)
@@ -99,10 +97,10 @@ class KnownInputs:
             name, size, etag, reason, part = row
             # What a list names and its source no longer has keeps the color it got.
             gone = place.reason == "not_found" and reason is None
-            if not gone and _differs(info, place, size, etag, reason):
+            if not gone and _differs(info, size, etag, reason):
                 self._note(name, part, _placed(info._replace(key=name), info.key, root, manifest_root), take)
         for name, part, size, etag in self._mended():
-            self._note(name, part, Located(name, size, etag, _MENDED.to_text()), take)
+            self._note(name, part, Input(name, size, etag, _MENDED), take)
 
     def changed(self, part: int, inputs: list[Input]) -> list[Input] | None:
         """Return the inputs of a manifest part with what has changed in them, or None if nothing has."""
@@ -116,17 +114,16 @@ class KnownInputs:
         if row is None:
             return info
         size, etag, location = row
-        return Located(info.key, size, etag, location) if location else ObjectInfo(info.key, size, etag)
+        return Input(info.key, size, etag, Location.from_text(location))
 
     def _note(self, name: str, part: int, info: Input, take: Callable[[str], bool]) -> None:
         if not take(name):
             self.counts["changed"] += 1
             return
         self.counts["taken"] += 1
-        location = info.location if isinstance(info, Located) else None
         self._file.execute(
             "INSERT OR REPLACE INTO changes VALUES (?, ?, ?, ?, ?)",
-            [hashed(name), part, info.size, info.etag, location],
+            [hashed(name), part, info.size, info.etag, info.location.to_text()],
         )
 
     def _find(self, key: str, object_: str, whole: str, place: Location) -> _Row | None:
@@ -156,15 +153,16 @@ class KnownInputs:
                 return name
 
 
-def _addresses(info: Input, place: Location, root: str) -> tuple[str, str]:
+def _addresses(info: Input, root: str) -> tuple[str, str]:
     """Return what names the object an input is in, and what names the input in it."""
-    object_ = f"{(place.uri or root).rstrip('/')}/{place.object or info.key}\0{place.version or ''}"
+    place = info.location
+    object_ = f"{(place.uri or root).rstrip('/')}/{info.object}\0{place.version or ''}"
     return object_, f"{object_}\0{place.kind or ''}\0{place.start}"
 
 
-def _differs(info: Input, place: Location, size: int, etag: str, reason: str | None) -> bool:
+def _differs(info: Input, size: int, etag: str, reason: str | None) -> bool:
     """Whether an input is not what it was, as far as a listing tells."""
-    if place.reason != reason:
+    if info.location.reason != reason:
         return True
     if info.etag and etag:
         return info.etag != etag
@@ -173,10 +171,9 @@ def _differs(info: Input, place: Location, size: int, etag: str, reason: str | N
 
 def _placed(info: Input, listed_key: str, root: str, manifest_root: str) -> Input:
     """Return an input with its place written out where its key, or the manifest's root, does not say it."""
-    place = place_of(info)
+    place = info.location
     if info.key != listed_key and place.reason is None and place.object is None:
         place = replace(place, object=listed_key)
     if root != manifest_root and place.uri is None and place.reason is None:
         place = replace(place, uri=root, object=place.object or listed_key)
-    text = place.to_text()
-    return Located(info.key, info.size, info.etag, text) if text else ObjectInfo(info.key, info.size, info.etag)
+    return info._replace(location=place)

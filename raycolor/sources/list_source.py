@@ -8,9 +8,9 @@ from typing import Any
 from raycolor.sources.input_list import Entry, InputList, ListPlan
 from raycolor.sources.key_set import KeySet
 from raycolor.sources.keys import archive_part
-from raycolor.sources.location import Location
-from raycolor.sources.source import Input, Source
-from raycolor.storage import Located, ObjectInfo, StorageError, check_key
+from raycolor.sources.location import Input, Location
+from raycolor.sources.source import Source
+from raycolor.storage import StorageError, check_key
 
 
 class ListSource(Source):
@@ -43,8 +43,7 @@ class ListSource(Source):
                 try:
                     check_key(entry.object)
                 except StorageError as exc:
-                    problem = Location(reason=exc.reason, detail=exc.detail)
-                    yield Located(self._key(entry), 0, "", problem.to_text())
+                    yield Input(self._key(entry), 0, "", Location(reason=exc.reason, detail=exc.detail))
                     continue
                 archive = archive_part(entry.object) if through else None
                 if archive is None or self.reader.store(entry.uri).stat(archive) is None:
@@ -63,8 +62,8 @@ class ListSource(Source):
     def _input(self, entry: Entry, key: str | None) -> Input:
         key = key or self._key(entry)
         uri = entry.uri if len(self._plan.bases) > 1 else None
-        text = Location(uri, None if key == entry.object else entry.object, entry.version).to_text()
-        return Located(key, entry.size, entry.etag, text) if text else ObjectInfo(key, entry.size, entry.etag)
+        place = Location(uri, None if key == entry.object else entry.object, entry.version)
+        return Input(key, entry.size, entry.etag, place)
 
 
 class RetrySource(Source):
@@ -101,6 +100,6 @@ def picked(inputs: Iterator[Input], wanted: KeySet, found: KeySet) -> Iterator[I
                 yield info
 
 
-def gone(key: str, where: str) -> Located:
+def gone(key: str, where: str) -> Input:
     """Return an input that a list names and its source no longer has; its outcome is `not_found`."""
-    return Located(key, 0, "", Location(reason="not_found", detail=f"no longer in {where}").to_text())
+    return Input(key, 0, "", Location(reason="not_found", detail=f"no longer in {where}"))

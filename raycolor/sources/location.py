@@ -1,10 +1,10 @@
-"""Where an input's bytes are when its key alone does not say: the `location` column of a manifest."""
+"""An input of a job, and where its bytes are when its key alone does not say."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Final, Literal, NamedTuple
 
 from raycolor.errors import ImageError, Reason
 
@@ -15,7 +15,7 @@ class SkippedInputError(ImageError):
     """An input that is no photograph, by its name or as a link inside an archive: its outcome is `skipped`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Location:
     """A version, another bucket, a member of an archive, or what was wrong with an input when it was listed."""
 
@@ -38,15 +38,15 @@ class Location:
     detail: str = ""
     skipped: bool = False
 
-    def to_text(self) -> str:
-        """Return it as JSON, without what is not set; empty if nothing is."""
-        said = {name: value for name, value in vars(self).items() if value}
-        return json.dumps(said, separators=(",", ":"), ensure_ascii=False) if said else ""
+    def to_text(self) -> str | None:
+        """Return the JSON that a manifest holds, without fields that are not set; None if none is."""
+        given = {field.name: value for field in fields(self) if (value := getattr(self, field.name))}
+        return json.dumps(given, separators=(",", ":"), ensure_ascii=False) if given else None
 
     @classmethod
-    def from_text(cls, text: str) -> Location:
+    def from_text(cls, text: str | None) -> Location:
         """Invert `to_text`."""
-        return cls(**json.loads(text)) if text else cls()
+        return cls(**json.loads(text)) if text else OWN_KEY
 
     def raise_problem(self) -> None:
         """Raise what was wrong with the input when it was listed, if anything was.
@@ -56,3 +56,23 @@ class Location:
         """
         if self.reason is not None:
             raise (SkippedInputError if self.skipped else ImageError)(self.reason, self.detail)
+
+
+OWN_KEY: Final = Location()
+"""Location of an object in the source's own store, under the input's key."""
+
+
+class Input(NamedTuple):
+    """An object or archive member before it is decoded."""
+
+    key: str
+    """What outputs and outcomes are named after."""
+    size: int
+    """Bytes; 0 where a list does not say."""
+    etag: str
+    location: Location = OWN_KEY
+
+    @property
+    def object(self) -> str:
+        """Key of the object that holds its bytes."""
+        return self.location.object or self.key

@@ -7,10 +7,10 @@ from typing import Any
 
 from raycolor.errors import ConfigError, ImageError, StorageError
 from raycolor.sources import tars, zips
-from raycolor.sources.location import Location, SkippedInputError
+from raycolor.sources.location import Input, Location, SkippedInputError
 from raycolor.sources.non_photographs import non_photograph
 from raycolor.sources.streams import Fetch, RangedBytes, UnpackedBytes
-from raycolor.storage import Located, ObjectInfo, ObjectStore, open_store
+from raycolor.storage import ObjectInfo, ObjectStore, open_store
 
 _CHUNK = 8 << 20
 
@@ -42,21 +42,21 @@ class Reader:
             self._stores[uri] = open_store(uri, **self._options)
         return self._stores[uri]
 
-    def sized(self, info: ObjectInfo | Located) -> ObjectInfo | Located:
+    def sized(self, info: Input) -> Input:
         """Return an input with its size, which is asked for where a list does not tell it.
 
         Where nothing answers it comes back as it is: whoever reads it will say why.
         """
-        place = _place(info)
+        place = info.location
         if info.size or place.kind is not None or place.reason is not None or non_photograph(info.key) is not None:
             return info
         try:
-            found = stat_version(self.store(place.uri), place.object or info.key, place.version)
+            found = stat_version(self.store(place.uri), info.object, place.version)
         except StorageError:
             found = None
         return info if found is None else info._replace(size=found.size)
 
-    def get(self, info: ObjectInfo | Located) -> bytes:
+    def get(self, info: Input) -> bytes:
         """Return all bytes of one input, whose size is known (`sized`).
 
         Raises:
@@ -65,13 +65,11 @@ class Reader:
         """
         if (what := non_photograph(info.key)) is not None:
             raise SkippedInputError("not_a_photograph", what)
-        place = _place(info)
+        place = info.location
         place.raise_problem()
         if self._max_bytes is not None and info.size > self._max_bytes:
             raise ImageError("too_large", f"{info.size:,} bytes: --max-file-bytes allows {self._max_bytes:,}")
-        if not isinstance(info, Located):
-            return self.store().get(info.key)
-        store, key = self.store(place.uri), place.object or info.key
+        store, key = self.store(place.uri), info.object
         if place.kind is None:
             return get_version(store, key, place.version)
         fetch = fetcher(store, key, place.version)
@@ -83,9 +81,9 @@ class Reader:
             return tars.read_member(RangedBytes(fetch, end, tars.BLOCK + info.size), place.start, info.size)
         return self._unpacked(store, key, place, info.size)
 
-    def in_order(self, info: ObjectInfo | Located) -> bool:
+    def in_order(self, info: Input) -> bool:
         """Whether an input has to be read after the one before it: a member of an archive that is packed as a whole."""
-        return isinstance(info, Located) and Location.from_text(info.location).kind == "tgz"
+        return info.location.kind == "tgz"
 
     def _unpacked(self, store: ObjectStore, key: str, place: Location, size: int) -> bytes:
         begin = place.start - tars.BLOCK
@@ -100,10 +98,6 @@ class Reader:
         data = tars.read_member(known[1], place.start, size)
         self._unpacking = known
         return data
-
-
-def _place(info: ObjectInfo | Located) -> Location:
-    return Location.from_text(info.location) if isinstance(info, Located) else Location()
 
 
 def fetcher(store: ObjectStore, key: str, version: str | None) -> Fetch:

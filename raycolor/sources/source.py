@@ -11,15 +11,13 @@ from typing import Any
 from raycolor.sources.archives import archive_members
 from raycolor.sources.key_set import KeySet
 from raycolor.sources.keys import archive_part, is_archive, member_key
-from raycolor.sources.location import Location
+from raycolor.sources.location import Input
 from raycolor.sources.overlap import check_overlap, key_inside, place_holds
 from raycolor.sources.reader import Reader, stat_version
-from raycolor.storage import Located, ObjectInfo, StorageError
+from raycolor.storage import StorageError
 from raycolor.storage.base import RECORDS
 from raycolor.storage.local import key_to_name
 from raycolor.storage.patience import local_store
-
-Input = ObjectInfo | Located
 
 
 class Source:
@@ -87,7 +85,7 @@ class Source:
                     continue
                 for found in self._expanded(info, keys):
                     # A broken archive is told whatever the patterns take: its members may be lost.
-                    broken = found.key == info.key and place_of(found).reason is not None
+                    broken = found.key == info.key and found.location.reason is not None
                     if include and not broken and not any(fnmatchcase(found.key, pattern) for pattern in include):
                         continue
                     if not any(fnmatchcase(found.key, pattern) for pattern in exclude):
@@ -95,11 +93,10 @@ class Source:
 
     def _listed(self) -> Iterator[Input]:
         """Yield the objects of the source, archives unopened."""
-        return self.reader.store().list()
+        return (Input(*info) for info in self.reader.store().list())
 
     def _left_out(self, info: Input, dest: str) -> bool:
-        place = place_of(info)
-        where = f"{(place.uri or self.root).rstrip('/')}/{place.object or info.key}"
+        where = f"{(info.location.uri or self.root).rstrip('/')}/{info.object}"
         if key_inside(dest, where) is not None or self._leads_into(dest, info):
             self.notes["inside DEST"] += 1
             return True
@@ -110,11 +107,10 @@ class Source:
 
     def _leads_into(self, dest: str, info: Input) -> bool:
         """Whether the folder of an input is the destination's by a link or by another spelling."""
-        place = place_of(info)
-        store = local_store(self.reader.store(place.uri))
+        store = local_store(self.reader.store(info.location.uri))
         if store is None or dest.startswith("s3://"):
             return False
-        folder = str((store.root / key_to_name(place.object or info.key)).parent)
+        folder = str((store.root / key_to_name(info.object)).parent)
         if folder != self._folder[0]:
             self._folder = folder, place_holds(dest, folder, or_is=True)
         return self._folder[1]
@@ -122,9 +118,8 @@ class Source:
     def _expanded(self, info: Input, keys: KeySet) -> Iterator[Input]:
         """Yield the members of an archive, or the input itself; keys that are taken get a number."""
         if not self._opens(info):
-            place = place_of(info)
             # Keys of one listing differ; only the members of an archive may meet an object below its name.
-            if self.archives and place.kind is None and archive_part(info.key):
+            if self.archives and info.location.kind is None and archive_part(info.key):
                 info = _renamed(info, keys.free_name(info.key))
             yield info
             return
@@ -133,16 +128,16 @@ class Source:
             yield found if found.key == info.key else found._replace(key=keys.free_name(found.key))
 
     def _opens(self, info: Input) -> bool:
-        place = place_of(info)
-        return self.archives and is_archive(info.key) and place.kind is None and place.reason is None
+        at = info.location
+        return self.archives and is_archive(info.key) and at.kind is None and at.reason is None
 
     def members(self, info: Input) -> Iterator[Input]:
         """Yield the members of an archive as inputs, or the object itself if it is none.
 
         An archive that cannot be read to its end comes last, as an input whose outcome is fixed.
         """
-        place = place_of(info)
-        store, key = self.reader.store(place.uri), place.object or info.key
+        place, key = info.location, info.object
+        store = self.reader.store(place.uri)
         size, etag = info.size, info.etag
         if not size:
             try:
@@ -160,26 +155,18 @@ class Source:
         for member in members:
             at = member.location
             if at.reason is None:
-                at = Location(
-                    place.uri, key, place.version, at.kind, at.start, packed=at.packed, method=at.method, crc=at.crc
-                )
+                at = replace(at, uri=place.uri, object=key, version=place.version)
             if member.name:
-                yield Located(member_key(info.key, member.name), member.size, etag, at.to_text())
+                yield Input(member_key(info.key, member.name), member.size, etag, at)
             else:
-                yield Located(info.key, size, etag, at.to_text())
+                yield Input(info.key, size, etag, at)
 
 
 def _renamed(info: Input, key: str) -> Input:
     """Return an object under another key than its own, which then is where its bytes are."""
     if key == info.key:
         return info
-    place = place_of(info)
-    return Located(key, info.size, info.etag, replace(place, object=place.object or info.key).to_text())
-
-
-def place_of(info: Input) -> Location:
-    """Return where an input's bytes are; an empty location where its key says it all."""
-    return Location.from_text(info.location) if isinstance(info, Located) else Location()
+    return info._replace(key=key, location=replace(info.location, object=info.object))
 
 
 class OneObject(Source):
@@ -196,4 +183,4 @@ class OneObject(Source):
     def _listed(self) -> Iterator[Input]:
         info = self.reader.store().stat(self._key)
         if info is not None:
-            yield info
+            yield Input(*info)

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from raycolor.errors import ConfigError, StorageError
-from raycolor.storage.base import Located, ObjectInfo, ObjectStore, check_endpoint, check_key
+from raycolor.storage.base import ObjectInfo, ObjectStore, check_endpoint, check_key
 from raycolor.storage.local import LocalStore
 
 __all__ = [
     "LocalStore",
-    "Located",
     "ObjectInfo",
     "ObjectStore",
     "StorageError",

@@ -28,17 +28,6 @@ class ObjectInfo(NamedTuple):
     """Changes when the content does; comparable only within one store. Empty for a link that leads nowhere."""
 
 
-class Located(NamedTuple):
-    """An input whose bytes are found by more than its key: a member of an archive, a version, another bucket."""
-
-    key: str
-    """What outputs and outcomes are named after."""
-    size: int
-    etag: str
-    location: str
-    """Where the bytes are, as `raycolor.sources.location` writes it."""
-
-
 @runtime_checkable
 class ObjectStore(Protocol):
     """A flat set of objects under one root. Stores are picklable and may be shared by threads.

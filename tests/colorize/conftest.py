@@ -36,7 +36,7 @@ def job(tmp_path, untrained):
         source.mkdir()
         photographs.write_all(source, files)
         store = open_store(dest)
-        totals = write_manifest(store, open_store(source).list(), images_per_shard=1000)
+        totals = write_manifest(store, open_source(str(source)).inputs(str(dest)), images_per_shard=1000)
         spec = ShardSpec(str(source), str(dest), totals, ColorizerConfig(checkpoint=untrained, **options))
         return ShardWorker(spec)
 

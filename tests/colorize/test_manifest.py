@@ -9,12 +9,13 @@ from raycolor.colorize.job_record import JobRecord, check_same_job, read_job
 from raycolor.colorize.manifest import Manifest, ManifestTotals, order_of_work, shard_limits, write_manifest
 from raycolor.colorize.outcomes import Outcome, Tally, done_shards, read_outcomes, write_outcomes
 from raycolor.errors import ManifestError
-from raycolor.storage import ObjectInfo, open_store
+from raycolor.sources import Input
+from raycolor.storage import open_store
 
 
 def listing(count, size=10):
     """Return `count` made-up objects."""
-    return [ObjectInfo(f"box {i // 100}/photo-{i:06d}.jpg", size, f"e{i}") for i in range(count)]
+    return [Input(f"box {i // 100}/photo-{i:06d}.jpg", size, f"e{i}") for i in range(count)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 33, 16_384, 40_000])

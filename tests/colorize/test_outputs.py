@@ -6,8 +6,8 @@ import pytest
 from raycolor.colorize.outcomes import read_outcomes
 from raycolor.colorize.outputs import KeyRefusedError, Outputs, name_output, with_free_outputs
 from raycolor.errors import ConfigError
-from raycolor.sources import Location
-from raycolor.storage import LocalStore, Located, ObjectInfo, open_store
+from raycolor.sources import Input, Location
+from raycolor.storage import LocalStore, open_store
 
 
 def test_names_of_outputs_differ_where_those_of_inputs_do():
@@ -27,8 +27,8 @@ def test_an_output_is_never_taken_for_a_half_written_file(job):
     """An input called as half-written files are is colorized, listed, and still there after a sweep."""
     worker = job({"x.jpg": photographs.encoded(photographs.gray_pixels())})
     keys = [".raycolor-x.jpg", worker.dest.temp_name(), f"a/{worker.dest.temp_name()}"]
-    place = Location(object="x.jpg").to_text()
-    worker.manifest.shard = lambda number: [Located(key, 0, "", place) for key in keys]
+    place = Location(object="x.jpg")
+    worker.manifest.shard = lambda number: [Input(key, 0, "", place) for key in keys]
     worker.run(0)
     worker.dest.sweep(older_than_s=0)
     listed = {info.key for info in worker.dest.list()}
@@ -96,12 +96,12 @@ def test_a_file_that_appears_while_a_job_runs_stays(job):
 
 def fixed(inputs):
     """Return key -> reason of the inputs whose outcome is fixed already."""
-    return {info.key: Location.from_text(info.location).reason for info in inputs if isinstance(info, Located)}
+    return {info.key: info.location.reason for info in inputs if info.location.reason}
 
 
 def test_a_first_run_refuses_what_is_there(dest):
     """A file where an output would go, whatever its format, is named with the way out; others do no harm."""
-    inputs = [ObjectInfo(key, 1, "") for key in ("a.jpg", "b.gif", "c/d.tif", "e.png.raycolor.png", "Thumbs.db")]
+    inputs = [Input(key, 1, "") for key in ("a.jpg", "b.gif", "c/d.tif", "e.png.raycolor.png", "Thumbs.db")]
     for key in ("Thumbs.db", "other.jpg", "c/a.jpg", "e.png.raycolor.png", "_raycolor/a.jpg", "a.jpg.bak"):
         dest.put(key, b"x")
     before = {info.key for info in dest.list()}
@@ -131,7 +131,7 @@ class Folding(LocalStore):
 
 def test_two_keys_that_share_a_name_are_one_storage_error(tmp_path):
     """Where `a.jpg` and `A.JPG` are one file the second is a failure from the start; elsewhere both are photographs."""
-    inputs = [ObjectInfo(key, 1, "") for key in ("A.JPG", "B/x.jpg", "a.jpg", "b/x.jpg", "b/y.jpg")]
+    inputs = [Input(key, 1, "") for key in ("A.JPG", "B/x.jpg", "a.jpg", "b/x.jpg", "b/y.jpg")]
     folder = Folding(tmp_path / "out")
     found = list(with_free_outputs(folder, iter(inputs)))
     assert [info.key for info in found] == [info.key for info in inputs]

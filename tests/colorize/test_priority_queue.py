@@ -13,6 +13,7 @@ from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.outcomes import read_outcomes
 from raycolor.colorize.priority_queue import PriorityQueue
 from raycolor.colorize.shard import ShardWorker
+from raycolor.sources import open_source
 from raycolor.storage import open_store
 
 FILES = {f"{i:02}.jpg": photographs.encoded(photographs.gray_pixels(40 + i, 60, seed=i)) for i in range(12)}
@@ -73,8 +74,7 @@ def test_two_shards_at_once_end_as_one_after_the_other(job, tmp_path):
     expected = [replace(outcome, seconds=0.0) for outcome in read_outcomes(worker.dest)]
     outputs = {k: v for k, v in photographs.tree(tmp_path / "out").items() if not k.startswith(FOLDER)}
     again = open_store(tmp_path / "again")
-    source = open_store(tmp_path / "in")
-    totals = write_manifest(again, source.list(), images_per_shard=1000)
+    totals = write_manifest(again, open_source(str(tmp_path / "in")).inputs(again.uri), images_per_shard=1000)
     other = ShardWorker(replace(worker.spec, dest=again.uri, totals=totals))
     assert run_two_at_a_time(other) == expected
     left = photographs.tree(tmp_path / "again")

@@ -9,7 +9,7 @@ from raycolor.colorize.manifest import Manifest
 from raycolor.colorize.outcomes import find_shard
 from raycolor.colorize.redo import Again
 from raycolor.colorize.shard import ShardWorker
-from raycolor.storage import ObjectInfo
+from raycolor.sources import Input
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_changed_input_that_fails_leaves_no_color_of_before(done, tmp_path):
     for key in ("0.jpg", "1.jpg"):
         (tmp_path / "in" / key).write_bytes(b"")
     manifest = Manifest(worker.dest, worker.spec.totals)
-    inputs = [ObjectInfo(i.key, 0, "new") if i.key in ("0.jpg", "1.jpg") else i for i in manifest.shard(0)]
+    inputs = [Input(i.key, 0, "new") if i.key in ("0.jpg", "1.jpg") else i for i in manifest.shard(0)]
     manifest.replace(0, inputs)
     report, record = again(worker, number=1, changed=True)
     assert report.images == 2

@@ -12,13 +12,12 @@ from raycolor.plan.estimate import Stratum, count, total
 from raycolor.plan.probe import CheckpointName, Probed
 from raycolor.plan.report import Looked, make_report
 from raycolor.plan.sample import Sample
-from raycolor.sources import open_source
-from raycolor.storage import ObjectInfo
+from raycolor.sources import Input, open_source
 
 
 def infos(sizes):
     """Make a listing of inputs with these sizes."""
-    return [ObjectInfo(f"box/{i:06d}.tif", size, "e") for i, size in enumerate(sizes)]
+    return [Input(f"box/{i:06d}.tif", size, "e") for i, size in enumerate(sizes)]
 
 
 def drawn(listing, size, seed=0):

@@ -14,9 +14,9 @@ from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.manifest import ManifestTotals
 from raycolor.colorize.outcomes import Outcome, write_csvs
 from raycolor.errors import ConfigError
-from raycolor.sources import Location, Reader, open_source
+from raycolor.sources import Input, Location, Reader, open_source
 from raycolor.sources.key_set import KeySet
-from raycolor.storage import Located, open_store
+from raycolor.storage import open_store
 
 FILES = {"a.jpg": b"A", "b c/d,e.jpg": b"D", 'b c/"f"\n.jpg': b"F", "ü%41.jpg": b"U"}
 
@@ -109,9 +109,9 @@ def test_buckets_versions_and_their_keys(place):
     _, opened = place
     text = "bucket,key,version_id,size,etag\nx,a.jpg,v1,5,e\ny,a.jpg,,0,\nx,a.jpg,v2,6,f\nx,a.jpg,v1,5,e\n"
     assert list(opened("list.csv", text).inputs("s3://z")) == [
-        Located("x/a.jpg", 5, "e", Location("s3://x", "a.jpg", "v1").to_text()),
-        Located("y/a.jpg", 0, "", Location("s3://y", "a.jpg").to_text()),
-        Located("x/a~2.jpg", 6, "f", Location("s3://x", "a.jpg", "v2").to_text()),
+        Input("x/a.jpg", 5, "e", Location("s3://x", "a.jpg", "v1")),
+        Input("y/a.jpg", 0, "", Location("s3://y", "a.jpg")),
+        Input("x/a~2.jpg", 6, "f", Location("s3://x", "a.jpg", "v2")),
     ]
     one = opened("one.csv", "x,p/a.jpg\nx,p/b.jpg,v1\ns3,not,header\n".replace("s3,not,header\n", ""))
     assert (one.root, [info.key for info in one.inputs("s3://z")]) == ("s3://x", ["p/a.jpg", "p/b.jpg"])
@@ -206,7 +206,7 @@ def test_an_inventory_gives_the_current_objects(tmp_path, kind):
     first = "p/a+b c%.jpg" if kind == "CSV" else ROWS[0][1]
     inputs = list(source.inputs("s3://elsewhere"))
     assert [info[:3] for info in inputs] == [(first, 5, "e1"), ("z.jpg", 7, "e3")]
-    assert Location.from_text(inputs[0].location).version == "v1"
+    assert inputs[0].location.version == "v1"
     assert source.root == "s3://src"
 
 
@@ -270,8 +270,8 @@ def test_failed_csv_of_a_job_over_a_list(place):
     second = finished(tmp_path / "out2", first, ["x/a.jpg"])
     inputs = list(open_source(first).inputs("s3://z"))
     assert [info.key for info in inputs] == ["x/a.jpg", "x/c.jpg", "x/gone.jpg"]
-    assert Location.from_text(inputs[0].location) == Location("s3://x", "a.jpg", "v1")
-    assert Location.from_text(inputs[2].location).reason == "not_found"
+    assert inputs[0].location == Location("s3://x", "a.jpg", "v1")
+    assert inputs[2].location.reason == "not_found"
     assert list(open_source(second).inputs("s3://z")) == inputs[:1]
 
 

@@ -16,7 +16,7 @@ from raycolor.colorize.shard import ShardSpec, ShardWorker
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import Colorized
 from raycolor.errors import ConfigError
-from raycolor.sources import Location, Reader, open_source
+from raycolor.sources import Input, Location, Reader, open_source
 from raycolor.storage import open_store
 
 MEMBERS = [(f"{i:02}.jpg", bytes([i]) * 3000) for i in range(12)]
@@ -99,11 +99,11 @@ def test_objects_below_an_archives_name_do_not_collide(bucket):
     other.put("p.tar", packs.tar(MEMBERS[:1]))
     # SeaweedFS refuses an object below an object's name, S3 does not: what a listing would give is made here.
     source = open_source(other.uri)
-    listed = [*other.list(), replace_key(next(iter(other.list())), "p.tar/00.jpg")]
-    source._listed = lambda: iter(listed)
+    listed = [Input(*info) for info in other.list()]
+    source._listed = lambda: iter([*listed, replace_key(listed[0], "p.tar/00.jpg")])
     member, renamed = source.inputs("/nowhere")
     assert [member.key, renamed.key] == ["p.tar/00.jpg", "p.tar/00~2.jpg"]
-    assert Location.from_text(renamed.location).object == "p.tar/00.jpg"
+    assert renamed.location.object == "p.tar/00.jpg"
 
 
 def replace_key(info, key):
@@ -245,12 +245,11 @@ def test_outputs_are_written_with_the_key_that_was_given(s3, worker, monkeypatch
 def test_a_location_survives_the_manifest(tmp_path):
     """What the driver wrote about a member, with any characters, is what the worker reads; a key finds it again."""
     from raycolor.colorize.manifest import Manifest
-    from raycolor.storage import Located, ObjectInfo
 
     place = Location("s3://b", 'ü"\n.tar', "v", "zip", 2**40, 2**33, 8, 2**32 - 1, detail="x")
     assert Location.from_text(place.to_text()) == place
     assert json.loads(Location(kind="tar", start=0).to_text()) == {"kind": "tar"}
-    inputs = [ObjectInfo("a", 1, "e"), Located("b/c", 2, "f", place.to_text())]
+    inputs = [Input("a", 1, "e"), Input("b/c", 2, "f", place)]
     store = open_store(tmp_path)
     manifest = Manifest(store, write_manifest(store, inputs, images_per_shard=64))
     assert manifest.shard(0) == inputs
