@@ -10,8 +10,10 @@ from raycolor.config import Frozen
 class ClusterConfig(Frozen):
     """Where a job runs: settings that change nothing in its results."""
 
-    address: str | None = Field(None, description="Ray cluster to join; without it a local Ray is started")
+    address: str | None = Field(None, description="Ray cluster to join; default: start a local Ray")
     workers: int | None = Field(None, ge=1, description="worker processes; default: as many as fit")
     scale_to: int | None = Field(
-        None, ge=1, description="ask an autoscaling cluster for room for so many workers, and wait up to 10 minutes"
+        None,
+        ge=1,
+        description="workers to request nodes for from an autoscaling cluster; the job waits up to 10 minutes",
     )

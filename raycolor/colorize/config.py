@@ -21,11 +21,14 @@ class SourceConfig(Frozen):
     """Which inputs of a SOURCE are taken, and how they are reached."""
 
     max_file_bytes: Count = Field(
-        2_000_000_000, ge=1, le=LARGEST, description="largest file, checked before reading (2GB is understood)"
+        2_000_000_000,
+        ge=1,
+        le=LARGEST,
+        description="bytes of the largest file to read, for example 2GB; larger ones fail",
     )
     include: tuple[str, ...] = Field((), description="glob of keys to take, for example '*.jpg'; repeatable")
-    exclude: tuple[str, ...] = Field((), description="glob of keys to leave out; repeatable")
-    archives: bool = Field(True, description="take .tar, .tar.gz, .tgz and .zip apart, member by member")
+    exclude: tuple[str, ...] = Field((), description="glob of keys to omit; repeatable")
+    archives: bool = Field(True, description="read each member of .tar, .tar.gz, .tgz and .zip files as an input")
     root: str | None = Field(None, description="folder or s3://bucket/prefix that the keys of a list are relative to")
     requester_pays: bool = Field(False, description="pay for reading from requester-pays buckets")
     endpoint_url: Annotated[str | None, AfterValidator(_without_credentials)] = Field(
@@ -48,32 +51,36 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, SourceConfig):
     max_failed: str = Field("5%", description="failed images allowed before exit code 3: a count or a share")
     shape: Literal["auto", "fused", "staged"] = Field(
         "auto",
-        description="fused: the network in every worker; staged: in workers of its own, on GPUs where there are any; "
-        "auto: staged where there are GPUs",
+        description="fused: every worker runs the network; staged: workers of its own run it, on GPUs if there "
+        "are any; auto: staged if there are GPUs",
     )
     gpus: int | None = Field(
-        None, ge=1, description="GPUs for the network (--scale-to asks for them, too); default: all that are there"
+        None, ge=1, description="GPUs for the network, also requested by --scale-to; default: all of the cluster"
     )
     sse_kms_key_id: str | None = Field(None, description="encrypt outputs in S3 with this KMS key (SSE-KMS)")
     images_per_shard: int = Field(
-        64, ge=1, le=10_000, description="images in one unit of work, retry and resume", json_schema_extra=ADVANCED
+        64,
+        ge=1,
+        le=10_000,
+        description="images in a shard, the unit of work, retry and resume",
+        json_schema_extra=ADVANCED,
     )
-    image_timeout_s: float = Field(600.0, gt=0, description="seconds after which one image is given up")
+    image_timeout_s: float = Field(600.0, gt=0, description="seconds after which an image fails")
     patience: float = Field(
         600.0,
         ge=0,
-        description="seconds to wait for a place that does not answer (expired credentials, a store that is down) "
-        "before the job stops",
+        description="seconds to wait for a storage that does not answer (outage, expired credentials) before the "
+        "job stops",
     )
     retry_failed: bool = Field(False, description="try the failed images of the job in DEST again")
     retry_reason: tuple[Reason, ...] = Field(
-        (), description="retry those alone that failed for this reason, for example access_denied; repeatable"
+        (), description="retry only images that failed for this reason, for example access_denied; repeatable"
     )
     add_new: bool = Field(
-        False, description="take files that came to SOURCE since into the job in DEST, and color changed ones again"
+        False, description="also colorize files that are new in SOURCE since the job in DEST, and changed ones again"
     )
     verify: bool = Field(
-        False, description="read every output of the job in DEST; make those anew that are missing or have changed"
+        False, description="read every output of the job in DEST, and make missing or changed ones again"
     )
 
     def identity(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Settings of a colorizer: all that decides which bytes it makes, but for the device."""
+"""Settings of a colorizer: everything but the device that decides which bytes it makes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from raycolor.config import ADVANCED, Count, Frozen
 
 
 class CostConfig(Frozen):
-    """Settings of a colorizer that decide how long a photograph takes, or whether it is colorized at all."""
+    """Settings of a colorizer that decide whether a photograph is colorized and how long it takes."""
 
     checkpoint: str = Field("default", description="checkpoint: a shipped name, a folder, or s3://bucket/prefix")
     on_color: Literal["skip", "recolor", "copy"] = Field(
@@ -20,13 +20,13 @@ class CostConfig(Frozen):
         "exact", description="exact: keep the JPEG's own luma coefficients and add chroma only"
     )
     upsampling: Literal["guided", "bilinear"] = Field(
-        "guided", description="how color is enlarged: guided follows the photograph's own edges"
+        "guided", description="how color is upsampled: guided follows the edges of the photograph"
     )
     tta: Literal["none", "flip"] = Field(
         "none", description="flip: average with the color of the mirrored photograph; the network runs twice"
     )
     max_pixels: Count = Field(
-        250_000_000, ge=1, description="largest input, checked before decoding (250MP is understood)"
+        250_000_000, ge=1, description="pixels of the largest input to decode, for example 250MP; larger ones fail"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where the device computes it natively, fp32 elsewhere"
@@ -35,7 +35,7 @@ class CostConfig(Frozen):
         None,
         ge=64,
         le=1024,
-        description="side in pixels of what the network sees; default: the size of the photographs it was trained on",
+        description="side in pixels of the network's input; default: the size of the photographs it was trained on",
     )
 
 
@@ -43,11 +43,11 @@ class ColorizerConfig(CostConfig):
     """Settings of a colorizer; picklable, so that workers build their own."""
 
     saturation: float = Field(1.0, ge=0, le=3, description="factor on the predicted chroma")
-    jpeg_quality: int = Field(92, ge=1, le=100, description="quality of JPEG planes that have to be encoded")
+    jpeg_quality: int = Field(92, ge=1, le=100, description="quality of the JPEG planes that are encoded")
     gpu_batch: int = Field(
         32,
         ge=1,
         le=1024,
-        description="planes in each batch of a GPU; decides colors' last digits",
+        description="photographs in each batch of a GPU; changes colors only by rounding",
         json_schema_extra=ADVANCED,
     )

@@ -26,17 +26,17 @@ class EvaluateConfig(ClusterConfig):
         min_length=1, description="checkpoints: shipped names, folders or s3://bucket/prefix"
     )
     data: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
-        min_length=1, description="dataset made by `raycolor prepare`; repeatable, each gets rows of its own"
+        min_length=1, description="dataset made by `raycolor prepare`; repeatable, the table has rows for each"
     )
     out: str = Field(description="folder or s3://bucket/prefix for index.html, table.csv and table.md")
-    split: Literal["val", "train"] = Field("val", description="photographs to measure on")
+    split: Literal["val", "train"] = Field("val", description="split to measure on")
     network_size: Annotated[int | None, BeforeValidator(_full)] = Field(
         None,
         ge=0,
-        description="side in pixels of the center crop that networks see, or 'full' for all that is stored; "
-        "default: what each was trained on",
+        description="side in pixels of the center crop that networks see, or 'full' for the whole stored photograph; "
+        "default: the size that each network was trained on",
     )
-    images: int | None = Field(None, ge=1, description="at most this many photographs of each dataset; default: all")
+    images: int | None = Field(None, ge=1, description="largest number of photographs of each dataset; default: all")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where the device computes it natively, fp32 elsewhere"
     )

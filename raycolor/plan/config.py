@@ -9,7 +9,7 @@ from raycolor.colorizer.config import CostConfig
 
 
 class PlanConfig(CostConfig, SourceConfig):
-    """Settings of `raycolor plan`: those of colorizing that decide how long it takes, and what to assume."""
+    """Settings of `raycolor plan`: those of `colorize` that decide how long it takes, and those of the estimate."""
 
     source: str = Field(description="what `raycolor colorize` would read: folder, file, s3://bucket/prefix, or a list")
     sample: int = Field(32, ge=0, le=2000, description="photographs to read and colorize in memory; 0: list only")
@@ -18,4 +18,4 @@ class PlanConfig(CostConfig, SourceConfig):
     price_per_hour: float | None = Field(None, ge=0, description="price of the whole cluster per hour, any currency")
     # A field named `json` would hide a method of every model.
     json_file: str | None = Field(None, alias="json", description="file or s3://bucket/key to write the plan to")
-    image_timeout_s: float = Field(120.0, gt=0, description="seconds after which a sampled photograph is given up")
+    image_timeout_s: float = Field(120.0, gt=0, description="seconds after which a photograph of the sample fails")

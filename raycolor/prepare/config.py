@@ -28,11 +28,14 @@ class PrepareConfig(ClusterConfig):
     )
     size_px: int = Field(256, ge=32, le=2048, description="side of the stored square photographs, in pixels")
     seed: int = Field(0, ge=0, description="seed of the split")
-    keep_splits: bool = Field(False, description="keep the train/ and val/ folders that SOURCE has")
+    keep_splits: bool = Field(False, description="use the train/ and val/ folders of SOURCE as splits")
     min_colorfulness: float = Field(
         0.0, ge=0, description="drop photographs duller than this (Hasler and Suesstrunk; 15 is a usual choice)"
     )
     max_file_bytes: Count = Field(
-        2_000_000_000, ge=1, le=LARGEST, description="largest file, checked before reading (2GB is understood)"
+        2_000_000_000,
+        ge=1,
+        le=LARGEST,
+        description="bytes of the largest file to read, for example 2GB; larger ones are left out",
     )
-    image_timeout_s: float = Field(600.0, gt=0, description="seconds after which one file is given up")
+    image_timeout_s: float = Field(600.0, gt=0, description="seconds after which a file counts as bad")

@@ -36,13 +36,15 @@ class LossConfig(Frozen):
     lambda_pixel: float = Field(100.0, ge=0, description="weight of the pixel loss beside the adversarial one (GAN)")
     adversarial: Literal["lsgan", "minimax"] = Field("lsgan", description="adversarial form (GAN)")
     discriminator: bool = Field(
-        False, description="unet: train against a discriminator, as the GAN does; briefly, and after init_from"
+        False, description="unet: train against a discriminator, as the GAN does; for a short stage after init_from"
     )
     classes: float = Field(0.1, ge=0, description="weight of the cross-entropy of the U-Net's bins head")
-    balance: float = Field(0.0, ge=0, le=1, description="how far rare colors weigh more in it: 0 not, 1 by frequency")
-    colorfulness: float = Field(0.0, ge=0, description="weight of the gap in colorfulness to the truth")
-    perceptual: float = Field(0.0, ge=0, description="weight of the distance in features of a pretrained network")
-    chroma_gain: float = Field(1.0, ge=0.5, le=2, description="factor on the true color that is learned from")
+    balance: float = Field(
+        0.0, ge=0, le=1, description="how much more rare colors weigh in the cross-entropy: 0 none, 1 by frequency"
+    )
+    colorfulness: float = Field(0.0, ge=0, description="weight of the difference in colorfulness from the truth")
+    perceptual: float = Field(0.0, ge=0, description="weight of the distance between features of a pretrained network")
+    chroma_gain: float = Field(1.0, ge=0.5, le=2, description="factor on the chroma of the true color in the loss")
     distillation: float = Field(
         0.0, ge=0, le=1, description="share of the cross-entropy that learns from the teacher instead of the truth"
     )
@@ -53,16 +55,22 @@ class TrainingConfig(Frozen):
 
     method: str = Field(description="regression, autoencoder, gan or unet")
     epochs: int = Field(10, ge=1, description="passes over the training photographs")
-    batch_size: int = Field(16, ge=1, description="photographs per step and worker; the global batch is this x workers")
-    crop_px: int = Field(224, ge=32, description="side of the random crops")
+    batch_size: int = Field(
+        16, ge=1, description="photographs per update and worker; the global batch is this times workers"
+    )
+    crop_px: int = Field(224, ge=32, description="side of the random crops, in pixels")
     seed: int = Field(0, ge=0, description="seed of weights, order and crops")
-    patience: int | None = Field(None, ge=1, description="epochs without a better val mse before stopping")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="bf16 where the device computes it natively")
-    checkpoint_every: int = Field(0, ge=0, description="updates between checkpoints within an epoch; 0: none")
+    patience: int | None = Field(None, ge=1, description="stop after this many epochs without a better val mse")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the device computes it natively, fp32 elsewhere"
+    )
+    checkpoint_every: int = Field(0, ge=0, description="updates between checkpoints within an epoch; 0: none within")
     compile: bool = Field(False, description="torch.compile the network")
     encoder_weights: str | None = Field(None, description="file of ResNet-18 weights for the regression encoder")
-    init_from: str | None = Field(None, description="checkpoint whose weights training starts with, as far as they fit")
-    teacher: str | None = Field(None, description="checkpoint with bins heads to learn from, by loss.distillation")
+    init_from: str | None = Field(None, description="checkpoint whose weights training starts with, where they fit")
+    teacher: str | None = Field(
+        None, description="checkpoint with bins heads (unet or ensemble) to learn from; needs loss.distillation"
+    )
     network: dict[str, Any] = Field(default_factory=dict, description="network options (--set network.KEY=VALUE)")
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
     optim: OptimConfig = Field(default_factory=OptimConfig)

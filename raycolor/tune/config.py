@@ -19,9 +19,9 @@ class SchedulerConfig(Frozen):
     """Which trials of a sweep are stopped early."""
 
     name: Literal["asha", "none"] = Field("none", description="asha: asynchronous successive halving")
-    metric: str | None = Field(None, description="objective that decides; default: the first one")
-    grace_epochs: int = Field(1, ge=1, description="epochs that every trial gets")
-    reduction_factor: float = Field(3.0, gt=1, description="one in so many trials goes on at each rung")
+    metric: str | None = Field(None, description="objective to compare trials by; default: the first")
+    grace_epochs: int = Field(1, ge=1, description="epochs before a trial may be stopped")
+    reduction_factor: float = Field(3.0, gt=1, description="one in this many trials continues at each rung")
 
 
 class BestConfig(Frozen):
@@ -29,10 +29,10 @@ class BestConfig(Frozen):
 
     rule: Literal["first", "within"] = Field(
         "first",
-        description="first: the first objective alone; within: the second objective among the trials near the best "
-        "first one",
+        description="first: best first objective; within: best second objective among the trials whose first objective "
+        "is within the tolerance of the best",
     )
-    tolerance: float = Field(0.05, ge=0, description="how near, for `within`: a share of the best first objective")
+    tolerance: float = Field(0.05, ge=0, description="for `within`: a share of the best first objective")
 
 
 class TuneConfig(ClusterConfig):
@@ -44,18 +44,20 @@ class TuneConfig(ClusterConfig):
     space: dict[str, Any] = Field(description="dotted keys of the train configuration, each with its distribution")
     objectives: dict[str, Literal["min", "max"]] = Field(min_length=1, description="metrics on val: min or max")
     best: BestConfig = Field(default_factory=BestConfig)
-    trials: int | None = Field(None, ge=1, le=10_000, description="trainings; default 10, for a grid its points")
-    epochs: int | None = Field(None, ge=1, description="epochs of a trial that is not stopped early; default: base's")
+    trials: int | None = Field(
+        None, ge=1, le=10_000, description="number of trials; default: 10, or all points of a grid"
+    )
+    epochs: int | None = Field(None, ge=1, description="most epochs of a trial; default: those of base")
     search: Literal["random", "grid", "tpe"] = Field("random", description="how points are chosen; tpe needs Optuna")
     scheduler: Annotated[SchedulerConfig, BeforeValidator(_named)] = Field(default_factory=SchedulerConfig)
-    seed: int = Field(0, ge=0, description="seed of the points; base.seed is that of the trainings")
+    seed: int = Field(0, ge=0, description="seed of the points; base.seed is the seed of every training")
     workers: int = Field(1, ge=1, description="Ray Train workers of each trial")
     resources: dict[str, float] = Field(
         default_factory=dict,
-        description="what a trial occupies, its workers together; default: a CPU or GPU per worker",
+        description="resources of a trial, all its workers together; default: a CPU or GPU per worker",
     )
     use_gpu: bool | None = Field(None, description="default: GPUs if the cluster has any")
     max_concurrent: int | None = Field(None, ge=1, description="trials at once; default: as many as fit")
-    max_failures: int = Field(1, ge=0, description="how often dead workers of a trial are replaced")
-    resume: bool = Field(False, description="go on with a sweep; refuse to start a new one")
+    max_failures: int = Field(1, ge=0, description="how many times dead workers of a trial are replaced")
+    resume: bool = Field(False, description="continue a sweep; never start a new one")
     retry_failed: bool = Field(False, description="try failed trials again")
