@@ -17,20 +17,14 @@ _EXTENSION, _CONTROL, _FRAME, _TRAILER = 0x21, 0xF9, 0x2C, 0x3B
 _FORMATS: Final[dict[Format, str]] = {"bmp": "BMP", "gif": "GIF"}
 
 
-def read_header(data: bytes, kind: Format) -> Header:
-    """Return the header of a BMP or GIF file without allocating its pixels.
-
-    Raises:
-        DecodeError: `truncated` or `decode_error`.
-    """
-    if kind == "gif":
-        return _read_gif(data)
+def read_bmp_header(data: bytes) -> Header:
+    """Return the header of a BMP file without allocating its pixels; DecodeError `truncated` or `decode_error`."""
     with pillow("BMP"), Image.open(io.BytesIO(data), formats=["BMP"]) as image:
         width, height = image.size
         gray = image.mode in ("1", "L")
         alpha = image.mode in ("RGBA", "LA") or "transparency" in image.info
         color: Color = "gray" if gray else "palette" if image.mode == "P" else "rgb"
-    return _header(kind, width, height, color, alpha=alpha)
+    return _header("bmp", width, height, color, alpha=alpha)
 
 
 def _header(kind: Format, width: int, height: int, color: Color, *, alpha: bool, animated: bool = False) -> Header:
@@ -48,8 +42,10 @@ def _header(kind: Format, width: int, height: int, color: Color, *, alpha: bool,
     )
 
 
-def _read_gif(data: bytes) -> Header:
-    """Walk a GIF's blocks: Pillow allocates the canvas, as large as the file says, when it opens a GIF.
+def read_gif_header(data: bytes) -> Header:
+    """Return the header of a GIF file; DecodeError `truncated` or `decode_error`.
+
+    Its blocks are walked, as Pillow allocates the canvas, as large as the file says, when it opens a GIF.
 
     Source: GIF89a Specification, sections 18 to 26 and appendix A.
     """

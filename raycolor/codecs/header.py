@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from raycolor.codecs import bmp_gif, jp2, jpeg_file, png, tiff, webp
@@ -56,6 +57,10 @@ def sniff(data: bytes) -> Format:
     raise DecodeError("not_an_image", f"starts with {data[:8].hex(' ')}")
 
 
+_READERS: Final[dict[Format, Callable[[bytes], Header]]] = {
+    "jpeg": jpeg_file.read_header, "png": png.read_header, "tiff": tiff.read_header, "webp": webp.read_header,
+    "jp2": jp2.read_header, "bmp": bmp_gif.read_bmp_header, "gif": bmp_gif.read_gif_header,
+}  # fmt: skip
 _BMP_HEADERS: Final = tuple(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124))
 
 
@@ -67,16 +72,4 @@ def read_header(data: bytes) -> Header:
     """
     kind = sniff(data)
     with guard(f"{kind} header"):
-        match kind:
-            case "jpeg":
-                return jpeg_file.read_header(data)
-            case "png":
-                return png.read_header(data)
-            case "tiff":
-                return tiff.read_header(data)
-            case "webp":
-                return webp.read_header(data)
-            case "jp2":
-                return jp2.read_header(data)
-            case "bmp" | "gif":
-                return bmp_gif.read_header(data, kind)
+        return _READERS[kind](data)

@@ -97,16 +97,14 @@ def read_header(data: bytes) -> Header:
 def decode(data: bytes, header: Header) -> Photograph:
     """Decode a JPEG 2000 file: gray gives (H, W), color (H, W, 3), up to 8 bits uint8, up to 16 uint16."""
     boxes, stream = _split(data)
-    jp2_stream.check_whole(stream)
+    reversible = jp2_stream.check_whole(stream)
     with guard("JPEG 2000"):
         array = np.asarray(imagecodecs.jpeg2k_decode(stream, numthreads=1))
     if array.shape[:2] != (header.height, header.width):
         raise DecodeError("decode_error", f"JPEG 2000: decoded to {array.shape}")
     page, alpha = split_alpha(full_range(array, header.bit_depth), "JPEG 2000")
     notes = [] if boxes else ["a bare codestream holds no metadata: provenance is left out"]
-    return Photograph(
-        header, [page], [alpha], _read_metadata(boxes), source=(boxes, _is_reversible(stream)), notes=notes
-    )
+    return Photograph(header, [page], [alpha], _read_metadata(boxes), source=(boxes, reversible), notes=notes)
 
 
 def encode(photo: Photograph, rgb: Plane, *, provenance: Provenance | None) -> bytes:
@@ -152,19 +150,6 @@ def _split(data: bytes) -> tuple[list[Box], bytes]:
 
 def _inner(boxes: list[Box]) -> list[Box]:
     return read_boxes(next((payload for kind, payload in boxes if kind == b"jp2h"), b""))
-
-
-def _is_reversible(stream: bytes) -> bool:
-    """Say whether the default coding style (COD) uses the reversible 5-3 wavelet."""
-    at = 2
-    while at + 4 <= len(stream):
-        marker, length = struct.unpack_from(">HH", stream, at)
-        if marker == 0xFF52 and at + 13 < len(stream):
-            return stream[at + 13] == 1
-        if marker == 0xFF90:
-            break
-        at += 2 + length
-    return False
 
 
 def _read_metadata(boxes: list[Box]) -> Metadata:

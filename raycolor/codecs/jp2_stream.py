@@ -24,12 +24,13 @@ _MARKER: Final = re.compile(rb"\xff[\x90\x93-\xff]")
 
 @dataclass(frozen=True)
 class _Style:
-    """One COD or COC: layers, code-block area, whether bits are coded raw, (width, height) exponents of precincts."""
+    """One COD or COC: layers, code-block area, whether bits are coded raw and by the 5-3 wavelet, and its precincts."""
 
     layers: int
     block_area: int
     raw: bool
-    precincts: tuple[tuple[int, int], ...]  # from the smallest resolution to the largest
+    reversible: bool
+    precincts: tuple[tuple[int, int], ...]  # exponents of (width, height), from the smallest resolution to the largest
 
     def packets(self, width: int, height: int) -> int:
         """Return the number of packets of one component of a tile of this size that begins at a precinct's edge."""
@@ -40,8 +41,8 @@ class _Style:
         return found * self.layers
 
 
-def check_whole(stream: bytes) -> None:
-    """Check a codestream's tiles before anything is decoded.
+def check_whole(stream: bytes) -> bool:
+    """Check a codestream's tiles before anything is decoded; return whether its default is the reversible wavelet.
 
     Raises:
         DecodeError: `truncated` where a tile, a part of one, or the least that its packets take is missing;
@@ -60,6 +61,7 @@ def check_whole(stream: bytes) -> None:
     styles, at = _header(stream, 2, channels)
     if not styles:
         raise DecodeError("decode_error", "JPEG 2000: no coding style (COD)")
+    reversible = styles[0].reversible
     parts: dict[int, list[tuple[int, int]]] = {}  # tile -> (first byte, end) of its parts' data
     announced: dict[int, int] = {}
     while stream[at : at + 2] == b"\xff\x90" and at + 12 <= len(stream):
@@ -91,6 +93,7 @@ def check_whole(stream: bytes) -> None:
         for start, end in found:
             if _MARKER.search(stream, start, end) or (zeros and stream.find(bytes(zeros), start, end) >= 0):
                 raise DecodeError("decode_error", f"JPEG 2000: the data of tile {tile} is overwritten")
+    return reversible
 
 
 def _end(stream: bytes) -> int:
@@ -123,7 +126,8 @@ def _style(flags: int, layers: int, fields: bytes) -> _Style:
     if levels > 32 or wide + tall > 12 or (flags & 1 and len(fields) < 6 + levels):
         raise DecodeError("decode_error", "JPEG 2000: impossible coding style")
     sizes = fields[5 : 6 + levels] if flags & 1 else b"\xff" * (levels + 1)
-    return _Style(layers, 1 << (wide + tall), bool(modes & 1), tuple((s & 15, s >> 4) for s in sizes))
+    precincts = tuple((s & 15, s >> 4) for s in sizes)
+    return _Style(layers, 1 << (wide + tall), bool(modes & 1), fields[4] == 1, precincts)
 
 
 def _longest_zeros(styles: list[_Style], packets: int, samples: int) -> int:
