@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from raycolor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from raycolor.models.bins import BinTargets
 
 PixelLoss = Literal["mse", "l1", "huber"]
 AdversarialLoss = Literal["lsgan", "minimax"]
@@ -41,16 +44,7 @@ def pixel_loss(kind: PixelLoss, predicted: Tensor, truth: Tensor) -> Tensor:
     raise ConfigError(f"pixel loss {kind!r}: unknown: choose mse, l1 or huber")
 
 
-class Shares(Protocol):
-    """Colors as shares of the bins around them; see `raycolor.models.BinTargets`."""
-
-    @property
-    def node(self) -> Tensor: ...
-    @property
-    def share(self) -> Tensor: ...
-
-
-def bins_cross_entropy(logits: Tensor, targets: Shares, rarity: Tensor | None = None) -> Tensor:
+def bins_cross_entropy(logits: Tensor, targets: BinTargets, rarity: Tensor | None = None) -> Tensor:
     """Average the cross-entropy of predicted distributions over pixels.
 
     Args:
