@@ -31,15 +31,6 @@ class Effect:
     trials: int
 
 
-def ranks(values: Sequence[float]) -> NDArray[np.float64]:
-    """Return ranks from 1, ties sharing their mean rank."""
-    array = np.asarray(values, dtype=np.float64)
-    _, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    mean: NDArray[np.float64] = (last - counts + 1 + last) / 2
-    return mean[inverse]
-
-
 def effect(values: Sequence[Any], metric: Sequence[float], *, numeric: bool, seed: int = 0) -> Effect | None:
     """Measure how a hyperparameter goes with a metric over the trials of a sweep.
 
@@ -58,9 +49,11 @@ def effect(values: Sequence[Any], metric: Sequence[float], *, numeric: bool, see
     texts = [repr(value) for value in values]
     if count < FEWEST or len(set(texts)) < 2 or len(set(metric)) < 2:
         return None
-    target = _standard(ranks(metric))
+    from scipy.stats import rankdata  # half a second to import
+
+    target = _standard(rankdata(metric))
     if numeric:
-        weights = _standard(ranks([float(value) for value in values]))[None]
+        weights = _standard(rankdata([float(value) for value in values]))[None]
     else:
         # One row per word, scaled so that the sum of squares of (row @ ranks) is the variance between words.
         groups = np.array([[text == word for text in texts] for word in sorted(set(texts))], dtype=np.float64)

@@ -23,13 +23,23 @@ from raycolor.pages.tables import COLUMNS, TableCell, TableHead
 from raycolor.progress import duration_text
 from raycolor.tune.choose import Mode, Rule, best, pareto, usable
 from raycolor.tune.effects import FEWEST, ROUNDS, effect
-from raycolor.tune.page import Section
 from raycolor.tune.records import Trial
 from raycolor.tune.space import Dimension, leading
 
 _BETTER: Final = {column.key: column.better for column in COLUMNS}
 _METRICS: Final = ("mse", "accuracy_10", "psnr_db", "colorfulness", "delta_colorfulness")
 _RARE: Final = 0.05  # share of shuffled sweeps below which an effect is printed bold
+
+
+@dataclass(frozen=True)
+class Section:
+    """Charts under one heading, a sentence on how to read them, and colors with their meaning."""
+
+    title: str
+    note: str
+    figures: Sequence[Figure]
+    legend: Sequence[tuple[str, str]] = ()
+    wide: bool = False
 
 
 @dataclass(frozen=True)

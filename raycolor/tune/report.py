@@ -14,20 +14,22 @@ from typing import Any, Final
 import yaml
 
 from raycolor import __version__
+from raycolor.codecs.thumbnail import data_uri, thumbnail
 from raycolor.errors import RaycolorError
 from raycolor.models import checkpoints
 from raycolor.pages.plots import number_text
+from raycolor.pages.render import render
 from raycolor.train.config import TrainConfig
 from raycolor.tune.choose import describe
-from raycolor.tune.page import Best, Photograph, SweepView, sweep_page
 from raycolor.tune.page_content import Results, SweepFacts, effect_rows, sections, trial_rows, value_text
-from raycolor.tune.pictures import strips
+from raycolor.tune.pictures import Strip, strips
 from raycolor.tune.records import ENDED, SweepRecords, Trial, trial_folder
 from raycolor.tune.tables import curves_table, to_csv, to_parquet, trials_table
 
 logger = logging.getLogger(__name__)
 
 REPORT: Final = "report"
+_SIDE_PX: Final = 192
 
 
 class Reporter:
@@ -35,7 +37,7 @@ class Reporter:
 
     def __init__(self, records: SweepRecords, facts: SweepFacts) -> None:
         self._records, self._facts = records, facts
-        self._pictured: tuple[tuple[int, ...], list[Photograph]] = ((), [])
+        self._pictured: tuple[tuple[int, ...], list[Strip]] = ((), [])
 
     def write(self, running: frozenset[int] = frozenset(), *, seconds: float | None = None) -> Results:
         """Write the report of what the records say now, index.html last.
@@ -65,7 +67,7 @@ class Reporter:
         if results.best is not None:
             files["best.yaml"] = configuration_yaml(results.best).encode()
         files["summary.json"] = self._summary(results, seconds)
-        files["index.html"] = sweep_page(self._view(results)).encode()
+        files["index.html"] = self._page(results).encode()
         for name, data in files.items():
             self._records.store.put(f"{REPORT}/{name}", data)
         return results
@@ -90,13 +92,15 @@ class Reporter:
         }  # fmt: skip
         return json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n"
 
-    def _view(self, results: Results) -> SweepView:
+    def _page(self, results: Results) -> str:
+        """Return HTML that needs nothing else: charts are SVG, pictures embedded JPEGs of at most 192 px."""
         facts = self._facts
         counts: Counter[str] = Counter(trial.status for trial in results.trials)
         heads, rows = trial_rows(results)
         effect_heads, effects, effect_notes = effect_rows(results)
         shown = pictured(results)
-        return SweepView(
+        return render(
+            "tune/page.html",
             title=f"Sweep of {', '.join(one.key for one in facts.space)}",
             state=_state(counts, facts.planned),
             totals=[(str(count), status) for status, count in sorted(counts.items())]
@@ -108,8 +112,11 @@ class Reporter:
             effect_heads=effect_heads,
             effect_rows=effects,
             effect_notes=effect_notes,
-            captions=[self._caption(trial, roles) for trial, roles in shown],
-            photographs=self._photographs([trial for trial, _ in shown]),
+            captions=["input", *(self._caption(trial, roles) for trial, roles in shown), "photograph"],
+            shown=[
+                {"id": strip.id, "pictures": [data_uri(thumbnail(pixels, _SIDE_PX)) for pixels in strip.pictures]}
+                for strip in self._photographs([trial for trial, _ in shown])
+            ],
             photograph_note="The first photographs of val, whose order is that of a hash, by the best trial and by "
             f"those with the lowest, median and highest value of {facts.lead.key}.",
             notes=[
@@ -122,7 +129,8 @@ class Reporter:
             },
         )
 
-    def _best(self, trial: Trial) -> Best:
+    def _best(self, trial: Trial) -> dict[str, Any]:
+        """Return what a reader needs to use the chosen trial and to make it again."""
         facts = self._facts
         where = f"{facts.uri}/{trial_folder(trial.number)}"
         notes = []
@@ -134,23 +142,23 @@ class Reporter:
         notes.append(
             "The same dataset, number of workers and of threads on the same kind of machine give the same curve."
         )
-        return Best(
-            number=trial.number,
-            rule=describe(facts.rule, facts.tolerance, facts.objectives),
-            values={key: value_text(value) for key, value in trial.values.items()},
-            metrics={name: number_text(value) for name, value in trial.metrics.items()},
-            checkpoint=where,
-            use=f"raycolor colorize SOURCE DEST --checkpoint {shlex.quote(where)}",
-            command=reproduce(trial.settings, facts.data),
-            configuration=configuration_yaml(trial),
-            notes=notes,
-        )
+        return {
+            "number": trial.number,
+            "rule": describe(facts.rule, facts.tolerance, facts.objectives),
+            "values": {key: value_text(value) for key, value in trial.values.items()},
+            "metrics": {name: number_text(value) for name, value in trial.metrics.items()},
+            "checkpoint": where,
+            "use": f"raycolor colorize SOURCE DEST --checkpoint {shlex.quote(where)}",
+            "command": reproduce(trial.settings, facts.data),
+            "configuration": configuration_yaml(trial),
+            "notes": notes,
+        }
 
     def _caption(self, trial: Trial, roles: list[str]) -> str:
         key = self._facts.lead.key
         return f"{', '.join(roles)}: trial {trial.number}, {key} = {value_text(trial.values[key])}"
 
-    def _photographs(self, trials: list[Trial]) -> list[Photograph]:
+    def _photographs(self, trials: list[Trial]) -> list[Strip]:
         """Color the photographs by some trials; none where their checkpoints cannot be read."""
         numbers = tuple(trial.number for trial in trials)
         if numbers and numbers != self._pictured[0]:
@@ -162,7 +170,7 @@ class Reporter:
                 # The page is a view of the sweep, not its record: it does without pictures.
                 logger.warning("the report has no new pictures: %s", exc)
                 return []
-            self._pictured = numbers, [Photograph(strip.id, strip.pictures) for strip in made]
+            self._pictured = numbers, made
         return self._pictured[1] if numbers else []
 
 

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from raycolor.errors import ConfigError
 from raycolor.tune.choose import Mode, usable
 from raycolor.tune.records import Trial
 from raycolor.tune.space import Dimension
 
 
 class TpeSampler:
-    """Asks Optuna for points. Its memory is the sweep's records alone, so that a killed sweep forgets nothing.
-
-    Raises:
-        ConfigError: Optuna is not installed.
-    """
+    """Asks Optuna for points. Its memory is the sweep's records alone, so that a killed sweep forgets nothing."""
 
     def __init__(self, space: Sequence[Dimension], objectives: Mapping[str, Mode], seed: int) -> None:
-        try:
-            self._optuna: Any = importlib.import_module("optuna")
-        except ImportError as exc:
-            raise ConfigError(
-                "search = tpe: Optuna is not installed: `pip install optuna`, or take search: random"
-            ) from exc
+        import optuna  # slow to import: other searches need not wait for it
+
+        self._optuna: Any = optuna
         self._optuna.logging.set_verbosity(logging.WARNING)
         self._space, self._objectives, self._seed = space, objectives, seed
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from raycolor.tune.choose import best, describe, pareto
-from raycolor.tune.effects import effect, ranks
+from raycolor.tune.effects import effect
 
 BOTH = {"mse": "min", "accuracy_10": "max"}
 
@@ -59,13 +59,6 @@ def test_rules_as_sentences_name_objectives_and_numbers():
     assert describe("within", 0.05, BOTH) == (
         "the highest accuracy_10 among the trials whose mse is within 5% of the lowest mse"
     )
-
-
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=20))
-def test_ranks_share_ties(values):
-    """Ranks are those of counting: places before, plus the middle of the ties."""
-    expected = [sum(other < value for other in values) + (values.count(value) + 1) / 2 for value in values]
-    assert ranks(values).tolist() == expected
 
 
 def test_effect_of_numbers_is_spearmans():

@@ -2,13 +2,9 @@
 
 import math
 
-import pytest
-
 from raycolor.tune.records import Trial
 from raycolor.tune.space import parse_space
 from raycolor.tune.tpe import TpeSampler
-
-pytest.importorskip("optuna")
 
 SPACE = parse_space(
     {"loss.lambda_pixel": {"loguniform": [1, 1000]}, "loss.adversarial": {"choice": ["lsgan", None, True]}}

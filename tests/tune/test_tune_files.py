@@ -1,7 +1,6 @@
 """Laws of sweep files: the shipped ones load, every trial of theirs can be trained, and mistakes are one line."""
 
 import hashlib
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -147,10 +146,3 @@ def test_every_objective_that_may_be_named_is_reported(tmp_path):
     step = PixelStep(build_model("gan", labset.NETWORK), StepSettings(total_steps=1), cpu)
     found = validate(step, OneBatch(), PlainContext(tmp_path))
     assert set(REPORTED) == set(found) - {"n"}
-
-
-def test_tpe_without_optuna_says_so(places, monkeypatch):
-    """Where Optuna is missing, a TPE search is refused in one line."""
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(ConfigError, match="search = tpe: Optuna is not installed"):
-        plan(places, search="tpe")
