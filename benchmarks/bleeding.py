@@ -35,12 +35,12 @@ def enlarge(L: np.ndarray, ab: np.ndarray, method: str) -> np.ndarray:
     """Enlarge small ab over L as `FileColorizer` does and return the (H, W, 2) that a viewer sees."""
     if method == "guided":
         ab = kernels.with_guide(ab, cv2.resize(L, ab.shape[1::-1], interpolation=cv2.INTER_AREA))
-    return np.stack(kernels.rgb16_to_lab(kernels.join16(L, ab))[1:], axis=-1)
+    return np.stack(kernels.pixels_to_lab(kernels.join16(L, ab))[1:], axis=-1)
 
 
 def errors(rgb: np.ndarray, network_size: int) -> dict[str, tuple[float, float, float, int]]:
     """Return method -> (squared error near edges, pixels near edges, squared error, pixels)."""
-    L, *ab = kernels.rgb8_to_lab(rgb)
+    L, *ab = kernels.pixels_to_lab(rgb)
     truth = np.stack(ab, axis=-1)
     height, width = (side // 2 for side in network_shape(*rgb.shape[:2], network_size, 32, None))
     small = cv2.resize(truth, (width, height), interpolation=cv2.INTER_AREA)

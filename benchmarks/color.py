@@ -35,7 +35,7 @@ def main() -> None:
     generator = np.random.default_rng(0)
     rgb = cv2.resize(generator.integers(0, 256, (20, 20, 3), dtype=np.uint8), (SIDE, SIDE))
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    L = kernels.gray8_to_L(gray)
+    L = kernels.lightness(gray)
     # Muted, as predictions are: next to nothing is out of gamut.
     ab = cv2.GaussianBlur(generator.standard_normal((AB_SIDE, AB_SIDE, 2)).astype(np.float32) * 60, (0, 0), 3)
     wild = ab * 6
@@ -51,15 +51,15 @@ def main() -> None:
 
     rows = {
         "RGB to Lab, scikit-image": measure(lambda: rgb2lab(rgb), 9),
-        "RGB to Lab, raycolor": measure(lambda: kernels.rgb8_to_lab(rgb), 51),
+        "RGB to Lab, raycolor": measure(lambda: kernels.pixels_to_lab(rgb), 51),
         "ab + L to RGB, scikit-image": measure(join_with_scikit_image, 5),
         "ab + L to RGB, raycolor join8": measure(lambda: kernels.join8(L, ab, out), 51),
         "ab + gray to RGB, raycolor join8": measure(lambda: kernels.join8(gray, ab, out), 51),
         f"the same, {outside:.0%} of it out of gamut": measure(lambda: kernels.join8(gray, wild, out), 15),
         "ab + gray to 16-bit RGB, raycolor join16": measure(lambda: kernels.join16(gray16, ab), 51),
         "chroma planes for 4:2:0 (a quarter of the pixels)": measure(lambda: kernels.chroma_planes(half, ab), 51),
-        "RGB to L alone, raycolor": measure(lambda: kernels.rgb8_to_L(rgb), 51),
-        "gray to L, raycolor": measure(lambda: kernels.gray8_to_L(gray), 51),
+        "RGB to L alone, raycolor": measure(lambda: kernels.lightness(rgb), 51),
+        "gray to L, raycolor": measure(lambda: kernels.lightness(gray), 51),
     }
     print(f"one megapixel, one thread, {common.told(about)}; milliseconds: median (quartiles) fastest")
     for name, row in rows.items():

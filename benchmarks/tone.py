@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from raycolor.color.kernels import gray8_to_L, join8
+from raycolor.color.kernels import join8, lightness
 from raycolor.color.tone import classify_tone
 
 TONINGS = ("gray", "sepia", "selenium", "cyanotype", "faded", "split", "uneven")
@@ -24,7 +24,7 @@ MAX_SIDE = 1000
 
 def toned(gray: np.ndarray, toning: str, generator: np.random.Generator) -> np.ndarray:
     """Tone a gray picture and put it through JPEG; (H, W) uint8 to (H, W, 3) RGB uint8."""
-    L = gray8_to_L(gray)
+    L = lightness(gray)
     if toning in ("faded", "uneven"):
         L = 18 + L * np.float32(0.72)
     x, strength = L / 100, generator.uniform(0.5, 1.4)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from raycolor.color import kernels, scale
-from raycolor.color.joined import lightness
+from raycolor.color.kernels import lightness
 from raycolor.color.resize import resize_area
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import FileColorizer, network_shape
@@ -50,7 +50,7 @@ def main(checkpoint: str, folder: str, count: str = "100", *sizes: str) -> None:
             shape = colorizer.checkpoint.skeleton()
             sums, spent = MetricSums(full=False), 0.0
             for index, rgb in enumerate(pictures):
-                L, a, b = kernels.rgb8_to_lab(rgb)
+                L, a, b = kernels.pixels_to_lab(rgb)
                 seen = network_shape(*L.shape, size, shape.stride, shape.fixed_size_px)
                 gray = np.ascontiguousarray(kernels.join8(L, np.zeros((1, 1, 2), np.float32))[..., 0])
                 small = lightness(resize_area(gray, *seen))

@@ -16,7 +16,7 @@ import torch
 
 from raycolor.color import kernels, scale
 from raycolor.color.difference import delta_e00
-from raycolor.color.joined import lightness
+from raycolor.color.kernels import lightness
 from raycolor.color.resize import resize_area
 from raycolor.colorizer.photograph import network_shape
 from raycolor.models import checkpoints
@@ -51,7 +51,7 @@ def main() -> None:
             if bgr is None:
                 continue
             rgb = np.ascontiguousarray(bgr[..., ::-1])
-            L, a, b = kernels.rgb8_to_lab(rgb)
+            L, a, b = kernels.pixels_to_lab(rgb)
             gray = np.ascontiguousarray(kernels.join8(L, np.zeros((1, 1, 2), np.float32))[..., 0])
             seen = network_shape(*L.shape, args.size, network.stride, None)
             L_net = torch.from_numpy(scale.L_to_net(lightness(resize_area(gray, *seen)))[None, None])

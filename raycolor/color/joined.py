@@ -12,13 +12,6 @@ from raycolor.color import kernels
 _BAND_PIXELS: Final = 1 << 20
 
 
-def lightness(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """Return L (H, W) float32 in 0..100 of sRGB-encoded gray or RGB pixels of 8 or 16 bits."""
-    if pixels.ndim == 2:
-        return kernels.gray8_to_L(pixels) if pixels.dtype == np.uint8 else kernels.gray16_to_L(pixels)
-    return kernels.rgb8_to_L(pixels) if pixels.dtype == np.uint8 else kernels.rgb16_to_L(pixels)
-
-
 class JoinedPage:
     """A page's own lightness with predicted color, as encoders read it: `page[top:bottom]`, or as an array.
 
@@ -50,7 +43,7 @@ class JoinedPage:
 
     def _join(self, top: int, bottom: int, out: NDArray[Any] | None) -> NDArray[Any]:
         band = self._page[top:bottom]
-        plane = band if band.ndim == 2 else lightness(band)
+        plane = band if band.ndim == 2 else kernels.lightness(band)
         join: Any = kernels.join8 if self.dtype == np.uint8 else kernels.join16
         joined: NDArray[Any] = join(plane, self._ab, out, top=top, height=self.shape[0])
         return joined

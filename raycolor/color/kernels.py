@@ -19,6 +19,7 @@ from raycolor.errors import ShapeError
 
 Plane = NDArray[np.float32]
 Codes = NDArray[np.uint8] | NDArray[np.uint16]
+_CODES: Final = (np.uint8, np.uint16)
 
 # The smallest sizes that keep the tests' errors: f(t) in 8192 straight pieces is 1e-6 off where it bends most.
 _ROOT_PIECES: Final = 8192
@@ -32,48 +33,48 @@ _GUIDE_REACH: Final = np.float32(2.0)  # local standard deviations of L that det
 _BINOMIAL: Final = np.array([0.25, 0.5, 0.25], np.float32)
 
 
-def rgb8_to_lab(rgb: NDArray[np.uint8]) -> tuple[Plane, Plane, Plane]:
-    """Convert 8-bit sRGB to L*a*b*.
+def pixels_to_lab(rgb: Codes) -> tuple[Plane, Plane, Plane]:
+    """Convert 8- or 16-bit sRGB to L*a*b*.
 
     Args:
-        rgb: (H, W, 3) uint8.
+        rgb: (H, W, 3) uint8 or uint16.
 
     Returns:
         L, a, b: (H, W) float32 each, within 0.003 delta E of `arrays.rgb_to_lab`.
 
     Raises:
-        ShapeError: not (H, W, 3) uint8.
+        ShapeError: not (H, W, 3), or another type.
     """
-    return _to_lab(rgb, np.uint8)
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in _CODES:
+        raise ShapeError(f"rgb is {rgb.dtype} {rgb.shape}: expected uint8 or uint16 (H, W, 3)")
+    planes = np.empty((3, rgb.shape[0] * rgb.shape[1]), np.float32)
+    pixels = np.ascontiguousarray(rgb).reshape(-1, 3)
+    _input_loops.codes_to_lab(pixels, _linear_table(rgb.itemsize), _root_table(), planes[0], planes[1], planes[2])
+    L, a, b = planes.reshape(3, *rgb.shape[:2])
+    return L, a, b
 
 
-def rgb16_to_lab(rgb: NDArray[np.uint16]) -> tuple[Plane, Plane, Plane]:
-    """Convert 16-bit sRGB (H, W, 3) to L, a, b as `rgb8_to_lab` does."""
-    return _to_lab(rgb, np.uint16)
+def lightness(pixels: Codes) -> Plane:
+    """Convert sRGB-encoded gray (R = G = B) or RGB to L alone.
 
+    Args:
+        pixels: (H, W) or (H, W, 3), uint8 or uint16.
 
-def rgb8_to_L(rgb: NDArray[np.uint8]) -> Plane:
-    """Convert 8-bit sRGB (H, W, 3) to L alone: (H, W) float32 in 0..100. ShapeError as for `rgb8_to_lab`."""
-    return _to_L(rgb, np.uint8)
-
-
-def rgb16_to_L(rgb: NDArray[np.uint16]) -> Plane:
-    """Convert 16-bit sRGB (H, W, 3) to L alone: (H, W) float32 in 0..100. ShapeError as for `rgb16_to_lab`."""
-    return _to_L(rgb, np.uint16)
-
-
-def gray8_to_L(gray: NDArray[np.uint8]) -> Plane:
-    """Convert sRGB-encoded gray (R = G = B), (H, W) uint8, to L: (H, W) float32 in 0..100.
+    Returns:
+        (H, W) float32 in 0..100.
 
     Raises:
-        ShapeError: not (H, W) uint8.
+        ShapeError: another shape or type.
     """
-    return _gray_to_L(gray, np.uint8)
-
-
-def gray16_to_L(gray: NDArray[np.uint16]) -> Plane:
-    """Convert sRGB-encoded gray, (H, W) uint16, to L: (H, W) float32 in 0..100. ShapeError if it is something else."""
-    return _gray_to_L(gray, np.uint16)
+    if pixels.shape[2:] not in ((), (3,)) or pixels.ndim < 2 or pixels.dtype not in _CODES:
+        raise ShapeError(f"pixels are {pixels.dtype} {pixels.shape}: expected uint8 or uint16 (H, W) or (H, W, 3)")
+    L = np.empty(pixels.shape[:2], np.float32)
+    codes = np.ascontiguousarray(pixels)
+    if pixels.ndim == 2:
+        _loops.look_up(codes.reshape(-1), _L_table(pixels.itemsize), L.reshape(-1))
+    else:
+        _input_loops.codes_to_L(codes.reshape(-1, 3), _linear_table(pixels.itemsize), _root_table(), L.reshape(-1))
+    return L
 
 
 def join8(
@@ -254,36 +255,6 @@ def _taps(small: int, large: int, start: int = 0, stop: int | None = None) -> tu
     position = np.clip((places + 0.5) * (small / max(large, 1)) - 0.5, 0, small - 1)
     first = position.astype(np.int64)
     return np.stack([first, np.minimum(first + 1, small - 1)]), (position - first).astype(np.float32)
-
-
-def _check_rgb(rgb: Any, code: Any) -> None:
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != code:
-        raise ShapeError(f"rgb is {rgb.dtype} {rgb.shape}: expected {code.__name__} (H, W, 3)")
-
-
-def _to_lab(rgb: Any, code: Any) -> tuple[Plane, Plane, Plane]:
-    _check_rgb(rgb, code)
-    planes = np.empty((3, rgb.shape[0] * rgb.shape[1]), np.float32)
-    pixels = np.ascontiguousarray(rgb).reshape(-1, 3)
-    _input_loops.codes_to_lab(pixels, _linear_table(rgb.itemsize), _root_table(), planes[0], planes[1], planes[2])
-    L, a, b = planes.reshape(3, *rgb.shape[:2])
-    return L, a, b
-
-
-def _to_L(rgb: Any, code: Any) -> Plane:
-    _check_rgb(rgb, code)
-    L = np.empty(rgb.shape[:2], np.float32)
-    pixels = np.ascontiguousarray(rgb).reshape(-1, 3)
-    _input_loops.codes_to_L(pixels, _linear_table(rgb.itemsize), _root_table(), L.reshape(-1))
-    return L
-
-
-def _gray_to_L(gray: Any, code: Any) -> Plane:
-    if gray.ndim != 2 or gray.dtype != code:
-        raise ShapeError(f"gray is {gray.dtype} {gray.shape}: expected {code.__name__} (H, W)")
-    L = np.empty(gray.shape, np.float32)
-    _loops.look_up(np.ascontiguousarray(gray).reshape(-1), _L_table(gray.itemsize), L.reshape(-1))
-    return L
 
 
 def _levels(size: int) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from raycolor.color.kernels import rgb8_to_lab, rgb16_to_lab
+from raycolor.color.kernels import pixels_to_lab
 from raycolor.errors import ShapeError
 
 Kind = Literal["gray", "toned", "color"]
@@ -59,8 +59,7 @@ def measure(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> Traits:
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in (np.uint8, np.uint16) or 0 in rgb.shape:
         raise ShapeError(f"rgb is {rgb.dtype} {rgb.shape}: expected uint8 or uint16 (H, W, 3)")
     small = _thumbnail(rgb)
-    planes = rgb8_to_lab(small) if small.dtype == np.uint8 else rgb16_to_lab(small)
-    L, a, b = (plane.reshape(-1) for plane in planes)
+    L, a, b = (plane.reshape(-1) for plane in pixels_to_lab(small))
     curve_a, curve_b = _tone_curve(L, a, b)
     tone = np.hypot(curve_a, curve_b)
     rest_a, rest_b = a - curve_a, b - curve_b

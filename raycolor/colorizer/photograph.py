@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from raycolor import __version__, codecs
 from raycolor.color import kernels
 from raycolor.color.arrays import in_gamut
-from raycolor.color.joined import JoinedPage, lightness
+from raycolor.color.joined import JoinedPage
+from raycolor.color.kernels import lightness
 from raycolor.color.resize import resize_area
 from raycolor.color.tone import classify_tone
 from raycolor.colorizer.config import ColorizerConfig

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from raycolor.codecs import decode, upright
-from raycolor.color.kernels import rgb8_to_lab, rgb16_to_lab
+from raycolor.color.kernels import pixels_to_lab
 from raycolor.color.resize import resize_area
 from raycolor.color.scale import L_to_bytes, ab_to_bytes
 from raycolor.errors import DecodeError
@@ -59,10 +59,7 @@ def planes_of(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[NDArray[np.u
     Returns:
         L (H, W) uint8, L times 255/100; ab (2, H, W) int8, a and b in Lab units, rounded.
     """
-    if rgb.dtype == np.uint16:
-        L, a, b = rgb16_to_lab(cast("NDArray[np.uint16]", rgb))
-    else:
-        L, a, b = rgb8_to_lab(cast("NDArray[np.uint8]", rgb))
+    L, a, b = pixels_to_lab(rgb)
     return L_to_bytes(L), np.stack([ab_to_bytes(a), ab_to_bytes(b)])
 
 

@@ -114,7 +114,7 @@ def test_compiles_without_a_writable_cache(tmp_path):
         "from raycolor.color import _loops, kernels\n"
         "assert type(_loops.look_up._cache).__name__ == 'NullCache'\n"
         "gray = np.arange(256, dtype=np.uint8)[None]\n"
-        "assert kernels.gray8_to_L(gray)[0, 255] == 100\n"
+        "assert kernels.lightness(gray)[0, 255] == 100\n"
     )
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}

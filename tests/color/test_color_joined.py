@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from raycolor.color import kernels
-from raycolor.color.joined import JoinedPage, lightness
+from raycolor.color.joined import JoinedPage
+from raycolor.color.kernels import lightness
 from raycolor.errors import ShapeError
 
 RNG = np.random.default_rng(31)

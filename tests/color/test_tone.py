@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from raycolor.color.kernels import gray8_to_L, join8, join16
+from raycolor.color.kernels import join8, join16, lightness
 from raycolor.color.tone import classify_tone, measure
 from raycolor.errors import ShapeError
 
@@ -19,7 +19,7 @@ def gray_picture() -> np.ndarray:
 
 
 GRAY = gray_picture()
-L = gray8_to_L(GRAY)
+L = lightness(GRAY)
 X = L / 100
 CURVES = {
     "sepia": (10 * X * (1 - X) * 4 + 1, 20 * X * (1 - X) * 4 + 4),
@@ -96,7 +96,7 @@ def test_what_lies_in_patches_counts_more_than_noise():
     noise = np.random.default_rng(8).normal(0, 3, (64, 64)).astype(np.float32)
     patches = np.kron(np.random.default_rng(9).normal(0, 3, (8, 8)), np.ones((8, 8))).astype(np.float32)
     scattered, patched = (
-        join8(gray8_to_L(gray), np.stack([4 + rest, 12 + 0 * rest], axis=-1)) for rest in (noise, patches)
+        join8(lightness(gray), np.stack([4 + rest, 12 + 0 * rest], axis=-1)) for rest in (noise, patches)
     )
     assert abs(measure(scattered).residual - measure(patched).residual) < 1
     assert (classify_tone(scattered), classify_tone(patched)) == ("toned", "color")

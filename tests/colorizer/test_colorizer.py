@@ -12,7 +12,7 @@ from PIL import Image
 
 from raycolor import codecs
 from raycolor.codecs import jpeg_file, jpeg_whole
-from raycolor.color.joined import lightness
+from raycolor.color.kernels import lightness
 from raycolor.color.resize import resize_area
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import Colorized, FileColorizer, flags_of, network_shape
