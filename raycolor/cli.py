@@ -90,6 +90,20 @@ JOBS = {
         "that were deleted, and says what SOURCE has that is not in the job. Exit codes: 0 done, 1 failed, 2 bad "
         "usage, 3 more images failed than --max-failed allows: done, or stopped once 500 or more had an outcome.",
     ),
+    "import": Job(
+        "Make a checkpoint of a network that others published as an ONNX file.",
+        "raycolor.exchange.config:ImportConfig",
+        ("file", "checkpoint"),
+        "raycolor.exchange.import_onnx:run",
+        "The network is tried first, in a process of its own. The checkpoint is taken wherever one is: colorize, plan, "
+        "evaluate. docs/other-colorizers.md has where networks are published, docs/formats.md has the card.",
+    ),
+    "export": Job(
+        "Write a checkpoint as an ONNX file, with its card, for other programs.",
+        "raycolor.exchange.config:ExportConfig",
+        ("checkpoint", "file"),
+        "raycolor.exchange.export_onnx:run",
+    ),
 }
 
 

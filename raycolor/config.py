@@ -121,7 +121,7 @@ def load_config(
     merged: dict[str, Any] = {}
     where: dict[str, str] = {}
     if file is not None:
-        for key, value in _read_yaml(file).items():
+        for key, value in load_yaml(file).items():
             merged[key] = value
             where[key] = file
     for key, value in (flags or {}).items():
@@ -150,7 +150,12 @@ def validate(model: type[_Model], values: Mapping[str, Any], where: Mapping[str,
         raise ConfigError(_explain(exc, model, where)) from exc
 
 
-def _read_yaml(file: str) -> dict[str, Any]:
+def load_yaml(file: str) -> dict[str, Any]:
+    """Read a YAML file of `key: value` lines.
+
+    Raises:
+        ConfigError: it cannot be read, or holds something else.
+    """
     try:
         with Path(file).open("rb") as opened:
             data = opened.read(_MAX_BYTES + 1)

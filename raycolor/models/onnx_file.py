@@ -105,7 +105,7 @@ def open_session(data: bytes, source: str, device: str = "cpu") -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(data, options, providers=providers(device))
     except Exception as exc:
