@@ -13,6 +13,8 @@ INSTRUCTIONS: Final = ("x86_64", "avx2", "avx512", "avx512_bf16", "amx_bf16")
 """Instruction sets of x86 for networks, each holding those before it. With each of them sums round in another way."""
 BF16: Final = ("avx512_bf16", "amx_bf16")
 """Those that multiply bf16 in hardware."""
+ONNX: Final = "onnxruntime on "
+"""Stands before the instruction set that an imported network was computed with."""
 
 _FLAGS: Final = {"amx_bf16": "amx_bf16", "avx512_bf16": "avx512_bf16", "avx512bw": "avx512", "avx2": "avx2"}
 _ONEDNN: Final = dict(
@@ -38,6 +40,8 @@ def instruction_set(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 def computes(node: str, job: str) -> bool:
     """Whether a node of one instruction set can compute what a job settled on another needs."""
+    if job.startswith(ONNX):
+        return node == job.removeprefix(ONNX)
     if node == job or node not in INSTRUCTIONS or job not in INSTRUCTIONS:
         return node == job
     return INSTRUCTIONS.index(node) > INSTRUCTIONS.index(job)

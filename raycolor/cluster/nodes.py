@@ -13,7 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raycolor.cluster.fingerprint import made_of
 from raycolor.cluster.placement import living_nodes
 from raycolor.errors import ConfigError
-from raycolor.machine import BF16, computes, gpu_model, instruction_set, narrowest
+from raycolor.machine import BF16, ONNX, computes, gpu_model, instruction_set, narrowest
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +92,17 @@ def settle(wanted: str, device: str, all_nodes: Sequence[Node]) -> Arithmetic:
         return Arithmetic("bf16", narrowest([cpu for cpu in cpus if cpu in BF16] or cpus))
     # No CPU computes fp32 otherwise for multiplying bf16, too.
     return Arithmetic("fp32", "avx512" if common in BF16 else common)
+
+
+def settle_onnx(device: str, all_nodes: Sequence[Node]) -> Arithmetic:
+    """Decide as `settle` how an imported network is computed: as its file says, on one kind of CPU or GPU.
+
+    onnxruntime always takes the widest instructions that there are, so that only CPUs of one kind agree.
+    """
+    if device == "cuda":
+        return Arithmetic("fp32", settle("fp32", device, all_nodes).computed_with)
+    cpus = [node.cpu for node in all_nodes if node.made_of] or [instruction_set()]
+    return Arithmetic("fp32", ONNX + max(sorted(set(cpus)), key=cpus.count))
 
 
 def unfit(node: Node, computed_with: str, precision: str, device: str) -> str | None:

@@ -128,6 +128,8 @@ class Provenance:
     checkpoint_sha256: str
     version: str
     system: str = "raycolor"
+    license: str | None = None
+    """Of an imported network."""
 
 
 def with_alpha(rgb: Rows, alpha: Plane | None, top: int, bottom: int) -> Plane:

@@ -133,6 +133,8 @@ def _description(provenance: Provenance, about: str, rdf: str, source_type: str 
         ("raycolor:Checkpoint", provenance.checkpoint),
         ("raycolor:CheckpointSHA256", provenance.checkpoint_sha256),
     ]
+    if provenance.license is not None:
+        values.append(("raycolor:CheckpointLicense", provenance.license))
     if source_type and source_type != DIGITAL_SOURCE_TYPE:
         values.append(("raycolor:SourceDigitalSourceType", source_type))
     lines = "".join(f"  <{name}>{escape(value)}</{name}>\n" for name, value in values)

@@ -77,6 +77,7 @@ def begin_or_continue(
             "name": checkpoint.name,
             "method": checkpoint.method,
             "weights_sha256": checkpoint.weights_sha256,
+            **({} if checkpoint.card is None else {"card": checkpoint.card.name, "license": checkpoint.card.license}),
         },
         source=source.uri,
         config=config.model_dump(mode="json"),
@@ -87,3 +88,22 @@ def begin_or_continue(
     )
     record.write(dest)
     return record
+
+
+def check_imported(checkpoint: Checkpoint, config: ColorizeConfig) -> None:
+    """Say before the job starts whose network it is, and under which license, if it is an imported one.
+
+    Raises:
+        ConfigError: settings that it does not take.
+    """
+    card = checkpoint.card
+    if card is None:
+        return
+    card.network_px(config.network_size)
+    if config.precision == "bf16":
+        raise ConfigError(
+            f"--precision bf16: {checkpoint.source} is an imported network, which computes as its file says: omit it"
+        )
+    logger.info("imported network %s (card %s), license %s", checkpoint.name, card.name, card.license)
+    if card.noncommercial:
+        logger.warning("the license of this network forbids commercial use: %s", card.license)

@@ -10,17 +10,18 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import ray
 
 from raycolor.cluster import session
-from raycolor.cluster.nodes import Arithmetic, leave_out, look, settle
+from raycolor.cluster.nodes import Arithmetic, leave_out, look, settle, settle_onnx
 from raycolor.cluster.notices import Listener
 from raycolor.cluster.placement import cluster_resources, elsewhere, worker_count
 from raycolor.cluster.prometheus import ColorizeMetrics
 from raycolor.colorize.actor import ShardActor
-from raycolor.colorize.begin import begin_or_continue
+from raycolor.colorize.begin import begin_or_continue, check_imported
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.job_folder import ATTEMPTS
 from raycolor.colorize.job_record import JobRecord, read_job
@@ -39,7 +40,7 @@ from raycolor.colorize.network_actor import Execution, choose_execution, start_n
 from raycolor.colorize.redo import Again
 from raycolor.colorize.summary import FailureLimit, Timing, finish, summarize
 from raycolor.errors import RaycolorError
-from raycolor.models.checkpoints import load
+from raycolor.models.checkpoints import ONNX_METHOD, load
 from raycolor.progress import Progress
 from raycolor.sources import Source, open_source
 from raycolor.storage import ObjectStore, open_store
@@ -72,6 +73,7 @@ def run(config: ColorizeConfig) -> int:
     dest = open_store(config.dest, **config.dest_options())
     source.check_dest(dest.uri)
     checkpoint = load(config.checkpoint)
+    check_imported(checkpoint, config)
     timing = Timing()
     with Lease(dest) as lease:
         found = read_job(dest)
@@ -160,7 +162,8 @@ def _settle_execution(config: ColorizeConfig, record: JobRecord, dest: ObjectSto
     execution = choose_execution(config.shape, record.device, resources, config.gpus)
     nodes = look(execution.device)
     if record.device is None or record.precision is None or record.computed_with is None:
-        settled = settle(config.precision, execution.device, nodes)
+        imported = record.checkpoint["method"] == ONNX_METHOD
+        settled = (settle_onnx if imported else partial(settle, config.precision))(execution.device, nodes)
         record = record.amend(
             dest, device=execution.device, precision=settled.precision, computed_with=settled.computed_with
         )

@@ -206,7 +206,9 @@ def print_summary(summary: dict[str, Any]) -> None:
         table.add_row("  start-up", f"{summary['startup_seconds']:.1f}")
         table.add_row("  first to last", f"{summary['colorizing_seconds']:.1f}")
     name, weights = summary["checkpoint"]["name"], summary["checkpoint"]["weights_sha256"]
-    table.add_row("checkpoint", escape(printable(f"{name} ({weights[:12]})")))
+    license_ = summary["checkpoint"].get("license")
+    about = f"{name} ({weights[:12]})" + (f", license {license_}" if license_ else "")
+    table.add_row("checkpoint", escape(printable(about)))
     console.print(table)
     dest = printable(summary["dest"])
     console.print(f"photographs  {dest}", soft_wrap=True, markup=False)

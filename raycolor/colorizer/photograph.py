@@ -92,6 +92,7 @@ class FileColorizer:
             checkpoint=self.checkpoint.name,
             checkpoint_sha256=self.checkpoint.weights_sha256,
             version=__version__,
+            license=None if self._card is None else self._card.license,
         )
 
     def colorize(self, data: bytes) -> Colorized:

@@ -9,7 +9,7 @@ import pytest
 from raycolor.cluster import nodes as nodes_module
 from raycolor.cluster import placement
 from raycolor.cluster.fingerprint import made_of
-from raycolor.cluster.nodes import Arithmetic, Node, leave_out, settle
+from raycolor.cluster.nodes import Arithmetic, Node, leave_out, settle, settle_onnx, unfit
 from raycolor.colorize import begin, driver
 from raycolor.colorize.begin import begin_or_continue
 from raycolor.colorize.config import ColorizeConfig
@@ -131,3 +131,11 @@ def test_label_selectors_keep_actors_from_a_node():
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def test_imported_networks_run_on_cpus_of_one_kind():
+    """onnxruntime takes the widest instructions there are: wider ones than the job's are refused, too."""
+    job = settle_onnx("cpu", nodes("avx2", "avx512", "avx512"))
+    assert job == ("fp32", "onnxruntime on avx512")
+    verdicts = [unfit(node, job.computed_with, job.precision, "cpu") for node in nodes("avx512", "avx2", "amx_bf16")]
+    assert [verdict is None for verdict in verdicts] == [True, False, False]
