@@ -157,7 +157,7 @@ class Child:
                 self.close()
                 raise thing
             return self._process
-        raise ChildStartError(f"a child process does not start: it {why}: is there memory enough? see its lines above")
+        raise ChildStartError(f"a child process does not start: it {why}: is there enough memory? see its output above")
 
     def _exchange(
         self, child: subprocess.Popen[bytes], thing: object, file: bytes, timeout_s: float

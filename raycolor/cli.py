@@ -56,12 +56,12 @@ JOBS = {
         "The same command continues a training that was stopped.",
     ),
     "tune": Job(
-        "Search hyperparameters: many trainings, and a report of what they tell.",
+        "Search hyperparameters: run many trainings and report on them.",
         "raycolor.tune.config:TuneConfig",
         (),
         "raycolor.tune.command:run",
-        "SWEEP.yaml is a file such as those of tune_configs/; flags and --set (base.epochs=3) win over it. The page is "
-        "OUT/report/index.html, written during the sweep too. The same command continues a sweep that was stopped.",
+        "SWEEP.yaml is a file such as those of tune_configs/; flags and --set (base.epochs=3) override it. The report, "
+        "OUT/report/index.html, is updated during the sweep. The same command continues a sweep that was stopped.",
         "SWEEP.yaml",
     ),
     "evaluate": Job(
@@ -69,26 +69,26 @@ JOBS = {
         "raycolor.evaluate.config:EvaluateConfig",
         ("checkpoint",),
         "raycolor.evaluate.command:run",
-        "The page is OUT/index.html; table.csv and table.md hold the same numbers. Floors stand in every table: gray, "
-        "and the mean color of the dataset's photographs to train on.",
+        "Open OUT/index.html; table.csv and table.md hold the same numbers. Every table has two floors: gray, and the "
+        "mean color of the dataset's training photographs.",
     ),
     "plan": Job(
-        "Say what an archive holds, and what colorizing it will take.",
+        "Say what an archive holds, and estimate time and cost of colorizing it.",
         "raycolor.plan.config:PlanConfig",
         ("source",),
         "raycolor.plan.driver:run",
-        "Lists SOURCE, reads a sample, and colorizes that in memory to measure this machine's CPU. Writes no "
-        "photograph, and needs no Ray. The same seed draws the same sample.",
+        "Lists SOURCE, reads a sample, and colorizes it in memory to measure this machine's CPU. Writes no photograph "
+        "and needs no Ray. The same seed gives the same sample.",
     ),
     "colorize": Job(
         "Colorize an archive of black-and-white photographs.",
         "raycolor.colorize.config:ColorizeConfig",
         ("source", "dest"),
         "raycolor.colorize.driver:run",
-        "One outcome per input is written to DEST/_raycolor/outcomes, with totals in summary.json and a page in "
-        "report.html. The same command continues a job that was stopped; over one that is done it makes outputs anew "
-        "that were deleted, and says what SOURCE has that is not in the job. Exit codes: 0 done, 1 failed, 2 bad "
-        "usage, 3 more images failed than --max-failed allows: done, or stopped once 500 or more had an outcome.",
+        "Writes one outcome per input to DEST/_raycolor/outcomes, totals to summary.json and a page to report.html. "
+        "The same command continues a job that was stopped. When the job has finished, the same command makes deleted "
+        "outputs again and reports new files in SOURCE. Exit codes: 0 done, 1 failed, 2 bad usage, 3 more images "
+        "failed than --max-failed allows; such a job stops early, from 500 outcomes on.",
     ),
     "import": Job(
         "Make a checkpoint of a network that others published as an ONNX file.",
@@ -145,7 +145,7 @@ def _command(name: str, job: Job) -> click.Command:
         params.insert(0, click.Argument(["config_file"], metavar=job.file))
     else:
         params.append(
-            click.Option(["--config", "config_file"], metavar="FILE.yaml", help="settings; flags win over them")
+            click.Option(["--config", "config_file"], metavar="FILE.yaml", help="file of settings; flags override it")
         )
     params += [
         click.Option(
@@ -154,7 +154,7 @@ def _command(name: str, job: Job) -> click.Command:
             is_eager=True,
             expose_value=False,
             callback=_show_all,
-            help="show rare flags, too",
+            help="show this help with rare flags, too",
         ),
         click.Option(["--set", "sets"], multiple=True, metavar="KEY=VALUE", help="any setting by its dotted key"),
         click.Option(["--log-level"], type=click.Choice(["debug", "info", "warning"]), default="info"),

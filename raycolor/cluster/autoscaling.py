@@ -75,7 +75,7 @@ def scale(
     if there < 1:
         raise ConfigError(
             f"--scale-to {workers}: no {kind} came within {patience_s:.0f} s: does the cluster scale, and is there a "
-            "quota? (`ray status` tells)"
+            "quota? see `ray status`"
         )
     if there < wanted:
-        logger.warning("%d of %d %ss came within %.0f s: going on with these", there, wanted, kind, patience_s)
+        logger.warning("%d of %d %ss came within %.0f s: continuing with these", there, wanted, kind, patience_s)

@@ -139,7 +139,7 @@ def leave_out(nodes: Sequence[Node], job: Arithmetic, device: str) -> list[Node]
             logger.warning("node %s gets no work: %s", node.name, why)
     if nodes and len(left_out) == len(nodes):
         raise ConfigError(
-            f"no node can do this job's work ({why}): its colors would differ: use nodes such as those it began on, or "
+            f"no node can do this job's work ({why}): its colors would differ: use nodes like those it began on, or "
             "give a new DEST"
         )
     return left_out

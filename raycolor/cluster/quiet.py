@@ -41,7 +41,7 @@ class _Output:
     def write(self, text: str) -> int:
         dropped, self._dropped = self._dropped, _RAYLET in text
         if self._dropped and _NODE_LOST in text:
-            logger.warning("Ray lost a node: what it was working on is done again on others")
+            logger.warning("Ray lost a node: other nodes do its work again")
         # `print` writes the end of a line on its own.
         return len(text) if self._dropped or (dropped and text == "\n") else self.inner.write(text)
 

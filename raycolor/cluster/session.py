@@ -51,7 +51,7 @@ def connect(
     """
     target = address or os.environ.get("RAY_ADDRESS")
     if scale_to and not target:
-        raise ConfigError(f"--scale-to {scale_to}: a local Ray has the CPUs it has: name a cluster with --address")
+        raise ConfigError(f"--scale-to {scale_to}: a local Ray cannot add CPUs: name a cluster with --address")
     if ray.is_initialized():
         _bound_data()
         with _one_line_errors():

@@ -61,7 +61,7 @@ def check_whole(file: JpegFile) -> None:
         raise DecodeError("too_large", f"JPEG: {len(headers)} scans over {passes:,} blocks in {len(file.data):,} bytes")
     state = _State(file, missing={c.ident: np.full(64, _UNSEEN) for c in file.components})
     if len(state.missing) < len(file.components):
-        raise DecodeError("decode_error", "JPEG: two components of one name")
+        raise DecodeError("decode_error", "JPEG: two components with the same name")
     for segment in file.segments:
         if segment.marker == DHT:
             state.huffman |= huffman_tables(segment.payload)
@@ -115,7 +115,7 @@ def _check_progression(state: _State, components: list[Component], first: int, l
             possible &= last == 0 if first == 0 else len(components) == 1 and missing[0] != _UNSEEN
         if not possible or (missing[first : last + 1] != expected).any():
             what = f"coefficients {first} to {last}, bits {high} to {low}"
-            raise DecodeError("decode_error", f"JPEG: a scan is missing, or stands twice, before that of {what}")
+            raise DecodeError("decode_error", f"JPEG: a scan is missing, or repeated, before that of {what}")
         missing[first : last + 1] = low
 
 

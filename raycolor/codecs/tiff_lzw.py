@@ -30,7 +30,7 @@ def decode(coded: bytes, size: int) -> bytearray:
     # One byte for every eight bits of a code, so that a code may be read at once wherever it begins.
     there = _unpack(np.frombuffer(coded + bytes(4), np.uint8), np.frombuffer(out, np.uint8), old)
     if there < 0:
-        raise DecodeError("decode_error", f"TIFF: LZW code after {-there - 1:,} bytes means nothing")
+        raise DecodeError("decode_error", f"TIFF: invalid LZW code after {-there - 1:,} bytes")
     if there < size:
         raise DecodeError("truncated", f"TIFF: LZW of {there:,} bytes, not {size:,}")
     return out

@@ -212,7 +212,7 @@ def _places(data: bytes, layout: Layout, page: Directory, grid: Grid) -> tuple[N
             raise DecodeError("truncated", f"TIFF: strip or tile {int(wrong.argmax())} of {grid.count} {what}")
     # Blank tiles may share a place; strips that all reach over the whole file would be read once each.
     if sizes.sum(dtype=np.float64) > len(data) + _LARGEST_CODED * raw.sum(dtype=np.float64):
-        raise DecodeError("decode_error", "TIFF: strips or tiles lie over one another")
+        raise DecodeError("decode_error", "TIFF: strips or tiles overlap")
     return starts, sizes
 
 

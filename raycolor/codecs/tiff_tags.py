@@ -213,7 +213,7 @@ class _Reader:
     def _spend(self, count: int) -> None:
         self._bytes += count
         if self._bytes > len(self._data) + _OVERLAP:
-            raise DecodeError("decode_error", "TIFF: directories and values lie over one another")
+            raise DecodeError("decode_error", "TIFF: directories and values overlap")
 
 
 class Writer:

@@ -149,7 +149,7 @@ class _Job:
         found = _process(spec, todo, self.record, self.timing, self.config.workers, execution, self.limit)
         if again is not None and again.outputs != "trusted":
             logger.info(
-                "%s, made anew: %s missing, %s changed",
+                "%s, made again: %s missing, %s changed",
                 f"outputs read: {todo.images:,}" if again.outputs == "same" else "outputs listed",
                 f"{found['missing']:,}",
                 f"{found['changed']:,}",
@@ -181,7 +181,7 @@ def _settle_execution(config: ColorizeConfig, record: JobRecord, dest: ObjectSto
         cpus_left_out=sum(node.cpus for node in left_out),
     )
     if execution.networks:
-        logger.info("the network runs in %d actors of its own, on %s", execution.networks, execution.device)
+        logger.info("the network runs in %d separate actors, on %s", execution.networks, execution.device)
     return execution, record
 
 

@@ -50,10 +50,10 @@ def open_round(
     if record.round is None:
         record = record.amend(dest, round=round_, rounds=round_.number)
     elif round_.number > record.rounds:
-        logger.info("finished what a stopped run had begun; now what this one asks for")
+        logger.info("finished the round of a stopped run; now beginning the round of this command")
         record = record.amend(dest, round=round_, rounds=round_.number)
     elif not round_.listed:
-        logger.info("going on with what a stopped run had begun")
+        logger.info("continuing the round of a stopped run")
     if round_.listed or not (round_.add_new or round_.retry):
         return record
     return _refresh(config, record, round_, source, dest)
@@ -83,9 +83,7 @@ def _refresh(config: ColorizeConfig, record: JobRecord, round_: Round, source: S
                 manifest.replace(part, changed)
         added, taken = known.counts["new"], known.counts["taken"]
         if round_.add_new:
-            logger.info(
-                "added to this job: %s; to be colored again: %s", _files(added, "new"), _files(taken, "changed")
-            )
+            logger.info("added to this job: %s; to colorize again: %s", _files(added, "new"), _files(taken, "changed"))
         else:
             _say(known.counts["new"], known.counts["changed"])
     listed = replace(round_, listed=True)
@@ -110,7 +108,7 @@ def _say(new: int, changed: int) -> None:
     if new:
         logger.info("%s %s not in this job: --add-new", _files(new, "new"), "is" if new == 1 else "are")
     if changed:
-        logger.info("%s kept the color of before: --add-new colors them again", _files(changed, "changed"))
+        logger.info("%s kept their old output: --add-new colorizes them again", _files(changed, "changed"))
 
 
 def _files(count: int, which: str) -> str:

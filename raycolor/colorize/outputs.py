@@ -82,7 +82,7 @@ class Outputs:
         if found is None or found.size != len(data) or self._dest.get(key) != data:
             raise KeyRefusedError(
                 "storage_error",
-                f"{self._dest.uri}/{key}: stands there already, and this job did not make it: move it away",
+                f"{self._dest.uri}/{key}: exists already, and this job did not make it: move it away",
             )
 
 

@@ -119,7 +119,7 @@ class InputProcessor:
         except Exception as exc:
             why = f"{type(exc).__name__}: {exc}"
             raise BrokenWorkerError(
-                f"the worker on {socket.gethostname()} cannot colorize anything ({why}): mend that and run the same "
+                f"the worker on {socket.gethostname()} cannot colorize anything ({why}): fix that and run the same "
                 "command again",
                 self.attempt,
             ) from exc

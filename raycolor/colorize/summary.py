@@ -265,6 +265,6 @@ class FailureLimit:
         """
         if total >= _WATCHED_FROM and self.exceeded(failed, total):
             raise TooManyFailedError(
-                f"stopped: {self.excess(failed, total)}: see {dest}/{FOLDER}failed.csv; mend that, or the same command "
+                f"stopped: {self.excess(failed, total)}: see {dest}/{FOLDER}failed.csv; fix that, or the same command "
                 "with a higher --max-failed continues"
             )

@@ -125,7 +125,7 @@ class FileColorizer:
         kind = _kind(photo.pages)
         header = photo.header
         if kind == "color" and self.config.on_color == "skip":
-            raise ImageError("already_color", "the photograph has colors: --on-color recolor colorizes it all the same")
+            raise ImageError("already_color", "the photograph has colors: --on-color recolor colorizes it anyway")
         if kind == "color" and self.config.on_color == "copy":
             return Colorized(
                 data,

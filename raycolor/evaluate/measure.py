@@ -166,7 +166,7 @@ class Evaluator:
         if not bool(finite.all()):
             first = ids[int((~finite).nonzero()[0])]
             raise CheckpointError(
-                f"{self.checkpoints[number].source}: predicts what is no number (photograph {first}): "
+                f"{self.checkpoints[number].source}: predicts NaN (photograph {first}): "
                 "try --precision fp32, or train it again"
             )
         return ab_net, None if sure is None else sure.float().cpu().tolist(), took

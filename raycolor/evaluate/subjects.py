@@ -98,7 +98,7 @@ def input_sizes(subjects: Sequence[Subject], *, stored_px: int, wanted_px: int |
         fixed = one.fixed_size_px
         if fixed is not None and size != fixed:
             raise CheckpointError(
-                f"{one.source}: takes {fixed} px only, not --network-size {size}: leave --network-size away"
+                f"{one.source}: takes {fixed} px only, not --network-size {size}: omit --network-size"
             )
         if size % one.stride:
             below = size // one.stride * one.stride
@@ -108,7 +108,7 @@ def input_sizes(subjects: Sequence[Subject], *, stored_px: int, wanted_px: int |
             )
         if size > stored_px:
             raise ConfigError(
-                f"{dataset}: stores squares of {stored_px} px, {one.source} is to see {size}: "
+                f"{dataset}: stores squares of {stored_px} px, fewer than the {size} for {one.source}: "
                 "give a smaller --network-size, or prepare the dataset with a larger --size-px"
             )
         if size < 11:

@@ -315,7 +315,7 @@ def load(name_or_path: str | Path, *, fetch: Callable[[str], bytes] | None = Non
         if file == WEIGHTS_FILE:
             safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as exc:
-        raise CheckpointError(f"{source}: {file} is no safetensors file: copy it again") from exc
+        raise CheckpointError(f"{source}: {file} is not a safetensors file: copy it again") from exc
     return Checkpoint(
         source=source,
         method=str(description["method"]),
@@ -364,9 +364,9 @@ def _parse(source: str, data: bytes) -> dict[str, Any]:
     try:
         description = json.loads(data)
     except (json.JSONDecodeError, UnicodeDecodeError) as exc:
-        raise CheckpointError(f"{source}: {JSON_FILE} is no JSON: copy the checkpoint again") from exc
+        raise CheckpointError(f"{source}: {JSON_FILE} is not JSON: copy the checkpoint again") from exc
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise CheckpointError(f"{source}: {JSON_FILE} describes no raycolor checkpoint: name another folder")
+        raise CheckpointError(f"{source}: {JSON_FILE} does not describe a raycolor checkpoint: name another folder")
     version = description.get("format_version")
     if version != FORMAT_VERSION:
         raise CheckpointError(

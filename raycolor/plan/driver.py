@@ -148,5 +148,5 @@ def _target(uri: str, options: Mapping[str, Any]) -> tuple[ObjectStore, str]:
     except (ValueError, TypeError):
         earlier = False
     if not earlier:
-        raise ConfigError(f"--json {uri}: a file that is no plan stands there: give another name")
+        raise ConfigError(f"--json {uri}: a file that is not a plan exists there: give another name")
     return store, name

@@ -119,7 +119,7 @@ class InputList:
         if not row.is_uri:
             if self.root is None:
                 raise ConfigError(
-                    f"{self.uri}: {row.where}: key {row.key!r} is relative: say with --root what it is relative to, "
+                    f"{self.uri}: {row.where}: key {row.key!r} is relative: give --root, what it is relative to, "
                     "or give a bucket column"
                 )
             return self.root, row.key
@@ -145,7 +145,7 @@ class InputList:
         prefix = self.root.rstrip("/") + "/"
         if not full.startswith(prefix):
             raise ConfigError(
-                f"{self.uri}: {row.where}: {printable(full)} does not lie in --root {self.root}: leave out one"
+                f"{self.uri}: {row.where}: {printable(full)} is not inside --root {self.root}: omit one of them"
             )
         return self.root, full[len(prefix) :]
 
@@ -174,4 +174,6 @@ def earlier_job(store: ObjectStore, key: str) -> EarlierJob | None:
         config = job["config"]
         return EarlierJob(str(job["source"]), config.get("root"), bool(config.get("archives", True)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise ConfigError(f"{store.uri}/{folder}/job.json: is damaged ({exc}): say with --root where keys lie") from exc
+        raise ConfigError(
+            f"{store.uri}/{folder}/job.json: is damaged ({exc}): give --root, the place that keys are relative to"
+        ) from exc

@@ -34,7 +34,7 @@ def read_manifest(store: ObjectStore, key: str) -> dict[str, Any]:
         told = {name: loaded[name] for name in fields}
         told["files"] = [(str(file["key"]), file.get("MD5checksum")) for file in told["files"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise ConfigError(f"{where}: is no S3 Inventory manifest.json ({exc}): give a CSV or Parquet list") from exc
+        raise ConfigError(f"{where}: is not an S3 Inventory manifest.json ({exc}): give a CSV or Parquet list") from exc
     if str(told["fileFormat"]).lower() not in ("csv", "parquet"):
         raise ConfigError(f"{where}: data files in {told['fileFormat']}: configure the inventory for CSV or Parquet")
     return told

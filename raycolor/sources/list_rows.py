@@ -167,7 +167,7 @@ def row_of(cells: Mapping[str, Any], number: str, where: str) -> Row:
     """Make a row from cells by plain column name.
 
     Raises:
-        ConfigError: no key, one with a NUL, or a size that is no number of bytes.
+        ConfigError: no key, one with a NUL, or a size that is not a number of bytes.
     """
     uri = next((cells[name] for name in _URI_NAMES if cells.get(name)), None)
     key = uri or cells.get("key")
@@ -179,7 +179,7 @@ def row_of(cells: Mapping[str, Any], number: str, where: str) -> Row:
         if not 0 <= size <= _MAX_SIZE:
             raise ValueError
     except (TypeError, ValueError, OverflowError) as exc:
-        raise ConfigError(f"{where}: {number}: size {str(cells['size'])[:40]!r} is no number of bytes") from exc
+        raise ConfigError(f"{where}: {number}: size {str(cells['size'])[:40]!r} is not a number of bytes") from exc
     version = cells.get("versionid") or cells.get("version") or None
     etag = str(cells.get("etag") or "").strip('"')
     return Row(number, str(key), cells.get("bucket") or None, version, size, etag, is_uri=uri is not None)

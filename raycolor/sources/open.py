@@ -44,18 +44,20 @@ def open_source(
     found = _one(source, options)
     if found is None:
         if root is not None:
-            raise ConfigError(f"--root {root}: goes with a list of keys, and {source} is a folder or prefix")
+            raise ConfigError(f"--root {root}: needs a list of keys, and {source} is a folder or prefix")
         store = open_store(source, must_exist=True, **options)
         return Source(store.uri, store.uri, archives=archives, options=options)
     store, folder, name = found
     if not name.lower().endswith(SUFFIXES):
         if root is not None:
-            raise ConfigError(f"--root {root}: goes with a list of keys, and {source} is a single file")
+            raise ConfigError(f"--root {root}: needs a list of keys, and {source} is a single file")
         return OneObject(f"{store.uri.rstrip('/')}/{folder}".rstrip("/"), name, archives=archives, options=options)
     key = f"{folder}/{name}" if folder else name
     if root is None and (job := earlier_job(store, key)) is not None:
         if depth > _LONGEST_CHAIN:
-            raise ConfigError(f"{source}: its job began from itself: say with --root where its keys lie")
+            raise ConfigError(
+                f"{source}: the source of its job leads back to this list: give --root, where its keys are"
+            )
         earlier = open_source(job.source, root=job.root, archives=job.archives, options=options, depth=depth + 1)
         if type(earlier) in (ListSource, RetrySource):
             return RetrySource(InputList(store, key, "/", options), earlier, options=options)

@@ -69,7 +69,7 @@ class Lease:
         current = self._read()
         if self.lost and isinstance(value, KeyboardInterrupt):
             raise ManifestError(
-                f"{self._dest.uri}: {_name(current or {})} has taken the job over while this one slept: leave it to "
+                f"{self._dest.uri}: {_name(current or {})} took the job over while this one was suspended: leave it to "
                 "that one"
             ) from value
         if current is not None and current.get("holder") == self._holder["holder"]:
@@ -95,7 +95,9 @@ class Lease:
         if first is not None and not self._is_dead_here(first):
             if self._knows_processes_of(first):
                 self._refuse(first)
-            logger.info("%s is held by a job on %s: waiting whether it lives", self._dest.uri, first.get("host"))
+            logger.info(
+                "%s is held by a job on %s: waiting to see whether it is alive", self._dest.uri, first.get("host")
+            )
             deadline = time.monotonic() + self._stale_s
             while time.monotonic() < deadline:
                 time.sleep(min(1.0, self._stale_s / 10))

@@ -203,7 +203,7 @@ class PatientStore:
         except StorageError as exc:
             return exc
         if missing:
-            why = StorageError("not_found", f"{self.uri}: holds no files any more: is it mounted?", place=True)
+            why = StorageError("not_found", f"{self.uri}: has no files any more: is it mounted?", place=True)
             return None if listed else why
         refused = None
         for other in listed:

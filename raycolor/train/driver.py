@@ -161,11 +161,11 @@ def _run(trainer: TorchTrainer, out: str) -> dict[str, Any]:
         rank, failure = next(iter(exc.worker_failures.items()), (0, exc))
         detail = last_line(failure)[:300]
         raise TrainingError(
-            f"{out}: worker {rank} failed too often ({detail}): mend that and run the same command to go on"
+            f"{out}: worker {rank} failed too often ({detail}): fix that and run the same command to continue"
         ) from exc
     except ray.train.ControllerError as exc:
         detail = last_line(exc.controller_failure)[:300]
-        raise TrainingError(f"{out}: Ray Train failed ({detail}): run the same command to go on") from exc
+        raise TrainingError(f"{out}: Ray Train failed ({detail}): run the same command to continue") from exc
     return dict(result.return_value or {})
 
 

@@ -62,7 +62,7 @@ def resolve(config: _Config) -> _Config:
             raise ConfigError(f"loss.{named}: a training against a discriminator does not take it: leave it out")
     if (config.teacher is None) != (loss.distillation == 0):
         raise ConfigError(
-            f"loss.distillation = {loss.distillation:g}: goes with a teacher, and a teacher with it: give both"
+            f"loss.distillation = {loss.distillation:g}: needs a teacher, and a teacher needs it: give both"
         )
     if config.encoder_weights is not None and method != "regression":
         raise ConfigError(f"encoder_weights: only regression has a ResNet-18 encoder, not {method}: leave it out")

@@ -89,10 +89,10 @@ def run_sweep(plan: Plan, records: SweepRecords, placement: Placement, on_event:
             tuner.fit()
     except tune.TuneError as exc:
         detail = " ".join(str(exc).split())[-300:]
-        raise TrainingError(f"{plan.out}: Ray Tune failed ({detail}): run the same command to go on") from exc
+        raise TrainingError(f"{plan.out}: Ray Tune failed ({detail}): run the same command to continue") from exc
     left = [trial.number for trial in records.trials() if trial.status not in ENDED]
     if left:
-        raise TrainingError(f"{plan.out}: {len(left)} trials have not ended: run the same command to go on")
+        raise TrainingError(f"{plan.out}: {len(left)} trials have not ended: run the same command to continue")
     for info in list(records.store.list(f"{TUNE_FOLDER}/")):
         records.store.delete(info.key)
 

@@ -95,9 +95,9 @@ def make_plan(config: TuneConfig) -> Plan:
     for group, keys in (("base", tuple(config.base)), ("space", tuple(one.key for one in space))):
         for key in keys:
             if key.split(".")[0] in _OWN:
-                raise ConfigError(f"{group}.{key}: belongs to the sweep: set it beside {group}, or leave it out")
+                raise ConfigError(f"{group}.{key}: is a setting of the sweep: set it beside {group}, or omit it")
             if key == "epochs" and group == "space":
-                raise ConfigError("space.epochs: is the budget of every trial: set epochs beside space")
+                raise ConfigError("space.epochs: is the same for every trial: set epochs beside space")
     _check_objectives(config)
     trials = count_points(space, config.search, config.trials)
     data = absolute(config.data)
@@ -127,7 +127,7 @@ def _check_objectives(config: TuneConfig) -> None:
     metric = config.scheduler.metric
     if metric is not None and metric not in config.objectives:
         names = ", ".join(config.objectives)
-        raise ConfigError(f"scheduler.metric = {metric!r}: is no objective: name one of {names}")
+        raise ConfigError(f"scheduler.metric = {metric!r}: is not an objective: name one of {names}")
     if config.best.rule != "first" and len(config.objectives) < 2:
         raise ConfigError(f"best.rule = {config.best.rule}: needs two objectives: name another, or take rule: first")
 

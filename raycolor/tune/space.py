@@ -116,7 +116,7 @@ def _dimension(key: str, entry: Mapping[str, Any]) -> Dimension:
                 f"space.{key}.{kind} = {values!r}: each value must be a number, a word, true, false or null"
             )
         if len({repr(value) for value in values}) < len(values):
-            raise ConfigError(f"space.{key}.{kind} = {values!r}: a value stands twice: name each once")
+            raise ConfigError(f"space.{key}.{kind} = {values!r}: a value is repeated: name each once")
         return Dimension(key, kind, tuple(values))
     if len(values) != 2:
         raise ConfigError(f"space.{key}.{kind} = {values!r}: must be [lowest, highest]")

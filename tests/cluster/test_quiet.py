@@ -16,9 +16,7 @@ def test_what_ray_says_of_its_processes_is_not_printed(capsys, caplog):
         print("(raylet) The node with node id: c18c has been marked dead because")
         print("after")
     assert capsys.readouterr().out == "before\nafter\n"
-    assert [record.getMessage() for record in caplog.records] == [
-        "Ray lost a node: what it was working on is done again on others"
-    ]
+    assert [record.getMessage() for record in caplog.records] == ["Ray lost a node: other nodes do its work again"]
 
 
 def test_the_streams_come_back(capsys):

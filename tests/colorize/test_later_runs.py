@@ -55,20 +55,20 @@ def test_a_job_is_brought_up_to_its_source_and_made_whole(tmp_path):
     (dest / first).unlink()
     lines = colorize(source, dest)
     assert "1 new file is not in this job: --add-new" in lines
-    assert "2 changed files kept the color of before: --add-new" in lines
-    assert "made anew: 1 missing, 0 changed" in lines
+    assert "2 changed files kept their old output: --add-new" in lines
+    assert "made again: 1 missing, 0 changed" in lines
     assert chaos.results(dest) == whole
 
     # A failure of another reason stays; the mended file is read as it is now.
     lines = colorize(source, dest, "--retry-reason", "empty")
     assert "1 new file is not in this job" in lines
-    assert "1 changed file kept the color of before" in lines
+    assert "1 changed file kept their old output" in lines
     assert counts(dest) == {"colorized": 7, "skipped": 0, "failed": 1}
     mended = next(o for s in read_shards(open_store(dest)) for o in s.outcomes if o.key == "bad/empty.jpg")
     assert mended.input_bytes == len(good[second])
 
     lines = colorize(source, dest, "--add-new", "--retry-failed")
-    assert "added to this job: 1 new file; to be colored again: 1 changed file" in lines
+    assert "added to this job: 1 new file; to colorize again: 1 changed file" in lines
     assert counts(dest) == {"colorized": 8, "skipped": 0, "failed": 1}
     now = chaos.results(dest)
     assert now[second][2] == now["new/one.jpg"][2] == whole[first][2]
@@ -77,7 +77,7 @@ def test_a_job_is_brought_up_to_its_source_and_made_whole(tmp_path):
     (dest / first).write_bytes(b"edited")
     assert "not in this job" not in colorize(source, dest)
     assert (dest / first).read_bytes() == b"edited"
-    assert "outputs read: 9, made anew: 0 missing, 1 changed" in colorize(source, dest, "--verify")
+    assert "outputs read: 9, made again: 0 missing, 1 changed" in colorize(source, dest, "--verify")
     assert chaos.results(dest) == now
     record = read_job(open_store(dest))
     assert (record.rounds, record.round, record.manifest.images) == (3, None, 9)

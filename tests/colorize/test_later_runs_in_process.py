@@ -132,7 +132,7 @@ def test_a_plain_run_makes_the_job_whole_and_says_what_is_not_in_it(run, tmp_pat
     assert len(run()) == 1
     assert chaos.results(tmp_path / "out") == whole
     assert "8 new files are not in this job: --add-new" in caplog.text
-    assert "2 changed files kept the color of before: --add-new colors them again" in caplog.text
+    assert "2 changed files kept their old output: --add-new colorizes them again" in caplog.text
     assert run() == []
     summary = json.loads((tmp_path / "out" / "_raycolor" / "summary.json").read_text())
     assert (summary["complete"], summary["images"]) == (True, 9)

@@ -49,7 +49,7 @@ def test_an_output_replaces_only_what_this_job_made(dest, tmp_path):
     outputs.put("a.jpg", b"one")
     outputs.put("a.jpg", b"one")
     for other in (b"two", b"longer", b""):
-        with pytest.raises(KeyRefusedError, match=r"a\.jpg: stands there already, .* move it away"):
+        with pytest.raises(KeyRefusedError, match=r"a\.jpg: exists already, .* move it away"):
             outputs.put("a.jpg", other)
     assert dest.get("a.jpg") == b"one"
     outputs.put("a.jpg", b"two", own=True)

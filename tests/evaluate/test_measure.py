@@ -140,7 +140,7 @@ def test_a_network_of_nans_is_refused(tmp_path, one_thread):
     loaded.weights[name] = torch.full_like(weight, float("nan"))
     del model
     evaluator = Evaluator([loaded], precision="fp32", cache_dir=str(tmp_path / "cache"))
-    with pytest.raises(CheckpointError, match=r"/c: predicts what is no number \(photograph val/0.jpg\): try"):
+    with pytest.raises(CheckpointError, match=r"/c: predicts NaN \(photograph val/0.jpg\): try"):
         evaluator.measure(DatasetPlan(str(tmp_path / "data"), "val", 6, (32,), 32), 0)
 
 
@@ -187,10 +187,10 @@ def test_input_sizes(changes, wanted_px, sizes):
             256,
             256,
             CheckpointError,
-            r"runs/a: takes 224 px only, not --network-size 256: leave",
+            r"runs/a: takes 224 px only, not --network-size 256: omit",
         ),
         ({}, 100, 256, CheckpointError, r"takes multiples of 8 px, not 100: give --network-size 96"),
-        ({}, None, 128, ConfigError, r"d: stores squares of 128 px, runs/a is to see 224: give a smaller"),
+        ({}, None, 128, ConfigError, r"d: stores squares of 128 px, fewer than the 224 for runs/a: give a smaller"),
         ({}, 8, 256, ConfigError, r"--network-size 8: SSIM needs 11 px or more"),
     ],
 )

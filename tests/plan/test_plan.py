@@ -169,7 +169,7 @@ def test_an_earlier_plan_is_replaced_and_nothing_else_is(planned, tmp_path, caps
         (["{tmp}/in", "--include", "*.xyz", "--sample", "0"], "holds no files to colorize"),
         (["{tmp}/in", "--sample", "-1"], '--sample: sample = "-1": input should be greater than or equal to 0'),
         (["{tmp}/in", "--cpus", "0"], '--cpus: cpus = "0"'),
-        (["{tmp}/in", "--root", "s3://x"], "goes with a list of keys"),
+        (["{tmp}/in", "--root", "s3://x"], "needs a list of keys"),
         (["{tmp}/in", "--json", "s3://"], "names no object"),
         ([], "source is missing"),
     ],

@@ -48,7 +48,7 @@ def test_a_place_that_is_not_there_or_has_no_root_is_refused(tmp_path):
     """What, which value, how to mend it."""
     with pytest.raises(ConfigError, match="no such folder: check the path"):
         open_source(str(tmp_path / "nowhere"))
-    with pytest.raises(ConfigError, match="--root x: goes with a list of keys"):
+    with pytest.raises(ConfigError, match="--root x: needs a list of keys"):
         open_source(str(tmp_path), root="x")
 
 

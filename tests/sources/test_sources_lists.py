@@ -133,16 +133,20 @@ def test_a_destination_that_a_list_could_overwrite_is_refused(place):
     ("name", "text", "message"),
     [
         ("l.csv", "", "the list is empty"),
-        ("l.csv", "key\na.jpg\n", r"line 2: key 'a.jpg' is relative: say with --root"),
+        ("l.csv", "key\na.jpg\n", r"line 2: key 'a.jpg' is relative: give --root"),
         ("l.csv", "in/a.jpg\ns3://b/a.jpg\n", "names both files and buckets"),
         ("l.csv", "b,k\nb,\n", "line 2: no key"),
         ("l.csv", "b,k,v\nb,k,v,w\n", "line 2: 4 columns, not 3"),
         ("l.csv", 'b,"k\n', "cannot be read as a list"),
         ("l.csv", b"in/\xff.jpg\n", "cannot be read as a list"),
-        ("l.csv", "key,bucket,size\nk,b,many\n", "size 'many' is no number of bytes"),
-        ("l.csv", "key,bucket,size\nk,b,100000000000000000000\n", "size '100000000000000000000' is no number of bytes"),
-        ("l.csv", "key,bucket,size\nk,b,-1\n", "size '-1' is no number of bytes"),
-        ("l.csv", f"key,bucket,size\nk,b,{'9' * 5000}\n", "size '9{40}' is no number of bytes"),
+        ("l.csv", "key,bucket,size\nk,b,many\n", "size 'many' is not a number of bytes"),
+        (
+            "l.csv",
+            "key,bucket,size\nk,b,100000000000000000000\n",
+            "size '100000000000000000000' is not a number of bytes",
+        ),
+        ("l.csv", "key,bucket,size\nk,b,-1\n", "size '-1' is not a number of bytes"),
+        ("l.csv", f"key,bucket,size\nk,b,{'9' * 5000}\n", "size '9{40}' is not a number of bytes"),
         ("l.csv", "uri\na\0b\n", "line 2: the key holds a NUL character"),
         ("l.csv", 'uri\n"gs://a\n\x0bb"\n', r"line 2: gs://a\\n\\x0bb: unknown scheme"),
         ("l.txt", "a\0b\n", "line 1: the key holds a NUL character"),
@@ -150,8 +154,8 @@ def test_a_destination_that_a_list_could_overwrite_is_refused(place):
         ("l.csv", "s3://b\n", "write s3://bucket/key"),
         ("l.csv.gz", b"no gzip", "cannot be read as a list"),
         ("l.parquet", b"no parquet", "cannot be read as a list"),
-        ("l.json", b"{}", "is no S3 Inventory manifest.json"),
-        ("l.json", b"[", "is no S3 Inventory manifest.json"),
+        ("l.json", b"{}", "is not an S3 Inventory manifest.json"),
+        ("l.json", b"[", "is not an S3 Inventory manifest.json"),
     ],
 )
 def test_a_list_that_cannot_be_used_is_one_line(place, name, text, message):
@@ -164,7 +168,7 @@ def test_a_list_that_cannot_be_used_is_one_line(place, name, text, message):
 def test_inputs_outside_the_root_are_refused(place):
     """--root is a promise about every row."""
     _, opened = place
-    with pytest.raises(ConfigError, match=r"line 2: s3://b/x/a.jpg does not lie in --root s3://b/p"):
+    with pytest.raises(ConfigError, match=r"line 2: s3://b/x/a.jpg is not inside --root s3://b/p"):
         opened("l.csv", "s3://b/p/a.jpg\ns3://b/x/a.jpg\n", root="s3://b/p")
 
 
@@ -279,7 +283,7 @@ def test_failed_csv_without_its_job_says_so(tmp_path):
     """A damaged job.json is named; --root needs none."""
     photographs.write_all(tmp_path, {"out/_raycolor/job.json": b"{", "out/_raycolor/failed.csv": b"key\na\n"})
     path = str(tmp_path / "out/_raycolor/failed.csv")
-    with pytest.raises(ConfigError, match=r"job.json: is damaged .*: say with --root"):
+    with pytest.raises(ConfigError, match=r"job.json: is damaged .*: give --root"):
         open_source(path)
     assert [info.key for info in open_source(path, root=str(tmp_path)).inputs("/nowhere")] == ["a"]
 
@@ -312,5 +316,5 @@ def test_a_size_of_a_parquet_list_may_be_any_number(place):
     _, opened = place
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"uri": ["a.jpg"], "size": [float("inf")]}), sink)
-    with pytest.raises(ConfigError, match="row 1: size 'inf' is no number of bytes"):
+    with pytest.raises(ConfigError, match="row 1: size 'inf' is not a number of bytes"):
         list(opened("list.parquet", sink.getvalue().to_pybytes()).inputs("/nowhere"))

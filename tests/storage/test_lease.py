@@ -114,7 +114,7 @@ def test_a_sleeper_stops_when_another_job_has_taken_over(tmp_path, ended):
         finally:
             sleeper.kill()
     assert said.startswith("True ")
-    assert "has taken the job over while this one slept" in said
+    assert "took the job over while this one was suspended" in said
     assert (f"process {os.getpid()}" in said) is not ended
     assert store.stat(LEASE_KEY) is None
 

@@ -93,9 +93,9 @@ def test_teachers_that_cannot_teach_are_named(tmp_path):
         Objective(own, taught, CPU, saved(tmp_path / "ab", unet(1, head="ab")))
     with pytest.raises(ConfigError, match="its bins are 20 Lab units apart, those of this network 10"):
         Objective(own, taught, CPU, saved(tmp_path / "coarse", unet(1, bin_spacing=20.0)))
-    with pytest.raises(ConfigError, match=r"loss.distillation = 0.5: goes with a teacher"):
+    with pytest.raises(ConfigError, match=r"loss.distillation = 0.5: needs a teacher"):
         resolve(TrainingConfig(method="unet", loss=taught))
-    with pytest.raises(ConfigError, match=r"loss.distillation = 0: goes with a teacher"):
+    with pytest.raises(ConfigError, match=r"loss.distillation = 0: needs a teacher"):
         resolve(TrainingConfig(method="unet", teacher="default"))
     with pytest.raises(ConfigError, match=r"only unet with network.head=bins learns from one"):
         Objective(unet(1, head="ab"), taught, CPU, saved(tmp_path / "t", own))

@@ -37,7 +37,7 @@ def test_groups_and_dotted_keys_are_the_same():
         ({"a": {"loguniform": [0, 1]}}, r"a logarithmic scale needs bounds above 0"),
         ({"a": {"choice": []}}, r"must be a list that is not empty"),
         ({"a": {"choice": "abc"}}, r"must be a list that is not empty"),
-        ({"a": {"choice": [1, 1]}}, r"a value stands twice"),
+        ({"a": {"choice": [1, 1]}}, r"a value is repeated"),
         ({"a": {"choice": [[1], [2]]}}, r"space\.a\.choice"),
         ({"a": {"choice": [1], "grid": [2]}}, r"give one of uniform, loguniform, choice, grid alone"),
         ({"a": {"choice": [1]}, "a.b": {"choice": [2]}}, r"space\.a: is one value, and a\.b is inside it"),
