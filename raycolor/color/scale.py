@@ -1,8 +1,8 @@
-"""Lab to network units and to stored bytes, and back: the only home of 50, 100 and 110. Takes numpy and torch alike."""
+"""Lab to network units and to stored bytes, and back: the only home of 50, 100 and 110."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -37,30 +37,16 @@ def net_to_ab(ab_net: T) -> T:
     return ab_net * AB_SPAN
 
 
-def _to_integers(values: Any, low: int, high: int, name: str) -> Any:
-    """Round half to even, clip and narrow to an 8-bit type of numpy or torch, whichever `values` is."""
-    if isinstance(values, np.ndarray | np.generic):
-        return np.clip(np.rint(values), low, high).astype(name)
-    import torch  # a tensor came in, so torch is loaded already
-
-    return values.round().clamp(low, high).to(getattr(torch, name))
-
-
-def L_to_bytes(L: T) -> T:
+def L_to_bytes(L: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Store L in 0..100 as uint8, L * 255 / 100 rounded; values outside are clipped. At most 0.2 L is lost."""
-    return cast(T, _to_integers(L * BYTES_PER_L, 0, 255, "uint8"))
+    return np.asarray(np.clip(np.rint(L * BYTES_PER_L), 0, 255), dtype=np.uint8)
 
 
-def bytes_to_L(stored: T) -> T:
+def bytes_to_L(stored: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Read L in 0..100 (float32) from the uint8 of `L_to_bytes`."""
-    return cast(T, _to_float32(stored) / BYTES_PER_L)
+    return np.asarray(stored.astype(np.float32) / BYTES_PER_L)
 
 
-def ab_to_bytes(ab: T) -> T:
+def ab_to_bytes(ab: NDArray[np.floating]) -> NDArray[np.int8]:
     """Store a or b as int8 in Lab units, rounded and clipped to -128..127. At most 0.5 is lost."""
-    return cast(T, _to_integers(ab, -128, 127, "int8"))
-
-
-def _to_float32(stored: Any) -> Any:
-    """Widen to float32 in numpy or torch."""
-    return stored.astype(np.float32) if isinstance(stored, np.ndarray | np.generic) else stored.float()
+    return np.asarray(np.clip(np.rint(ab), -128, 127), dtype=np.int8)
