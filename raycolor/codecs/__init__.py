@@ -8,7 +8,7 @@ from raycolor.codecs.formats import decode, encode, output_format
 from raycolor.codecs.header import read_header, sniff
 from raycolor.codecs.jpeg import decode_luma, half_size_luma
 from raycolor.codecs.jpeg_exact import can_be_exact, jpeg_exact
-from raycolor.codecs.orient import as_stored, swaps_axes, upright
+from raycolor.codecs.orient import as_stored, upright
 from raycolor.codecs.photograph import DEFAULT_MAX_PAGES, DEFAULT_MAX_PIXELS, Header, Metadata, Photograph, Provenance
 
 __all__ = [
@@ -28,6 +28,5 @@ __all__ = [
     "output_format",
     "read_header",
     "sniff",
-    "swaps_axes",
     "upright",
 ]

@@ -22,11 +22,6 @@ _STEPS: Final[dict[int, tuple[bool, bool, bool]]] = {
 }
 
 
-def swaps_axes(orientation: int) -> bool:
-    """Say whether the upright picture's width is the stored picture's height (orientations 5 to 8)."""
-    return _steps(orientation)[0]
-
-
 def upright(plane: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn a picture as stored into the upright one.
 
@@ -40,26 +35,21 @@ def upright(plane: NDArray[Any], orientation: int) -> NDArray[Any]:
     Raises:
         ShapeError: `plane` has fewer than two axes, or the orientation is not 1..8.
     """
-    swap, rows, columns = _steps(orientation)
-    _check(plane)
+    swap, rows, columns = _steps(plane, orientation)
     turned = plane.swapaxes(0, 1) if swap else plane
     return turned[:: -1 if rows else 1, :: -1 if columns else 1]
 
 
 def as_stored(plane: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Undo `upright`: `as_stored(upright(p, o), o)` equals p. A view; same arguments, shapes and errors."""
-    swap, rows, columns = _steps(orientation)
-    _check(plane)
+    swap, rows, columns = _steps(plane, orientation)
     turned = plane[:: -1 if rows else 1, :: -1 if columns else 1]
     return turned.swapaxes(0, 1) if swap else turned
 
 
-def _steps(orientation: int) -> tuple[bool, bool, bool]:
+def _steps(plane: NDArray[Any], orientation: int) -> tuple[bool, bool, bool]:
     if orientation not in _STEPS:
         raise ShapeError(f"orientation = {orientation}: must be 1 to 8")
-    return _STEPS[orientation]
-
-
-def _check(plane: NDArray[Any]) -> None:
     if plane.ndim < 2:
         raise ShapeError(f"a plane has at least two axes, this one has shape {plane.shape}")
+    return _STEPS[orientation]
