@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 import random
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from markupsafe import Markup
 
@@ -25,28 +25,22 @@ _ROWS = {"colorized": 150, "skipped": 100, "failed": 250}
 _SIDE_PX = 420
 
 
-class Originals(Protocol):
-    """Where the page finds a photograph as it was."""
-
-    def get(self, key: str) -> bytes:
-        """Return the bytes of one input, or raise `StorageError`."""
-        ...
-
-
-def write_report(summary: dict[str, Any], selection: Selection, *, dest: ObjectStore, source: Originals) -> str:
+def write_report(
+    summary: dict[str, Any], selection: Selection, *, dest: ObjectStore, original: Callable[[str], bytes]
+) -> str:
     """Make the page of a finished or stopped job.
 
     Args:
         summary: what `summary.json` says.
         selection: what it shows of the outcomes.
         dest: the destination; its photographs are the "after".
-        source: the source; its photographs are the "before".
+        original: returns the bytes of an input by its key, or raises `StorageError`; the "before".
 
     Returns:
         HTML that needs nothing else: pictures are embedded as small JPEGs, at most 24 pairs, those of the
         least confidence in front; the list of outcomes holds at most 500, of each status a random sample.
     """
-    pairs = [pair for outcome in selection.gallery() if (pair := _pair(outcome, source, dest)) is not None]
+    pairs = [pair for outcome in selection.gallery() if (pair := _pair(outcome, original, dest)) is not None]
     rows = sorted((row for sample in selection.rows.values() for row in sample.taken), key=lambda outcome: outcome.key)
     return render(
         "colorize/page.html",
@@ -130,11 +124,11 @@ def _confidence(outcome: Outcome) -> tuple[float, str]:
     return outcome.confidence or 0.0, outcome.key
 
 
-def _pair(outcome: Outcome, source: Originals, dest: ObjectStore) -> dict[str, Any] | None:
+def _pair(outcome: Outcome, original: Callable[[str], bytes], dest: ObjectStore) -> dict[str, Any] | None:
     if outcome.output_key is None:
         return None
     try:
-        before = photo_thumbnail(source.get(outcome.key), _SIDE_PX)
+        before = photo_thumbnail(original(outcome.key), _SIDE_PX)
         after = photo_thumbnail(dest.get(outcome.output_key), _SIDE_PX)
     except ImageError:
         # The page is a view of the job, not its record: a photograph that has since gone is left out of it.

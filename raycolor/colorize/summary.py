@@ -102,9 +102,15 @@ def finish(
     # Every shard is done: marks that still stand are of workers that died.
     for info in list(dest.list(ATTEMPTS)):
         dest.delete(info.key)
-    # The page asks for originals by key alone.
-    originals = _Originals(Manifest(dest, record.manifest), Reader(record.root or source.root, config.source_options()))
-    dest.put(FOLDER + "report.html", write_report(summary, selection, dest=dest, source=originals).encode())
+    manifest, reader = Manifest(dest, record.manifest), Reader(record.root or source.root, config.source_options())
+
+    def original(key: str) -> bytes:
+        info = manifest.find(key)
+        if info is None:
+            raise StorageError("not_found", f"{key}: not in the manifest")
+        return reader.get(info)
+
+    dest.put(FOLDER + "report.html", write_report(summary, selection, dest=dest, original=original).encode())
     print_summary(summary)
     failed, images = int(summary["counts"]["failed"]), int(summary["images"])
     if not limit.exceeded(failed, images):
@@ -164,24 +170,6 @@ def summarize(
     }
     dest.put(FOLDER + "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
     return summary
-
-
-class _Originals:
-    """Reads inputs by their key, wherever the manifest says that they are."""
-
-    def __init__(self, manifest: Manifest, reader: Reader) -> None:
-        self._manifest, self._reader = manifest, reader
-
-    def get(self, key: str) -> bytes:
-        """Return the bytes of one input.
-
-        Raises:
-            StorageError: it is not in the manifest, or cannot be read.
-        """
-        info = self._manifest.find(key)
-        if info is None:
-            raise StorageError("not_found", f"{key}: not in the manifest")
-        return self._reader.get(info)
 
 
 def print_summary(summary: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ def page(job, **more):
     selection = Selection()
     for outcome in read_outcomes(dest):
         selection.add(outcome)
-    return write_report(summary, selection, dest=dest, source=source)
+    return write_report(summary, selection, dest=dest, original=source.get)
 
 
 def test_names_are_text_never_markup(job):

@@ -88,7 +88,7 @@ def colorize_page(tmp_path_factory):
     selection = Selection()
     for outcome in read_outcomes(dest):
         selection.add(outcome)
-    return write_report(summary, selection, dest=dest, source=source)
+    return write_report(summary, selection, dest=dest, original=source.get)
 
 
 @pytest.fixture(scope="module")
