@@ -277,14 +277,11 @@ class _Chart:
 
     @staticmethod
     def _ticks(axis: Any, scale: Axis) -> None:
-        from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+        from matplotlib.ticker import FuncFormatter, NullFormatter
 
+        axis.set_major_locator(_locator(scale))
         if scale.kind == "log":
-            decades = math.log10(scale.high / scale.low)
-            axis.set_major_locator(LogLocator(subs=(1.0,) if decades >= 3 else (1.0, 2.0, 5.0)))
             axis.set_minor_formatter(NullFormatter())
-        else:
-            axis.set_major_locator(MaxNLocator(6, integer=scale.whole))
         axis.set_major_formatter(FuncFormatter(lambda value, _: number_text(value)))
 
     def hint(self, text: str) -> str:
@@ -310,17 +307,20 @@ class _Chart:
         return Markup(text)
 
 
-def _marks(axis: Axis) -> list[tuple[float, str]]:
-    """Return places from 0 to 1 and texts for an upright scale of parallel coordinates."""
+def _locator(axis: Axis) -> Any:
+    """Return what chooses the marks of a scale of numbers."""
     from matplotlib.ticker import LogLocator, MaxNLocator
 
+    if axis.kind == "log":
+        return LogLocator(subs=(1.0,) if math.log10(axis.high / axis.low) >= 3 else (1.0, 2.0, 5.0))
+    return MaxNLocator(6, integer=axis.whole)
+
+
+def _marks(axis: Axis) -> list[tuple[float, str]]:
+    """Return places from 0 to 1 and texts for an upright scale of parallel coordinates."""
     if axis.kind == "words":
         return [(axis.at(word), word) for word in axis.words]
-    if axis.kind == "log":
-        decades = math.log10(axis.high / axis.low)
-        values = LogLocator(subs=(1.0,) if decades >= 3 else (1.0, 2.0, 5.0)).tick_values(axis.low, axis.high)
-    else:
-        values = MaxNLocator(6, integer=axis.whole).tick_values(axis.low, axis.high)
+    values = _locator(axis).tick_values(axis.low, axis.high)
     return [(axis.at(value), number_text(value)) for value in values if axis.low <= value <= axis.high]
 
 
