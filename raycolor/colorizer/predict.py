@@ -55,11 +55,10 @@ class Predictor:
             # What a photograph becomes must depend on neither its neighbors nor what was measured at the start.
             torch.backends.cudnn.benchmark = False
             torch.backends.cudnn.deterministic = True
-        checkpoint = checkpoint or load(config.checkpoint)
-        # An imported network computes as its file says.
-        self.bf16 = checkpoint.card is None and choose_precision(config.precision, self.device) == "bf16"
-        trained = checkpoint.model().to(self.device)
-        self.net: ColorNet = fuse(trained, torch.bfloat16 if self.bf16 else torch.float32)
+        network = (checkpoint or load(config.checkpoint)).model().to(self.device)
+        # A network of others computes as it is.
+        self.bf16 = network.fusible and choose_precision(config.precision, self.device) == "bf16"
+        self.net: ColorNet = fuse(network, torch.bfloat16 if self.bf16 else torch.float32)
 
     def predict(self, L_small: Sequence[NDArray[np.float32]]) -> list[Predicted]:
         """Predict color for small lightness planes.

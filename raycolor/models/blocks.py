@@ -53,6 +53,7 @@ class ColorNet(nn.Module):
 
     Attributes:
         name: what `build_model` calls it.
+        fusible: whether it is made of torch's layers and has weights; one of others computes as it is.
         stride: height and width of the input are multiples of it; padding or resizing is the caller's job.
         fixed_size_px: the only height and width it takes, where a dense layer fixes it; else None.
         last_doublings: names of the `Upsample`s that do nothing but enlarge the finished color: one, or as many as
@@ -60,6 +61,7 @@ class ColorNet(nn.Module):
     """
 
     name: ClassVar[str]
+    fusible: ClassVar[bool] = True
     stride: int
     fixed_size_px: int | None = None
     last_doublings: tuple[str, ...] = ()

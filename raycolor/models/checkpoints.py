@@ -30,6 +30,7 @@ FORMAT_VERSION: Final = 1
 JSON_FILE: Final = "checkpoint.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
 ONNX_METHOD: Final = "onnx"
+PYTHON_METHOD: Final = "python"
 ONNX_FILE: Final = "model.onnx"
 STATE_FILE: Final = "training_state.pt"
 SHIPPED: Final = Path(__file__).parents[1] / "weights"
@@ -95,7 +96,7 @@ class Checkpoint:
             CheckpointError: weights and network do not match.
         """
         model = self._build()
-        if self.card is not None:
+        if not model.fusible:
             return model.eval()
         try:
             model.load_state_dict(self.weights, strict=True)
@@ -120,6 +121,10 @@ class Checkpoint:
     def _build(self) -> ColorNet:
         from raycolor.models.build import build_model
 
+        if self.method == PYTHON_METHOD:
+            from raycolor.models.python_network import build
+
+            return build(self.source)
         if self.card is not None:
             from raycolor.models.onnx_network import OnnxNetwork  # onnxruntime only where it computes
 
@@ -275,7 +280,8 @@ def load(name_or_path: str | Path, *, fetch: Callable[[str], bytes] | None = Non
     """Load and verify a checkpoint.
 
     Args:
-        name_or_path: a shipped name (`default`, `regression`, ...), a folder, or s3://bucket/prefix.
+        name_or_path: a shipped name (`default`, `regression`, ...), a folder, s3://bucket/prefix, or a network in Python,
+            `package.module:factory`.
             A bare name is a shipped one if there is one, else a folder.
         fetch: returns the bytes of one file of the checkpoint, instead of reading `name_or_path`;
             raises `StorageError` where it is missing.
@@ -285,6 +291,10 @@ def load(name_or_path: str | Path, *, fetch: Callable[[str], bytes] | None = Non
             The message is one line and names the fix.
     """
     source = str(name_or_path)
+    if fetch is None and ":" in source and "/" not in source:
+        from raycolor.models.factory import named
+
+        return named(source)
     if fetch is None:
         fetch = _reader(source)
 

@@ -112,8 +112,8 @@ def fuse(network: ColorNet, dtype: torch.dtype = torch.float32) -> ColorNet:
         network: in evaluation mode, on the device where it will run; stays as it is.
         dtype: of convolutions; sums are float32.
     """
-    if network.name == "onnx":
-        return network  # onnxruntime fuses for itself
+    if not network.fusible:
+        return network
     model = copy.deepcopy(network).eval().to(memory_format=torch.channels_last)
     doublings = model.last_doublings
     if all(cast(Upsample, model.get_submodule(name)).mode == "bilinear" for name in doublings):

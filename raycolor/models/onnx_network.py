@@ -29,6 +29,7 @@ class OnnxNetwork(ColorNet):
     """
 
     name: ClassVar[str] = "onnx"
+    fusible: ClassVar[bool] = False
     _place: Tensor
 
     def __init__(self, data: bytes, card: Card, source: str) -> None:
