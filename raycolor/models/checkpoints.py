@@ -280,8 +280,8 @@ def load(name_or_path: str | Path, *, fetch: Callable[[str], bytes] | None = Non
     """Load and verify a checkpoint.
 
     Args:
-        name_or_path: a shipped name (`default`, `regression`, ...), a folder, s3://bucket/prefix, or a network in Python,
-            `package.module:factory`.
+        name_or_path: a shipped name (`default`, `regression`, ...), a folder, s3://bucket/prefix, or a
+            network in Python, `package.module:factory`.
             A bare name is a shipped one if there is one, else a folder.
         fetch: returns the bytes of one file of the checkpoint, instead of reading `name_or_path`;
             raises `StorageError` where it is missing.
