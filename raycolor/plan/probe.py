@@ -6,19 +6,19 @@ or hangs takes one photograph with it.
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
+from raycolor.child_process import Ask, Child, ChildDiedError, Work
 from raycolor.colorizer.config import ColorizerConfig
-from raycolor.errors import ImageError, RaycolorError
+from raycolor.errors import ImageError
 
 if TYPE_CHECKING:
     from raycolor.colorizer.photograph import FileColorizer
+
+_CHECKPOINT: Final = "checkpoint"
 
 
 @dataclass(frozen=True)
@@ -54,97 +54,39 @@ class Prober:
     Args:
         config: how photographs are colorized.
         timeout_s: seconds after which a photograph has hung.
-        child: what the child process runs; replaced in tests.
+        command: the child, as `Child` takes it.
 
     Raises:
         CheckpointError: on entering: the checkpoint cannot be loaded.
+        ChildStartError: the child does not start.
     """
 
-    def __init__(
-        self,
-        config: ColorizerConfig,
-        *,
-        timeout_s: float,
-        child: Callable[[Connection, ColorizerConfig], None] | None = None,
-    ) -> None:
-        self._config, self._timeout_s = config, timeout_s
-        self._target = serve if child is None else child
+    def __init__(self, config: ColorizerConfig, *, timeout_s: float, command: Sequence[str] = ()) -> None:
+        self._child = Child("raycolor.plan.probe:make", config, timeout_s=timeout_s, command=command)
         self.checkpoint = CheckpointName("", "")
         self.start_s = 0.0
         """How long the child took until it could look at a photograph: as long as a worker of the bulk job takes."""
 
     def __enter__(self) -> Prober:
         begun = time.perf_counter()
-        self._start()
+        self.checkpoint = self._child.ask(_CHECKPOINT)[0]
         self.start_s = time.perf_counter() - begun
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end()
+        self._child.close()
 
     def probe(self, data: bytes) -> Probed:
         """Look at one photograph, and colorize it in memory; whatever it is, this ends with an answer."""
         try:
-            self._pipe.send_bytes(data)
-            if self._pipe.poll(self._timeout_s):
-                answer = self._pipe.recv()
-                assert isinstance(answer, Probed)
-                return answer
-            detail = f"the decoder hung for {self._timeout_s:.0f} s and was ended"
-        except (EOFError, OSError):
-            self._child.join()
-            detail = f"the decoder died: {_death(self._child.exitcode)}"
-        self._end()
-        self._start()
-        return Probed("failed", "internal_error", detail)
-
-    def _start(self) -> None:
-        # Not forked: threads of this process (boto3's, Arrow's) do not survive a fork in a usable state.
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._child = context.Process(target=self._target, args=(theirs, self._config), daemon=True)
-        try:
-            self._child.start()
-        finally:
-            theirs.close()
-        ready = False
-        try:
-            answer = self._pipe.recv()
-            if isinstance(answer, RaycolorError):
-                raise answer
-            assert isinstance(answer, CheckpointName)
-            self.checkpoint = answer
-            ready = True
-        except (EOFError, OSError) as exc:
-            self._child.join()
-            death = _death(self._child.exitcode)
-            raise RaycolorError(f"the process that measures the sample did not start: {death}") from exc
-        finally:
-            # Ctrl-C while it loads, too: nobody else would end it.
-            if not ready:
-                self._end()
-
-    def _end(self) -> None:
-        self._pipe.close()
-        if self._child.is_alive():
-            self._child.kill()
-        self._child.join()
-        self._child.close()
+            probed: Probed = self._child.ask(None, data)[0]
+        except ChildDiedError as exc:
+            return Probed("failed", "internal_error", str(exc))
+        return probed
 
 
-def _death(code: int | None) -> str:
-    if code is None or code >= 0:
-        return f"exit code {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"
-
-
-def serve(pipe: Connection, config: ColorizerConfig) -> None:
-    """Be the child: load the checkpoint, then answer every photograph with a `Probed`, until the pipe is closed."""
-    # Ctrl-C reaches the whole group; the parent says what there is to say, and closes the pipe.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def make(config: ColorizerConfig, _ask: Ask) -> Work:
+    """Be the task of the child: load the checkpoint, then say which it is, or look at a photograph."""
     import cv2
     import torch
 
@@ -152,19 +94,16 @@ def serve(pipe: Connection, config: ColorizerConfig) -> None:
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    try:
-        colorizer = FileColorizer(config)
-    except RaycolorError as exc:
-        pipe.send(exc)
-        return
-    pipe.send(CheckpointName(colorizer.provenance.checkpoint, colorizer.provenance.checkpoint_sha256))
+    colorizer = FileColorizer(config)
     warm: set[object] = set()
-    while True:
-        try:
-            data = pipe.recv_bytes()
-        except EOFError:
-            return
-        pipe.send(look(colorizer, data, warm))
+
+    def work(request: object, data: bytes) -> tuple[object, bytes]:
+        if request == _CHECKPOINT:
+            told = colorizer.provenance
+            return CheckpointName(told.checkpoint, told.checkpoint_sha256), b""
+        return look(colorizer, data, warm), b""
+
+    return work
 
 
 def look(colorizer: FileColorizer, data: bytes, warm: set[object]) -> Probed:

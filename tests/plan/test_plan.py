@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 
 import photographs
-import plan_children
 import pytest
 from sources import packs
 
@@ -59,25 +58,51 @@ def test_whatever_a_photograph_does_there_is_an_answer(error, status, reason):
     assert found.kind == ("color" if status == "skipped" else None)
 
 
+CHILD = """
+import os, signal, time
+from types import SimpleNamespace
+from raycolor import child_process
+from raycolor.colorizer import photograph
+from raycolor.errors import CheckpointError
+from raycolor.plan import probe
+def load(config):
+    {load}
+    return SimpleNamespace(provenance=SimpleNamespace(checkpoint="strange", checkpoint_sha256="00"))
+def look(colorizer, data, warm):
+    if data == b"die": os.kill(os.getpid(), signal.SIGSEGV)
+    if data == b"hang": time.sleep(60)
+    return probe.Probed("colorized", kind="gray")
+photograph.FileColorizer, probe.look = load, look
+child_process.serve()
+"""
+
+
+def prober(load="", timeout_s=9.0):
+    """Return a prober whose child dies, hangs or answers, as the photograph says; `load` is how it loads."""
+    command = [sys.executable, "-c", CHILD.format(load=load)]
+    return Prober(ColorizerConfig(), timeout_s=timeout_s, command=command)
+
+
 def test_a_decoder_that_dies_or_hangs_costs_one_photograph():
     """The child is started again, and the next photograph is answered."""
-    with Prober(ColorizerConfig(), timeout_s=1.0, child=plan_children.strange) as prober:
-        answers = [prober.probe(data) for data in (b"good", b"die", b"hang", b"", b"good")]
-    assert [one.status for one in answers] == ["colorized", "failed", "failed", "colorized", "colorized"]
+    with prober(timeout_s=1.0) as one:
+        answers = [one.probe(data) for data in (b"good", b"die", b"hang", b"", b"good")]
+    assert one.checkpoint == CheckpointName("strange", "00")
+    assert [answer.status for answer in answers] == ["colorized", "failed", "failed", "colorized", "colorized"]
     assert answers[1].detail == "the decoder died: SIGSEGV"
     assert answers[2].detail == "the decoder hung for 1 s and was ended"
 
 
 @pytest.mark.parametrize(
-    ("child", "message"),
+    ("load", "message"),
     [
-        (plan_children.refusing, "nobody: no such checkpoint"),
-        (plan_children.dying, "did not start: exit code 3"),
+        ("raise CheckpointError('nobody: no such checkpoint')", "^nobody: no such checkpoint$"),
+        ("os._exit(3)", "does not start: it died: exit code 3"),
     ],
 )
-def test_a_child_that_cannot_start_is_one_error(child, message):
+def test_a_child_that_cannot_start_is_one_error(load, message):
     """A wrong checkpoint keeps its own words."""
-    with pytest.raises(RaycolorError, match=message), Prober(ColorizerConfig(), timeout_s=9, child=child):
+    with pytest.raises(RaycolorError, match=message), prober(load):
         pass
 
 
