@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
-from raycolor.errors import ArchiveError, ConfigError
+from raycolor.errors import ArchiveError, ConfigError, DecodeError, ImageError
+from raycolor.sources.reader import fetcher
+from raycolor.sources.streams import RangedBytes
+from raycolor.sources.tars import LARGEST_MEMBER, tar_members
 from raycolor.storage import LocalStore, ObjectStore, open_store
 from raycolor.storage.local import name_to_key
 
@@ -16,6 +17,9 @@ from raycolor.storage.local import name_to_key
 PICTURE_SUFFIXES: Final = frozenset(
     ["", ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".jp2", ".j2k", ".gif", ".ppm"]
 )
+# Headers stand between the photographs: on disk jump to them, over a network read on in large pieces.
+_CHUNK_LOCAL: Final = 1 << 12
+_CHUNK_REMOTE: Final = 8 << 20
 _COMPRESSED: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 
 
@@ -47,8 +51,10 @@ class PictureSource:
             parent, _, name = uri.rpartition("/")
             self.store: ObjectStore = open_store(parent or ("/" if uri.startswith("/") else "."))
             self.tar_key = name_to_key(name) if isinstance(self.store, LocalStore) else name
-            if self.store.stat(self.tar_key) is None:
+            found = self.store.stat(self.tar_key)
+            if found is None:
                 raise ConfigError(f"{uri}: no such file: check the path")
+            self._tar_size = found.size
         else:
             self.store = open_store(uri, must_exist=True)
 
@@ -74,60 +80,28 @@ class PictureSource:
         """Return the bytes of one photograph.
 
         Raises:
+            ImageError: a member of a tar is larger than 2 GiB.
             StorageError: it cannot be read.
         """
         if self.tar_key is None:
             return self.store.get(picture.key)
+        if picture.length > LARGEST_MEMBER:
+            raise ImageError("too_large", f"{picture.length} bytes inside an archive")
         return self.store.get_range(self.tar_key, picture.start, picture.length)
 
     def _members(self, tar_key: str) -> Iterator[Picture]:
-        # Headers stand between the photographs: on disk jump to them, over a network read on in large pieces.
-        buffer_size = 1 << 23 if self.is_remote else 1 << 12
-        file = io.BufferedReader(_RangedFile(self.store, tar_key), buffer_size)
+        chunk = _CHUNK_REMOTE if self.is_remote else _CHUNK_LOCAL
+        file = RangedBytes(fetcher(self.store, tar_key, None), self._tar_size, chunk)
         try:
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                while (member := tar.next()) is not None:
-                    tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every member otherwise: 1 KB for each of millions
-                    if member.isreg() and not member.issparse():
-                        yield Picture(name_to_key(member.name.removeprefix("./")), member.offset_data, member.size)
-                # tarfile takes a broken header for the end of the archive; the end is a block of zeros.
-                file.seek(tar.offset)
-                if any(file.read(tarfile.BLOCKSIZE)):
-                    raise ArchiveError(f"{self.uri}: damaged at byte {tar.offset}: fetch it again")
-        except tarfile.TarError as exc:
-            raise ArchiveError(f"{self.uri}: not a whole tar ({exc}): fetch it again") from exc
+            for member in tar_members(file, "tar"):
+                # Links and sparse files have another reason.
+                if member.location.reason in (None, "too_large"):
+                    yield Picture(name_to_key(member.name.removeprefix("./")), member.location.start, member.size)
+        except DecodeError as exc:
+            raise ArchiveError(f"{self.uri}: {exc.detail}: fetch it again") from exc
 
 
 def is_picture(key: str) -> bool:
     """Whether a file may be a picture by its name; hidden files are none."""
     path = PurePosixPath(key)
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
-
-
-class _RangedFile(io.RawIOBase):
-    """A read-only file over ranged reads of one object."""
-
-    def __init__(self, store: ObjectStore, key: str) -> None:
-        self._store, self._key, self._at = store, key, 0
-        info = store.stat(key)
-        self._size = info.size if info else 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        length = min(len(buffer), self._size - self._at)
-        if length <= 0:
-            return 0
-        data = self._store.get_range(self._key, self._at, length)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)

@@ -39,9 +39,9 @@ def test_folder_members_are_its_files(tmp_path):
     assert [(picture.key, source.read(picture)) for picture in source.list()] == [("a/1.jpg", b"one")]
 
 
-@pytest.mark.parametrize("keep", [100, 513, 700, 1024 + 512 + 100])
+@pytest.mark.parametrize("keep", [0, 100, 513, 700, 1536, 1536 + 100, 3072])
 def test_a_tar_cut_short_is_refused(tmp_path, keep):
-    """A download that stopped is an error, wherever it stopped, not a smaller dataset."""
+    """A download that stopped is an error, wherever it stopped, not a smaller dataset; between two members, too."""
     path = tmp_path / "photos.tar"
     write_tar(path, [("a.jpg", b"1" * 600), ("b.jpg", b"2" * 600)])
     path.write_bytes(path.read_bytes()[:keep])
@@ -56,7 +56,7 @@ def test_a_broken_header_is_not_the_end(tmp_path):
     data = bytearray(path.read_bytes())
     data[1024:1100] = b"\x55" * 76
     path.write_bytes(data)
-    with pytest.raises(ArchiveError, match="damaged at byte 1024"):
+    with pytest.raises(ArchiveError, match="damaged tar header at byte 1024: fetch it again"):
         list(PictureSource(str(path)).list())
 
 
