@@ -68,7 +68,7 @@ JOBS = {
         "Compare checkpoints: one table of every metric, with photographs.",
         "raycolor.evaluate.config:EvaluateConfig",
         ("checkpoint",),
-        "raycolor.evaluate.command:run",
+        "raycolor.evaluate.driver:run",
         "Open OUT/index.html; table.csv and table.md hold the same numbers. Every table has two floors: gray, and the "
         "mean color of the dataset's training photographs.",
     ),

@@ -89,4 +89,4 @@ class CheckpointError(RaycolorError):
 
 
 class TrainingError(RaycolorError):
-    """A training that cannot go on, for example because its loss is no number."""
+    """A training that cannot go on, for example because its loss is NaN."""

@@ -37,6 +37,7 @@ def loaded(statement: str) -> set[str]:
         ("import raycolor.colorize.messages, raycolor.models.checkpoints", {"torch", "ray", "boto3"}),
         ("import raycolor.colorizer.predict, raycolor.colorize.shard, raycolor.evaluate.measure", {"ray"}),
         ("import raycolor.training.loop", {"ray"}),
+        ("from raycolor.evaluate import evaluate; from raycolor.train import train", {"torch", "ray", "numpy"}),
         ("import raycolor.plan.driver", {"torch", "ray", "boto3"}),
         *((f"import raycolor.{job}.config", {"torch", "ray", "boto3", "numpy"}) for job in JOBS),
     ],

@@ -95,7 +95,7 @@ def train_connected(
     Raises:
         ConfigError: another training in `out`, or more workers than the cluster or the dataset has.
         StorageError: dataset or run folder cannot be reached.
-        TrainingError: a loss that is no number, or workers that died more often than `max_failures`.
+        TrainingError: a loss that is NaN or infinite, or workers that died more often than `max_failures`.
     """
     started = time.monotonic()
     config = checked.config

@@ -84,7 +84,7 @@ def fit(
         Progress at the end.
 
     Raises:
-        TrainingError: a loss that is no number.
+        TrainingError: a loss that is NaN or infinite.
         CheckpointError: a checkpoint that cannot be read or written.
         ConfigError: no batches, or a checkpoint that was taken with other settings.
     """

@@ -89,7 +89,7 @@ class UpdateStep(Protocol):
             The losses, `loss` among them.
 
         Raises:
-            TrainingError: the loss or a gradient is no number; the weights are left as they were.
+            TrainingError: the loss or a gradient is NaN or infinite; the weights are left as they were.
         """
         ...
 
@@ -127,7 +127,7 @@ class _Trained:
         self.peak, self.settings = peak, settings
 
     def apply(self, loss: Tensor, ids: Sequence[str], step: int) -> float:
-        """Go down the gradient of `loss`; refuse one that is no number before any weight changes."""
+        """Go down the gradient of `loss`; refuse NaN or infinity before any weight changes."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         limit = math.inf if self.settings.optim.clip_norm is None else self.settings.optim.clip_norm

@@ -49,7 +49,7 @@ def run_trial(assignment: dict[str, Any]) -> None:
     except StorageError:
         raise
     except RaycolorError as exc:
-        # The trial's own failure, a loss that is no number among them: tried again it would fail again.
+        # The trial's own failure, a NaN loss among them: tried again it would fail again.
         seconds = time.monotonic() - started
         records.end(assignment["number"], "failed", reason=" ".join(str(exc).split()), seconds=seconds)
         return

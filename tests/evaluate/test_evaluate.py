@@ -5,14 +5,16 @@ import functools
 import io
 import json
 import re
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
 from labset import write_checkpoint, write_dataset_of
 
 from raycolor import cli
-from raycolor.evaluate import command
-from raycolor.evaluate.driver import evaluate
+from raycolor.evaluate import driver, evaluate
+from raycolor.evaluate.config import EvaluateConfig
+from raycolor.evaluate.driver import compare
 from raycolor.evaluate.table import table_csv
 from raycolor.models import checkpoints
 from raycolor.models.metrics import MetricSums
@@ -36,8 +38,10 @@ def made(tmp_path_factory):
     return root, scenes, people
 
 
-def options(root, **more):
-    return {"precision": "fp32", "cache_dir": str(root / "cache"), **more}
+def compared(root, checkpoint, data, **more):
+    """Compare in this process' Ray, without a report."""
+    config = EvaluateConfig(checkpoint=checkpoint, data=data, out=str(root / "unused"), precision="fp32", **more)
+    return compare(config, cache_dir=str(root / "cache"))
 
 
 def without_rate(data):
@@ -52,7 +56,7 @@ def report(ray_local, made):
     """The report of both checkpoints on both datasets, by the command with one worker."""
     root = made[0]
     patch = pytest.MonkeyPatch()
-    patch.setattr(command, "evaluate", functools.partial(evaluate, cache_dir=str(root / "cache")))
+    patch.setattr(driver, "compare", functools.partial(compare, cache_dir=str(root / "cache")))
     patch.chdir(root)
     given = ["one", "two", "--data", "scenes", "--data", "people", "--out", "report", "--precision", "fp32"]
     try:
@@ -68,14 +72,38 @@ def test_workers_change_no_figure(report, made, ray_local):
     data = [str(root / "scenes"), str(root / "people")]
     with pytest.MonkeyPatch().context() as patch:
         patch.chdir(root)
-        two = evaluate(["one", "two"], data, **options(root, workers=2))
+        two = compared(root, ["one", "two"], data, workers=2)
     assert without_rate(table_csv(two.rows)) == without_rate((report / "table.csv").read_bytes())
+
+
+def test_python_gets_what_the_command_writes(report, made, ray_local, tmp_path):
+    """`evaluate(config)` returns the rows of table.csv and where the page lies, and counts on its way."""
+    root = made[0]
+    counts = []
+    config = EvaluateConfig(
+        checkpoint=[str(root / "one"), str(root / "two")],
+        data=[str(root / "scenes"), str(root / "people")],
+        out=str(tmp_path),
+        precision="fp32",
+        workers=1,
+    )
+    with pytest.MonkeyPatch().context() as patch:
+        patch.setattr(driver, "compare", functools.partial(compare, cache_dir=str(root / "cache")))
+        result = evaluate(config, on_progress=lambda done, total: counts.append((done, total)))
+    rows = without_rate(table_csv(result.rows))
+    command = without_rate((report / "table.csv").read_bytes())
+    assert [row | {"checkpoint": ""} for row in rows] == [row | {"checkpoint": ""} for row in command]
+    assert (result.page, result.table) == (str(tmp_path / "index.html"), str(tmp_path / "table.csv"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in report.iterdir())
+    assert counts[-1] == (22, 22)
+    with pytest.raises(FrozenInstanceError, match="rows"):
+        result.rows = []
 
 
 def test_flip_is_measured_and_said(report, made, ray_local):
     """With the mirror image's colors the networks' figures are others, the floors' are the same, and a note says so."""
     root = made[0]
-    flipped = evaluate([str(root / "one")], [str(root / "scenes")], tta="flip", **options(root, workers=1))
+    flipped = compared(root, str(root / "one"), str(root / "scenes"), tta="flip", workers=1)
     rows = without_rate((report / "table.csv").read_bytes())
     assert any("mirror image" in note for note in flipped.notes)
     mse = [float(row["mse"]) for row in without_rate(table_csv(flipped.rows))]
@@ -144,7 +172,7 @@ def refused(arguments, capsys, root):
     """Run the command from `root`; return its exit code and its one line."""
     with pytest.MonkeyPatch().context() as patch:
         patch.chdir(root)
-        patch.setattr(command, "evaluate", functools.partial(evaluate, cache_dir=str(root / "no-cache")))
+        patch.setattr(driver, "compare", functools.partial(compare, cache_dir=str(root / "no-cache")))
         code = cli.run(["evaluate", *arguments])
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("raycolor: ")]
     assert len(error) == 1
@@ -217,7 +245,7 @@ def test_everything_may_lie_in_s3(s3, ray_local, made):
                 places[name].put(path.relative_to(root / name).as_posix(), path.read_bytes())
     given = [places["one"].uri, "--data", places["scenes"].uri, "--out", places["report"].uri, "--precision", "fp32"]
     assert cli.run(["evaluate", *given]) == 0
-    local = evaluate([str(root / "one")], [str(root / "scenes")], **options(root))
+    local = compared(root, str(root / "one"), str(root / "scenes"))
     names = ("dataset", "method", "checkpoint")
     strip = [{k: v for k, v in row.items() if k not in names} for row in without_rate(table_csv(local.rows))]
     found = without_rate(places["report"].get("table.csv"))

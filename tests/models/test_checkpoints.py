@@ -71,7 +71,7 @@ def test_the_same_model_gives_the_same_bytes(model):
 
 
 def test_a_failed_save_keeps_the_older_checkpoint(tmp_path, model):
-    """A model with a weight that is no number is refused, and the checkpoint before it stays whole."""
+    """A model with a weight of NaN is refused, and the checkpoint before it stays whole."""
     digest = checkpoints.save(tmp_path, model, **ABOUT)
     with torch.no_grad():
         model.last.bias.fill_(float("nan"))

@@ -103,7 +103,7 @@ def test_other_settings_over_a_run_are_refused(tmp_path, data):
 
 
 @pytest.mark.usefixtures("ray_local")
-def test_a_loss_that_is_no_number_is_not_tried_again(tmp_path, data):
+def test_a_nan_loss_is_not_tried_again(tmp_path, data):
     """A learning rate that blows the weights up ends in one line with photographs, not in restarts of the workers."""
     blown = {"lr": 1e30, "clip_norm": None, "schedule": "constant"}
     raised = tmp_path / "raised"

@@ -142,7 +142,7 @@ def test_early_stopping(tmp_path):
 
 
 def test_nan_keeps_the_last_good_checkpoint(tmp_path):
-    """A photograph that is no number stops training with its id; the checkpoint before it loads and is finite."""
+    """A photograph of NaN stops training with its id; the checkpoint before it loads and is finite."""
     data = SyntheticData()
     bad = int(next(iter(data.train_batches(1, 2))).ids[1].split("-")[1])
     good = SyntheticData()

@@ -71,7 +71,7 @@ def test_state_dict_is_complete(method):
 
 
 @pytest.mark.parametrize("method", ["regression", "gan"])
-def test_a_loss_that_is_no_number_stops_before_the_weights_change(method):
+def test_a_nan_loss_stops_before_the_weights_change(method):
     """A NaN in a photograph stops training with update and ids, and leaves the generator's weights as they were."""
     batch = next(SyntheticData().train_batches(0, 0))
     step = make(method)

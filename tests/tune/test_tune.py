@@ -114,7 +114,7 @@ def files_of(out: Path, number: int) -> list[Path]:
 
 @pytest.mark.timeout(1500)
 def test_stopped_and_failed_trials_do_not_end_a_sweep(tmp_path, data):
-    """ASHA stops what lags and gives back what it held; a loss that is no number is recorded with its reason.
+    """ASHA stops what lags and gives back what it held; a NaN loss is recorded with its reason.
 
     Each trial takes two of the three CPUs: had the stopped one kept its place, the next could not start.
     """

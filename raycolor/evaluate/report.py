@@ -1,18 +1,16 @@
-"""`raycolor evaluate`: settings in, a comparison as table.csv, table.md, index.html and summary.json out."""
+"""The report of an evaluation: table.csv, table.md, index.html and summary.json, and the table on a terminal."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
 from raycolor import __version__
-from raycolor.cluster import session
-from raycolor.evaluate.config import EvaluateConfig
-from raycolor.evaluate.driver import Comparison, evaluate
+from raycolor.evaluate.comparison import Comparison
 from raycolor.evaluate.page import Photograph, evaluation_page
 from raycolor.evaluate.table import (
     Row,
@@ -27,48 +25,28 @@ from raycolor.evaluate.table import (
 from raycolor.pages.plots import Named, axis_of, named_points, word_color
 from raycolor.pages.render import Figure
 from raycolor.pages.tables import TableCell, TableHead
-from raycolor.progress import Progress
-from raycolor.storage import ObjectStore, absolute, open_store
-
-_PROBE = "summary.json.check"
+from raycolor.storage import ObjectStore
 
 
-def run(config: EvaluateConfig) -> int:
-    """Compare checkpoints; see `raycolor.evaluate.driver.evaluate` for what is raised."""
-    started = time.monotonic()
-    out = open_store(absolute(config.out))
-    # Found out now, not after an hour of measuring.
-    out.put(_PROBE, b"")
-    out.delete(_PROBE)
-    with (
-        session.connect(config.address, scale_to=config.scale_to, gpu=bool(config.use_gpu)),
-        Progress("evaluate", None, "photographs") as progress,
-    ):
+@dataclass(frozen=True)
+class EvaluateResult:
+    """What an evaluation came to.
 
-        def show(done: int, total: int) -> None:
-            progress.total = total
-            progress.update(done - progress.done)
+    Attributes:
+        rows: of the table: per dataset the floors, then the checkpoints.
+        notes: what a reader has to know of the table.
+        page: where index.html lies.
+        table: where table.csv lies; table.md and summary.json lie beside it.
+    """
 
-        result = evaluate(
-            config.checkpoint,
-            [absolute(uri) for uri in config.data],
-            split=config.split,
-            network_size=config.network_size,
-            images=config.images,
-            precision=config.precision,
-            tta=config.tta,
-            workers=config.workers,
-            use_gpu=config.use_gpu,
-            seed=config.seed,
-            on_progress=show,
-        )
-    write_report(out, result, settings=config.model_dump(mode="json"), seconds=time.monotonic() - started)
-    print_table(result.rows, out.uri)
-    return 0
+    rows: list[Row]
+    notes: list[str]
+    page: str
+    table: str
 
 
-def write_report(out: ObjectStore, result: Comparison, *, settings: dict[str, Any], seconds: float) -> None:
-    """Write table.csv, table.md and index.html, and last summary.json.
+def write_report(out: ObjectStore, result: Comparison, *, settings: dict[str, Any], seconds: float) -> EvaluateResult:
+    """Write table.csv, table.md and index.html, and last summary.json; return what they hold.
 
     Raises:
         StorageError: the place cannot be written.
@@ -91,6 +69,8 @@ def write_report(out: ObjectStore, result: Comparison, *, settings: dict[str, An
         },
     }
     out.put("summary.json", json.dumps(summary, indent=2).encode() + b"\n")
+    where = out.uri.rstrip("/")
+    return EvaluateResult(result.rows, notes, page=f"{where}/index.html", table=f"{where}/table.csv")
 
 
 def notes_of(result: Comparison) -> list[str]:
@@ -211,7 +191,7 @@ def figures_of(rows: Sequence[Row], dataset: str) -> list[Figure]:
     ]
 
 
-def print_table(rows: Sequence[Row], where: str) -> None:
+def print_table(result: EvaluateResult) -> None:
     """Show the table on standard output, a metric per line: that many columns fit no terminal."""
     from rich.console import Console
     from rich.table import Table
@@ -220,7 +200,7 @@ def print_table(rows: Sequence[Row], where: str) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)  # a log has no edge to fold at
-    best = best_rows(rows)
+    rows, best = result.rows, best_rows(result.rows)
     for dataset in dict.fromkeys(row.dataset for row in rows):
         mine = [(at, row) for at, row in enumerate(rows) if row.dataset == dataset]
         table = Table(title=Text(f"{dataset}, {mine[0][1].n:,} photographs"), title_justify="left", box=None)
@@ -236,5 +216,5 @@ def print_table(rows: Sequence[Row], where: str) -> None:
         table.add_row("parameters", *(parameters_text(row) for _, row in mine))
         table.add_row("images/s", *(rate_text(row) for _, row in mine))
         console.print(table)
-    console.print(f"page   {where.rstrip('/')}/index.html", soft_wrap=True, markup=False)
-    console.print(f"table  {where.rstrip('/')}/table.csv", soft_wrap=True, markup=False)
+    console.print(f"page   {result.page}", soft_wrap=True, markup=False)
+    console.print(f"table  {result.table}", soft_wrap=True, markup=False)
