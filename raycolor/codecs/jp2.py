@@ -27,7 +27,7 @@ _LOSSY_PSNR: Final = 48  # of copies of lossy files; lossless files give lossles
 Box = tuple[bytes, bytes]
 
 
-def read_boxes(data: bytes, what: str = "JPEG 2000") -> list[Box]:
+def read_boxes(data: bytes) -> list[Box]:
     """Return a file's or superbox's boxes as (type, payload).
 
     Raises:
@@ -43,9 +43,9 @@ def read_boxes(data: bytes, what: str = "JPEG 2000") -> list[Box]:
             head = 16
         size = size or len(data) - at
         if size < head:
-            raise DecodeError("decode_error", f"{what}: box {kind!r} of {size} bytes")
+            raise DecodeError("decode_error", f"JPEG 2000: box {kind!r} of {size} bytes")
         if at + size > len(data):
-            raise DecodeError("truncated", f"{what}: box {kind!r} ends past the file's {len(data):,} bytes")
+            raise DecodeError("truncated", f"JPEG 2000: box {kind!r} ends past the file's {len(data):,} bytes")
         boxes.append((kind, data[at + head : at + size]))
         at += size
     return boxes

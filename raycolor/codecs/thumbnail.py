@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from raycolor.codecs.formats import decode
 from raycolor.codecs.orient import upright
+from raycolor.codecs.photograph import DEFAULT_MAX_PIXELS
 
 _MOST_BYTES_PER_PIXEL: Final = 0.4
 
@@ -38,7 +39,7 @@ def thumbnail(pixels: NDArray[Any], side_px: int) -> bytes:
     return jpeg
 
 
-def photo_thumbnail(data: bytes, side_px: int, *, max_pixels: int = 250_000_000) -> bytes:
+def photo_thumbnail(data: bytes, side_px: int, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
     """Decode the first page of a photograph, turn it upright and shrink it.
 
     Raises:

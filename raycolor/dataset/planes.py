@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +12,8 @@ from raycolor.color.resize import resize_area
 from raycolor.color.scale import L_to_bytes, ab_to_bytes
 from raycolor.errors import DecodeError
 
-MAX_PIXELS: Final = 250_000_000
 
-
-def square_rgb(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def square_rgb(data: bytes, size_px: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Decode a photograph to an upright square.
 
     The largest centered square is cut out of the upright picture and brought to `size_px` by area averaging
@@ -27,7 +23,6 @@ def square_rgb(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> ND
     Args:
         data: bytes of an image file; of several pages the first counts.
         size_px: side of the result.
-        max_pixels: refused before decoding when larger.
 
     Returns:
         (S, S, 3) RGB, uint8 or for 16-bit pictures uint16, gamma-encoded sRGB.
@@ -35,7 +30,7 @@ def square_rgb(data: bytes, size_px: int, *, max_pixels: int = MAX_PIXELS) -> ND
     Raises:
         DecodeError: no image, a broken one, or one that is too large.
     """
-    photo = decode(data, max_pixels=max_pixels)
+    photo = decode(data)
     plane = upright(photo.pages[0], photo.header.orientation)
     height, width = plane.shape[:2]
     side = min(height, width)

@@ -31,7 +31,7 @@ class Effect:
     trials: int
 
 
-def effect(values: Sequence[Any], metric: Sequence[float], *, numeric: bool, seed: int = 0) -> Effect | None:
+def effect(values: Sequence[Any], metric: Sequence[float], *, numeric: bool) -> Effect | None:
     """Measure how a hyperparameter goes with a metric over the trials of a sweep.
 
     Only a monotone effect of a number shows; one that is best in the middle can look like none.
@@ -40,7 +40,6 @@ def effect(values: Sequence[Any], metric: Sequence[float], *, numeric: bool, see
         values: of the hyperparameter, one per trial.
         metric: finite numbers, one per trial.
         numeric: whether values are numbers.
-        seed: of the shuffling.
 
     Returns:
         None with fewer than 4 trials, or where either side is the same everywhere.
@@ -58,7 +57,7 @@ def effect(values: Sequence[Any], metric: Sequence[float], *, numeric: bool, see
         # One row per word, scaled so that the sum of squares of (row @ ranks) is the variance between words.
         groups = np.array([[text == word for text in texts] for word in sorted(set(texts))], dtype=np.float64)
         weights = groups / np.sqrt(groups.sum(1, keepdims=True))
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     shuffled = generator.permuted(np.broadcast_to(target, (ROUNDS, count)), axis=1)
     found = weights @ target
     strength = float(np.sqrt((found**2).sum()))

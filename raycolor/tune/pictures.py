@@ -30,22 +30,13 @@ class Strip:
     pictures: tuple[NDArray[np.uint8], ...]
 
 
-def strips(
-    checkpoints: Sequence[Checkpoint],
-    data: str,
-    *,
-    crop_px: int,
-    count: int = PHOTOGRAPHS,
-    cache_dir: str | None = None,
-) -> list[Strip]:
+def strips(checkpoints: Sequence[Checkpoint], data: str, *, crop_px: int) -> list[Strip]:
     """Color the first photographs of val, whose order is that of a hash, by each checkpoint.
 
     Args:
         checkpoints: in the order of the pictures.
         data: dataset; folder or s3://bucket/prefix.
         crop_px: side of the center square that the networks see.
-        count: photographs.
-        cache_dir: as `LabSplit`.
 
     Raises:
         CheckpointError: weights that do not fit their network.
@@ -53,8 +44,8 @@ def strips(
         StorageError: the dataset cannot be read.
     """
     store = open_store(data)
-    split = LabSplit(read_dataset(store), store, "val", cache_dir)
-    count = min(count, len(split))
+    split = LabSplit(read_dataset(store), store, "val")
+    count = min(PHOTOGRAPHS, len(split))
     batch = next(batches(split, epoch=0, seed=0, batch_size=count, crop_px=crop_px, training=False, prefetch=0))
     planes = [constant_color(batch.ab_net)]
     for checkpoint in checkpoints:
