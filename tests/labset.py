@@ -1,4 +1,4 @@
-"""A made Lab dataset and checkpoints for tests of evaluation."""
+"""Made Lab datasets and checkpoints."""
 
 import hashlib
 
@@ -25,22 +25,34 @@ def planes(count, size_px, seed):
     return L, ab
 
 
-def write_dataset_of(folder, *, train=5, val=6, size_px=40, seed=0, ids=None, rows_per_shard=4):
-    """Write a dataset of made photographs; returns split -> (ids, L, ab)."""
-    store, shards, made = open_store(folder), [], {}
-    for split, count in (("train", train), ("val", val)):
-        L, ab = planes(count, size_px, seed + (split == "val"))
-        names = (ids or (lambda split, k: f"{split}/{k}.jpg"), split)
-        keys = [names[0](split, k) for k in range(count)]
-        made[split] = keys, L, ab
-        for number, start in enumerate(range(0, count, rows_per_shard)):
+def put_dataset(store, splits, *, rows_per_shard=256):
+    """Write a dataset of split -> (ids, L, ab); returns its `DatasetInfo`."""
+    shards = []
+    for split, (ids, L, ab) in splits.items():
+        for number, start in enumerate(range(0, len(ids), rows_per_shard)):
             piece = slice(start, start + rows_per_shard)
-            data = encode_shard(keys[piece], L[piece], ab[piece])
+            data = encode_shard(ids[piece], L[piece], ab[piece])
             path = f"{split}/part-{number:05}.parquet"
             store.put(path, data)
-            shards.append(ShardInfo(path, split, len(keys[piece]), len(data), hashlib.sha256(data).hexdigest()))
-    counts = {split: len(made[split][0]) for split in made}
-    write_dataset(store, DatasetInfo("made for a test", 0, "none", size_px, 0.0, counts, tuple(shards)))
+            shards.append(ShardInfo(path, split, len(ids[piece]), len(data), hashlib.sha256(data).hexdigest()))
+    return describe(store, L.shape[-1], shards)
+
+
+def describe(store, size_px, shards):
+    """Write the dataset.json of shards, which need not be there; returns what it says."""
+    counts = {split: sum(one.rows for one in shards if one.split == split) for split in ("train", "val")}
+    info = DatasetInfo("made for a test", 0, "none", size_px, 0.0, counts, tuple(shards))
+    write_dataset(store, info)
+    return info
+
+
+def write_dataset_of(folder, *, train=5, val=6, size_px=40, seed=0, ids="{split}/{k}.jpg".format, rows_per_shard=4):
+    """Write a dataset of made photographs; returns split -> (ids, L, ab)."""
+    made = {
+        split: ([ids(split=split, k=k) for k in range(count)], *planes(count, size_px, seed + (split == "val")))
+        for split, count in (("train", train), ("val", val))
+    }
+    put_dataset(open_store(folder), made, rows_per_shard=rows_per_shard)
     return made
 
 

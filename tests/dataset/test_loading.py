@@ -1,46 +1,36 @@
 """Laws of LabSplit and batches."""
 
-import hashlib
 import threading
 
+import labset
 import numpy as np
 import pytest
 import torch
 
 from raycolor.color import scale
-from raycolor.dataset.info import DatasetInfo, ShardInfo, write_dataset
 from raycolor.dataset.loading import batches, steps_per_epoch
-from raycolor.dataset.shards import LabSplit, encode_shard
+from raycolor.dataset.shards import LabSplit
 from raycolor.errors import DatasetError, ShapeError, StorageError
 from raycolor.storage import LocalStore
 
 SIZE, ROWS = 16, 21
 
 
-def put_split(store, name, rows, rows_per_shard=8):
-    """Write one split of random planes and return its shard list and the planes."""
+def random_split(name, rows):
+    """Return ids and random planes of one split."""
     rng = np.random.default_rng(7)
     L = rng.integers(0, 256, (rows, SIZE, SIZE), dtype=np.uint8)
     ab = rng.integers(-128, 128, (rows, 2, SIZE, SIZE), dtype=np.int8)
-    shards = []
-    for start in range(0, rows, rows_per_shard):
-        part = slice(start, start + rows_per_shard)
-        data = encode_shard([f"{name}{index}" for index in range(rows)[part]], L[part], ab[part])
-        path = f"{name}/part-{len(shards):05}.parquet"
-        store.put(path, data)
-        shards.append(ShardInfo(path, name, len(L[part]), len(data), hashlib.sha256(data).hexdigest()))
-    return shards, L, ab
+    return [f"{name}{index}" for index in range(rows)], L, ab
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("dataset")
     store = LocalStore(root / "dataset")
-    train, L, ab = put_split(store, "train", ROWS)
-    val, _, _ = put_split(store, "val", 5)
-    info = DatasetInfo("s", 0, "rule", SIZE, 0.0, {"train": ROWS, "val": 5}, (*train, *val))
-    write_dataset(store, info)
-    return store, info, L, ab, root / "cache"
+    splits = {"train": random_split("train", ROWS), "val": random_split("val", 5)}
+    info = labset.put_dataset(store, splits, rows_per_shard=8)
+    return store, info, *splits["train"][1:], root / "cache"
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,15 @@
 """Laws of the split rule and of dataset.json."""
 
-import hashlib
 import json
 from dataclasses import replace
 
+import labset
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raycolor.dataset.info import DatasetInfo, ShardInfo, read_dataset, read_shard, write_dataset
+from raycolor.dataset.info import read_dataset, read_shard
 from raycolor.dataset.shards import decode_shard, encode_shard
 from raycolor.dataset.split import order_key, split_of
 from raycolor.errors import DatasetError, StorageError
@@ -27,18 +27,8 @@ def made(tmp_path, rng):
     store = LocalStore(tmp_path / "dataset")
     L = rng.integers(0, 256, (4, 8, 8), dtype=np.uint8)
     ab = rng.integers(-128, 128, (4, 2, 8, 8), dtype=np.int8)
-    info = put_dataset(store, L, ab)
+    info = labset.put_dataset(store, {"train": ([f"{index}.jpg" for index in range(4)], L, ab)})
     return store, info, L, ab
-
-
-def put_dataset(store, L, ab, split="train"):
-    data = encode_shard([f"{index}.jpg" for index in range(len(L))], L, ab)
-    store.put(f"{split}/part-00000.parquet", data)
-    sha256 = hashlib.sha256(data).hexdigest()
-    shard = ShardInfo(f"{split}/part-00000.parquet", split, len(L), len(data), sha256)
-    info = DatasetInfo("somewhere", 0, "rule", L.shape[-1], 0.0, {split: len(L)}, (shard,))
-    write_dataset(store, info)
-    return info
 
 
 def test_split_is_pinned():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -11,12 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import labset
 import numpy as np
 import pytest
 from ray.train import UserCallback
 
-from raycolor.dataset.info import DatasetInfo, ShardInfo, write_dataset
-from raycolor.dataset.shards import encode_shard
 from raycolor.errors import ConfigError, DatasetError, TrainingError
 from raycolor.models import checkpoints
 from raycolor.storage import open_store
@@ -33,18 +31,13 @@ SMALL = {"network": NETWORK, "crop_px": 32, "batch_size": 4, "precision": "fp32"
 
 def write_small_dataset(folder: Path, *, train_count: int = 32, val_count: int = 6) -> Path:
     """Write photographs of 40 px whose color follows from their lightness."""
-    store = open_store(folder)
     rng = np.random.default_rng(0)
-    shards, counts = [], {}
+    splits = {}
     for split, count in [("train", train_count), ("val", val_count)]:
         L = rng.integers(60, 200, (count, 5, 5), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
         ab = np.stack([(L // 4).astype(np.int8), (40 - L // 5).astype(np.int8)], axis=1)
-        data = encode_shard([f"{split}-{k}.jpg" for k in range(count)], L, ab)
-        name = f"{split}/part-00000.parquet"
-        store.put(name, data)
-        shards.append(ShardInfo(name, split, count, len(data), hashlib.sha256(data).hexdigest()))
-        counts[split] = count
-    write_dataset(store, DatasetInfo("made for a test", 0, "none", 40, 0.0, counts, tuple(shards)))
+        splits[split] = [f"{split}-{k}.jpg" for k in range(count)], L, ab
+    labset.put_dataset(open_store(folder), splits)
     return folder
 
 

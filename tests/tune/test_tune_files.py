@@ -1,6 +1,5 @@
 """Laws of sweep files: the shipped ones load, every trial of theirs can be trained, and mistakes are one line."""
 
-import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +8,7 @@ import pytest
 import torch
 
 from raycolor.config import load_config
-from raycolor.dataset.info import DatasetInfo, ShardInfo, write_dataset
+from raycolor.dataset.info import ShardInfo
 from raycolor.errors import ConfigError, DatasetError
 from raycolor.models.build import build_model
 from raycolor.storage import open_store
@@ -26,9 +25,8 @@ SMOKE = next(path for path in SHIPPED if path.name == "smoke.yaml")
 
 def dataset(folder, *, val=500, size_px=256):
     """Write the description of a dataset, which is all that a plan reads."""
-    counts = {"train": 2500, "val": val}
-    shards = tuple(ShardInfo(f"{s}/a", s, n, 1, hashlib.sha256().hexdigest()) for s, n in counts.items())
-    write_dataset(open_store(folder), DatasetInfo("made", 0, "none", size_px, 0.0, counts, shards))
+    shards = [ShardInfo(f"{split}/a", split, rows, 1, "0" * 64) for split, rows in (("train", 2500), ("val", val))]
+    labset.describe(open_store(folder), size_px, shards)
     return str(folder)
 
 
