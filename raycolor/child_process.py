@@ -44,7 +44,7 @@ class ChildDiedError(RaycolorError):
 
 
 class ChildStartError(RaycolorError):
-    """The child process does not start: no image's fault."""
+    """The child process does not start; no image caused this."""
 
 
 class Child:
@@ -87,7 +87,7 @@ class Child:
     def ask(
         self, request: object, file: bytes = b"", *, answer: Ask | None = None, timeout_s: float | None = None
     ) -> tuple[Any, bytes]:
-        """Have one request done.
+        """Send one request and return its answer.
 
         Args:
             request: picklable.
@@ -221,7 +221,7 @@ def _read(pipe: IO[bytes], size: int) -> bytes:
 
 
 def _follow(parent: int) -> None:
-    """Die with the parent, be it in the middle of a decoder, and be the one that the kernel ends for want of memory."""
+    """End with the parent, even inside a decoder, and be the first that the kernel ends when memory is short."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The commands: `raycolor NAME …` and `jobs/NAME.py …` alike."""
+"""The commands, as `raycolor NAME …` and as `jobs/NAME.py …`."""
 
 from __future__ import annotations
 
@@ -267,12 +267,12 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _wants_json(argv: Sequence[str]) -> bool:
-    """Whether `--log-format json` stands in a command line, be the rest of it right or wrong."""
+    """Whether a command line has `--log-format json`, even if the rest of it is wrong."""
     return "--log-format=json" in argv or ("--log-format", "json") in itertools.pairwise(argv)
 
 
 def _fail(message: str, code: int, exc: BaseException) -> int:
-    """Tell what ended the command in one line; gives back the exit code."""
+    """Log in one line what ended the command; return the exit code."""
     if logs_json():
         fields = {"exit_code": code, "kind": type(exc).__name__}
         logger.error(message, extra={"event": "error", "fields": fields})

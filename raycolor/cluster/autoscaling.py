@@ -31,7 +31,7 @@ def scale(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until a connected cluster has room for so many workers, of a GPU or a CPU each, or until patience ends.
+    """Wait until a connected cluster can hold this many workers, of a GPU or a CPU each, or until patience ends.
 
     The request is withdrawn at the end whatever happens: from then on the job's own workers keep the nodes busy, and
     the cluster shrinks when they are done. On a cluster that does not scale nobody answers, and the wait is in vain.

@@ -1,4 +1,4 @@
-"""What colors are made of beside settings and weights: the bytes of our own code, and versions of libraries."""
+"""What decides colors beside settings and weights: the bytes of our own code, and versions of libraries."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def unfit(node: Node, computed_with: str, precision: str, device: str) -> str | 
 
 
 def leave_out(nodes: Sequence[Node], job: Arithmetic, device: str) -> list[Node]:
-    """Return the nodes that get no work, after a line for each.
+    """Return the nodes that get no work, and log a line for each.
 
     Raises:
         ConfigError: none is left.

@@ -26,14 +26,14 @@ class Notice(NamedTuple):
 
 
 class Notices:
-    """Collects the lines of all workers: of many that wait for one place, each wait is told once."""
+    """Collects the lines of all workers; when many wait for one storage, each wait is reported once."""
 
     def __init__(self) -> None:
         self._lines: list[Notice] = []
         self._told_s: dict[str, float] = {}
 
     def tell(self, notice: Notice) -> None:
-        """Take one line, or drop it if another worker has said as much."""
+        """Take one line, or drop it if another worker has sent the same."""
         place = notice.fields["place"]
         if notice.event == _WAITING:
             if notice.fields["waited_s"] <= self._told_s.get(place, -1.0):
@@ -70,7 +70,7 @@ class ToDriver(logging.Handler):
 
 
 class Listener:
-    """Logs in the driver what the workers of its job tell, during the body of a `with`."""
+    """Logs in the driver what the workers of its job report, during the body of a `with`."""
 
     def __enter__(self) -> Listener:
         self._stop = threading.Event()

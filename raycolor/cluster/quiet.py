@@ -29,7 +29,7 @@ _NODE_LOST = "has been marked dead"
 
 
 class _Output:
-    """Python's standard output without what Ray says of its own processes; a lost node is told as a line of log."""
+    """Python's standard output without what Ray says of its own processes; a lost node becomes one log line."""
 
     def __init__(self, inner: TextIO) -> None:
         self.inner = inner

@@ -98,7 +98,7 @@ def _bound_data() -> None:
 
 
 def _init(target: str | None, verbose: bool) -> None:
-    """Join or start Ray, in whose way of meeting a SIGTERM there is no summary and no lease given back."""
+    """Join or start Ray, and keep our own handler of SIGTERM: Ray's would write no summary and release no lease."""
     try:
         _join_or_start(target, verbose)
     except SystemExit as exc:
@@ -153,7 +153,7 @@ def _check_address(target: str) -> None:
 
 
 def quiet() -> None:
-    """Let Ray speak of errors only: progress is ours to show, and so is what a user can mend."""
+    """Let Ray log only errors: raycolor shows progress, and what a user can fix."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -23,7 +23,7 @@ def compiled(function: F, **options: Any) -> F:
 
 
 def summing(function: F) -> F:
-    """Compile a loop whose sums may be taken in any order, lane by lane; NaN stays NaN."""
+    """Compile a loop that may add in any order, so that it can be vectorized; NaN stays NaN."""
     return compiled(function, fastmath={"reassoc", "nsz", "contract"})
 
 

@@ -61,7 +61,7 @@ def _clip(value: Any) -> Any:
 
 @compiled
 def _excess(fy: Any, da: Any, db: Any, scale: Any) -> Any:
-    """Tell how far linear RGB of the color with its chroma scaled lies outside [0, 1]; below zero inside."""
+    """Return how far linear RGB of the color with its chroma scaled is outside [0, 1]; below zero inside."""
     x, y, z = _unroot(fy + scale * da), _unroot(fy), _unroot(fy - scale * db)
     red, green, blue = RX * x + RY * y + RZ * z, GX * x + GY * y + GZ * z, BX * x + BY * y + BZ * z
     return max(max(red, green, blue) - ONE, -min(red, green, blue))

@@ -62,13 +62,13 @@ class Attempts:
         return known if isinstance(known, dict) else {"begun": int(known)}
 
     def begin(self) -> int:
-        """Write down that the shard is begun; returns how often it was, this time included."""
+        """Record that the shard has begun; return how often it has, including this time."""
         self.begun += 1
         self._write()
         return self.begun
 
     def withdraw(self) -> None:
-        """Take the last beginning back: what ended it was nothing of the shard."""
+        """Take back the last beginning: the shard did not cause its end."""
         self.begun -= 1
         if self.begun:
             self._write()

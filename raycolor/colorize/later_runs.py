@@ -1,4 +1,4 @@
-"""A later run over a job's destination: what it adds, tries again, verifies, and makes anew."""
+"""A later run over a job's destination: what it adds, tries again, verifies, and makes again."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class MemoryBudget:
-    """So many bytes in several threads together; who wants more than there are has them alone."""
+    """A number of bytes for several threads together; a thread that wants more than all of them gets them alone."""
 
     def __init__(self, total: int) -> None:
         self._total = self._left = total

@@ -16,11 +16,11 @@ from raycolor.errors import RaycolorError
 
 
 class NetworkGoneError(RaycolorError):
-    """The network that runs elsewhere does not answer: no photograph's fault, so that the job stops."""
+    """The network in another process does not answer; no photograph caused this, so the job stops."""
 
 
 class BrokenWorkerError(RaycolorError):
-    """A worker cannot colorize its own test picture: what fails in it is no photograph's fault."""
+    """A worker cannot colorize its own test photograph: failures in it are not those of photographs."""
 
     def __init__(self, message: str, attempts: int) -> None:
         super().__init__(message)

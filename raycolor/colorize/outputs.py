@@ -137,7 +137,7 @@ def _sharing(info: Input) -> Input:
 
 
 def _same_names(dest: ObjectStore) -> Callable[[str], str] | None:
-    """Return what makes equal the names that a destination takes for the same; None if it tells all apart, as S3."""
+    """Return a function that makes equal names that the destination treats as one; None where it has none, as S3."""
     if local_store(dest) is None:
         return None
     probe = f"{ATTEMPTS}names-{secrets.token_hex(4)}-"

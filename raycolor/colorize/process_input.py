@@ -105,7 +105,7 @@ class InputProcessor:
         )
 
     def _check_worker(self) -> None:
-        """Tell a photograph that brings raycolor down from a worker in which nothing works any more.
+        """Distinguish a photograph that raycolor fails on from a worker in which nothing works any more.
 
         The latter may have lost its files: a full or unmounted disk, a folder of Ray's that went with a node.
 
@@ -125,7 +125,7 @@ class InputProcessor:
             ) from exc
 
     def _check_dest(self, size: int) -> None:
-        """Tell a key that the destination does not take (say, too long a name) from a destination that takes nothing.
+        """Distinguish a key that the destination refuses (say, too long a name) from a destination that refuses all.
 
         Raises:
             StorageError: an object of the same size under a plain name cannot be written either: then the job has to

@@ -60,7 +60,7 @@ class Again:
 
 @dataclass(frozen=True)
 class Standing:
-    """What of an earlier completion record stays."""
+    """What stays of an earlier completion record."""
 
     kept: dict[str, Outcome] = field(default_factory=dict)
     replaced: tuple[Outcome, ...] = ()
@@ -88,7 +88,7 @@ class Standing:
 
 
 def standing(dest: ObjectStore, shard: int, inputs: Sequence[Input], again: Again, files: MemoryBudget) -> Standing:
-    """Tell what of the completion record of a shard stays; nothing where there is none.
+    """Return what of the completion record of a shard stays; nothing if there is none.
 
     Args:
         dest: the job's destination.

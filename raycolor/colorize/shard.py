@@ -142,7 +142,7 @@ class ShardWorker:
                 raise
 
     def _written_down(self, info: Input, processor: InputProcessor, attempts: Attempts) -> Outcome:
-        """Process one input, and write down what became of it before the next one may end this process."""
+        """Process one input, and record its outcome before the next one may end this process."""
         if info.key in attempts.done:
             return attempts.done[info.key]
         why = attempts.given_up(info.key)

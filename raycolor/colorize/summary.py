@@ -246,7 +246,7 @@ class FailureLimit:
         return f"{failed:,} of {total:,} images failed, and --max-failed {self.text} allows {allowed:,}"
 
     def watch(self, failed: int, total: int, dest: str) -> None:
-        """Stop a job that goes wrong, once 500 of its images have an outcome.
+        """Stop a job in which too many images fail, once 500 have an outcome.
 
         Raises:
             TooManyFailedError: `failed` of the first `total` are too many.

@@ -41,7 +41,7 @@ class Colorized:
     """Set where the output's format had to differ from the input's, for example `.png`."""
     note: str | None = None
     confidence: float | None = None
-    """How sure the network was, in 0..1, to compare photographs of one job by; None from a network that cannot tell."""
+    """Confidence of the network, 0..1, to compare photographs of one job; None from a network without one."""
     flags: tuple[str, ...] = ()
     """`dull`: hardly any color was added; `overflow`: much of the predicted color lies beyond sRGB."""
     pages: int = 1

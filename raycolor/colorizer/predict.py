@@ -71,7 +71,7 @@ class Predictor:
             L_small: planes (h, w) float32 in 0..100.
 
         Returns:
-            Color per plane, and how sure the network is of it.
+            Color per plane, and the confidence in it.
         """
         if self.device.type == "cpu":
             return [self._forward(plane[None])[0] for plane in L_small]

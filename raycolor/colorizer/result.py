@@ -32,7 +32,7 @@ class ColorizedPhotograph(Colorized):
         data: the encoded file: of the input's format; PNG for arrays and PIL images.
         source_kind: what the input was: `gray`, `toned` (sepia and the like) or `color`.
         note: what is worth knowing, such as `copied: it has colors`; or None.
-        confidence: how sure the network was, in 0..1, to compare photographs by; None from a network that cannot tell.
+        confidence: of the network, 0..1, to compare photographs by; None from a network without one.
         flags: `dull` (hardly any color was added), `overflow` (much of the predicted color lies beyond sRGB).
         width, height: in pixels, as stored in the file, of the first page.
         pages: of a TIFF; all of them are colorized and in `data`.

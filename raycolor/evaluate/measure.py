@@ -147,7 +147,7 @@ class Evaluator:
         return Batch(found.L_net[:count].to(self.device), found.ab_net[:count].to(self.device), found.ids[:count])
 
     def _predict(self, number: int, L_net: Tensor, ids: Sequence[str]) -> tuple[Tensor, list[float] | None, float]:
-        """Return ab (B, 2, H, W), network units, how sure the network is, and the seconds that it took."""
+        """Return ab (B, 2, H, W), network units, the confidence of the network, and the seconds that it took."""
         network = self._networks[number]
         L_net = L_net.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):

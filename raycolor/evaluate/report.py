@@ -154,7 +154,7 @@ def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) 
 
 
 def figures_of(rows: Sequence[Row], dataset: str) -> list[Figure]:
-    """Draw what a single number hides: errors are least where colors are dull."""
+    """Draw the metrics against each other, as no single one suffices: errors are least where colors are dull."""
     mine = [row for row in rows if row.dataset == dataset]
     titles = {column.key: column.title for column in used_columns(rows)}
     truth = mine[0].colorfulness_truth

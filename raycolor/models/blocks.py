@@ -79,7 +79,7 @@ class ColorNet(nn.Module):
         return [(self.parameters(), 1.0)]
 
     def color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Predict color and how sure the network is of it.
+        """Predict color and the confidence in it.
 
         Args:
             L_net: (B, 1, H, W) in [-1, 1].

@@ -85,7 +85,7 @@ class Card(Frozen):
         (), max_length=4096, description="(a, b) of each channel of ab_logits, Lab units"
     )
     temperature: float = Field(1.0, gt=0, le=10, description="logits are divided by it before their softmax")
-    confidence: str | None = Field(None, description="name of an output whose mean, 0..1, says how sure it is")
+    confidence: str | None = Field(None, description="name of an output whose mean is the confidence, 0..1")
     batch: Literal[1, "dynamic"] = Field(1, description="photographs in one call; 1 is always right")
     license: str = Field("unknown", max_length=200, description="of the weights, as SPDX where there is one")
     source: str = Field("", max_length=500, description="project that publishes them, in words")

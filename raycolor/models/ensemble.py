@@ -22,7 +22,7 @@ class MemberConfig(NetworkConfig):
 class EnsembleConfig(NetworkConfig):
     """Configuration of an ensemble."""
 
-    members: list[MemberConfig] = Field(min_length=2, max_length=16, description="the networks, which weigh alike")
+    members: list[MemberConfig] = Field(min_length=2, max_length=16, description="the networks, all of equal weight")
 
 
 class Ensemble(ColorNet):
@@ -65,7 +65,7 @@ class Ensemble(ColorNet):
         return self.color(L_net)[0]
 
     def color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
-        """See `ColorNet.color`; as sure as its members on average, if all of them can tell."""
+        """See `ColorNet.color`; the confidence is the mean of the members', if all of them have one."""
         self.check_input(L_net)
         colors, sure = zip(*(member.color(L_net) for member in self._networks()), strict=True)
         ab_net = sum(color.float() for color in colors) / len(colors)

@@ -106,7 +106,7 @@ class DiscriminatorConfig(NetworkConfig):
     """Configuration of the discriminator."""
 
     base: int = Field(32, ge=8, le=128, multiple_of=8, description="channels of the first layer")
-    layers: int = Field(3, ge=0, le=5, description="halvings; 0 judges single pixels, 3 patches of 70 px")
+    layers: int = Field(3, ge=0, le=5, description="halvings; 0: a logit per pixel, 3: per patch of 70 px")
     norm: Norm = Field("instance", description="normalization behind every convolution but the first and last")
 
 
@@ -140,7 +140,7 @@ class PatchDiscriminator(nn.Module):
         return self.settings.model_dump()
 
     def forward(self, L_net: Tensor, ab_net: Tensor) -> Tensor:
-        """Judge color.
+        """Return a logit per patch.
 
         Args:
             L_net: (B, 1, H, W) in [-1, 1]; H and W at least 32.

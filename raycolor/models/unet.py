@@ -139,7 +139,7 @@ class UNet(ColorNet):
         return Thinned(logits, self._enlarged(self.head(features)) if whole else None)
 
     def color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
-        """See `ColorNet.color`; the bins head knows how sure it is."""
+        """See `ColorNet.color`; the bins head gives a confidence."""
         raw = self.head(self.features(L_net))
         if not isinstance(self.head, BinsHead):
             return self._enlarged(raw), None

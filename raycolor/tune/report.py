@@ -33,7 +33,7 @@ _SIDE_PX: Final = 192
 
 
 class Reporter:
-    """Writes the report again and again; pictures are made anew only when other trials are to be shown."""
+    """Writes the report repeatedly; makes pictures again only when other trials are to be shown."""
 
     def __init__(self, records: SweepRecords, facts: SweepFacts) -> None:
         self._records, self._facts = records, facts
