@@ -90,7 +90,7 @@ def make_rows(
                 checkpoint=subjects[at].source,
                 weights_sha256=subjects[at].weights_sha256,
                 parameters=subjects[at].parameters,
-                input_px=plan.sizes_px[at],
+                input_px=subjects[at].network_px or plan.sizes_px[at],
                 images_per_second=_rate(batches, at),
                 device=", ".join(sorted({batch.device for batch in batches})),
                 precision=merged.precision,

@@ -64,7 +64,12 @@ def write_report(out: ObjectStore, result: Comparison, *, settings: dict[str, An
             for label, (plan, info) in result.datasets.items()
         },
         "checkpoints": {
-            name: {"source": one.source, "method": one.method, "weights_sha256": one.weights_sha256}
+            name: {
+                "source": one.source,
+                "method": one.method,
+                "weights_sha256": one.weights_sha256,
+                **({"license": one.license} if one.license else {}),
+            }
             for name, one in result.subjects.items()
         },
     }
@@ -135,11 +140,7 @@ def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) 
         notes=notes,
         figures={label: figures_of(result.rows, label) for label in result.datasets},
         facts={
-            "Checkpoints": {
-                name: f"{one.source} · {one.method} · weights {one.weights_sha256[:12]} · "
-                f"trained on {one.crop_px} px by raycolor {one.raycolor_version}"
-                for name, one in result.subjects.items()
-            },
+            "Checkpoints": {name: one.described for name, one in result.subjects.items()},
             "Datasets": {
                 label: f"{plan.uri} · fingerprint {info.fingerprint[:12]} · made from {info.source}"
                 for label, (plan, info) in result.datasets.items()

@@ -26,6 +26,8 @@ class Subject:
         stride: input sizes are multiples of it.
         fixed_size_px: the only input size it takes, or None.
         raycolor_version: that saved it.
+        network_px: side that an imported network of fixed size stretches crops to, or None.
+        license: of an imported network.
     """
 
     source: str
@@ -36,6 +38,16 @@ class Subject:
     stride: int
     fixed_size_px: int | None
     raycolor_version: str
+    network_px: int | None = None
+    license: str | None = None
+
+    @property
+    def described(self) -> str:
+        """One line for the page: where it is from, and an imported one's license in place of its training."""
+        about = f"{self.source} · {self.method} · weights {self.weights_sha256[:12]} · "
+        if self.license is not None:
+            return about + f"license {self.license} · imported by raycolor {self.raycolor_version}"
+        return about + f"trained on {self.crop_px} px by raycolor {self.raycolor_version}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,7 @@ def subject(checkpoint: Checkpoint) -> Subject:
         CheckpointError: its weights do not fit its network.
     """
     network = checkpoint.model()
+    card = checkpoint.card
     return Subject(
         source=checkpoint.source,
         method=checkpoint.method,
@@ -75,6 +88,8 @@ def subject(checkpoint: Checkpoint) -> Subject:
         stride=network.stride,
         fixed_size_px=network.fixed_size_px,
         raycolor_version=checkpoint.raycolor_version,
+        network_px=None if card is None else card.size.fixed_px,
+        license=None if card is None else card.license,
     )
 
 

@@ -4,6 +4,7 @@ import sys
 import types
 
 import numpy as np
+import onnx_made
 import pytest
 import torch
 from labset import write_checkpoint, write_dataset_of
@@ -215,3 +216,25 @@ def test_short_names_tell_paths_apart():
     assert short_names(["runs/gray", "gray"], ["gray"]) == ["runs/gray", "gray (checkpoint)"]
     with pytest.raises(ConfigError, match="runs/a: named twice"):
         short_names(["runs/a", "runs/a"])
+
+
+def test_an_imported_network_is_measured_like_ours(tmp_path, one_thread):
+    """Its numbers are those of its own arithmetic; one of fixed size sees the same crop, stretched."""
+    photos = write_dataset_of(tmp_path / "data", val=3, size_px=41)["val"]
+    net = onnx_made.Linear(1, 2)
+    data = onnx_made.exported(net, batch=1)
+    onnx_made.write_checkpoint(tmp_path / "free", data, license="CC-BY-NC-4.0", size={"multiple_of": 4, "min_px": 8})
+    onnx_made.write_checkpoint(tmp_path / "fixed", data, size={"fixed_px": 64})
+    loaded = [checkpoints.load(tmp_path / name) for name in ("free", "fixed")]
+    free, fixed = (subject(one) for one in loaded)
+    assert (free.license, fixed.network_px) == ("CC-BY-NC-4.0", 64)
+    assert "license CC-BY-NC-4.0" in free.described
+    evaluator = Evaluator(loaded, precision="fp32", cache_dir=str(tmp_path / "cache"))
+    found = evaluator.measure(DatasetPlan(str(tmp_path / "data"), "val", 3, (28, 28), 28), 0)
+    _, L, ab = photos
+    weight, bias = net.weight.detach().numpy()[:, 0], net.bias.detach().numpy()[:, None, None]
+    color = weight * L[1][6:34, 6:34] / 2.55 + bias
+    expected = compare(L[1], ab[1], color, 6, 28)["mse"]
+    assert found.sums[2].values["mse"][1] == pytest.approx(expected, abs=1e-5)
+    # Stretched to 64 px and averaged back, edges get softer.
+    assert found.sums[3].values["mse"][1] == pytest.approx(expected, rel=0.3)
