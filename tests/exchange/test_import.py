@@ -9,8 +9,10 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from raycolor.cli import run
+from raycolor.errors import CheckpointError
 from raycolor.models import checkpoints
 from raycolor.models.card import METADATA_KEY
+from raycolor.models.onnx_file import open_session
 
 
 def network(path, *, channels=1, outputs=2, side=None, gain=1.0, bias=1.0, nodes=None, metadata=None, extra=()):
@@ -131,6 +133,8 @@ def test_no_file_outside_the_folder_is_read(tmp_path, attempt, place):
     code, said = attempt("eccv16")
     assert code == 1
     assert "only a file in its own folder is read" in said
+    with pytest.raises(CheckpointError, match="keeps weights outside itself"):
+        open_session(model.SerializeToString(), "a checkpoint")
 
 
 def test_weights_beside_the_file_are_taken_in(tmp_path, attempt):
