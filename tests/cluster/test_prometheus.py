@@ -41,7 +41,9 @@ def test_counts_and_rates_are_scraped(ray_local):
         for k in range(count):
             tally.add(Outcome(f"{k}", "colorized", width=1000, height=500))
         tally.add(Outcome("bad", "failed", reason="truncated"))
-        metrics.add(tally, {"images_per_second": 2.5, "megapixels_per_second": 1.25})
+        metrics.add(
+            tally.counts, tally.reasons, tally.pixels, {"images_per_second": 2.5, "megapixels_per_second": 1.25}
+        )
     expected = {
         "ray_raycolor_images_total colorized": 7.0,
         "ray_raycolor_images_total failed": 2.0,
