@@ -31,13 +31,16 @@ class _Way:
         self.probing = threading.Lock()
         self.changed = threading.Condition()
         self.heard_at = -1.0
-        """Monotonic time of the last success."""
+        """Monotonic time at which the last request that succeeded was begun."""
         self.out_since: float | None = None
 
-    def heard(self) -> None:
-        """Note that the place has answered; whoever waits goes on."""
+    def heard(self, begun: float) -> None:
+        """Note that the place has answered a request that was begun at `begun`; whoever waits goes on.
+
+        What was begun before a failure says nothing about the place since: it may end long after the outage began.
+        """
         with self.changed:
-            self.heard_at, self.out_since = time.monotonic(), None
+            self.heard_at, self.out_since = max(self.heard_at, begun), None
             self.changed.notify_all()
 
 
@@ -95,18 +98,16 @@ class PatientStore:
 
     def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> bool:
         """Write one object whole or not at all."""
-        written = self._patiently(
+        return self._patiently(
             self._writing,
             lambda: self._store.put(key, data, only_if_absent=only_if_absent),
             lambda _: self._unwritten(),
+            heard=True,
         )
-        self._writing.heard()
-        return written
 
     def put_file(self, key: str, path: Path) -> None:
         """Write one object whole or not at all from a local file."""
-        self._patiently(self._writing, lambda: self._store.put_file(key, path), lambda _: self._unwritten())
-        self._writing.heard()
+        self._patiently(self._writing, lambda: self._store.put_file(key, path), lambda _: self._unwritten(), heard=True)
 
     def delete(self, key: str) -> None:
         """Remove one object; one that is not there is no error."""
@@ -117,23 +118,34 @@ class PatientStore:
         return self._store.sweep(prefix, older_than_s=older_than_s)
 
     def _read(self, key: str, act: Callable[[], bytes]) -> bytes:
-        data = self._patiently(self._reading, act, lambda error: self._unread(key, error))
+        data = self._patiently(self._reading, act, lambda error: self._unread(key, error), heard=True)
         self._known = key
-        self._reading.heard()
         return data
 
-    def _patiently(self, way: _Way, act: Callable[[], T], probe: Callable[[StorageError], StorageError | None]) -> T:
+    def _patiently(
+        self,
+        way: _Way,
+        act: Callable[[], T],
+        probe: Callable[[StorageError], StorageError | None],
+        *,
+        heard: bool = False,
+    ) -> T:
         """Act; after an error that may be the place's, again once the place answers.
 
         Args:
             way: reading or writing.
             act: the request.
             probe: gets the error, and returns what is wrong with the place, or None if it answers.
+            heard: a success says that the place answers, to whoever waits for it.
         """
         again = False
         while True:
+            begun = time.monotonic()
             try:
-                return act()
+                done = act()
+                if heard:
+                    way.heard(begun)
+                return done
             except StorageError as exc:
                 if not exc.place:
                     raise
@@ -154,7 +166,7 @@ class PatientStore:
                 return False
             # Others may have waited before, in vain: their time counts.
             since = way.out_since = way.out_since or failed_at
-            pause_s, told_s = _FIRST_PAUSE_S, 0.0
+            pause_s, told_s, begun = _FIRST_PAUSE_S, 0.0, failed_at
             while trouble is not None:
                 waited_s = time.monotonic() - since
                 why = trouble.detail[len(self.uri) :].partition(": ")[2] or trouble.detail
@@ -176,9 +188,10 @@ class PatientStore:
                 if way.heard_at > failed_at:
                     break
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                begun = time.monotonic()
                 trouble = probe(error)
             waited_s = time.monotonic() - since
-            way.heard()
+            way.heard(begun)
             self._tell("waiting_end", f"{self.uri}: answers again after {waited_s:.0f} s", waited_s)
             return True
 
