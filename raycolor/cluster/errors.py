@@ -1,8 +1,15 @@
-"""What Ray raises, in one line."""
+"""Errors on their way through Ray: what it raises, in one line, and ours, which travel as data."""
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
+
+from raycolor.errors import RaycolorError
 
 
 def last_line(exc: BaseException) -> str:
@@ -12,3 +19,16 @@ def last_line(exc: BaseException) -> str:
         return type(exc).__name__
     # Of this one the rest is advice to programmers.
     return lines[0] if isinstance(exc, ExecutionTimeoutError) else lines[-1]
+
+
+def answers(dataset: ray.data.Dataset, column: str) -> Iterator[Any]:
+    """Yield what workers put into a column as pickles.
+
+    Raises:
+        RaycolorError: a worker put one there: an exception of its own would be retried, and end in a traceback.
+    """
+    for row in dataset.iter_rows():
+        answer = pickle.loads(row[column])
+        if isinstance(answer, RaycolorError):
+            raise answer
+        yield answer

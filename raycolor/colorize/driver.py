@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import pickle
 import secrets
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
 import ray
 
 from raycolor.cluster import session
+from raycolor.cluster.errors import answers
 from raycolor.cluster.nodes import Arithmetic, leave_out, look, settle, settle_onnx
 from raycolor.cluster.notices import Listener
 from raycolor.cluster.placement import cluster_resources, elsewhere, worker_count
@@ -163,7 +161,9 @@ def _settle_execution(config: ColorizeConfig, record: JobRecord, dest: ObjectSto
     nodes = look(execution.device)
     if record.device is None or record.precision is None or record.computed_with is None:
         imported = record.checkpoint["method"] == ONNX_METHOD
-        settled = (settle_onnx if imported else partial(settle, config.precision))(execution.device, nodes)
+        settled = (
+            settle_onnx(execution.device, nodes) if imported else settle(config.precision, execution.device, nodes)
+        )
         record = record.amend(
             dest, device=execution.device, precision=settled.precision, computed_with=settled.computed_with
         )
@@ -233,7 +233,8 @@ def _process(
     already = record.manifest.images - todo.images
     progress = Progress(title, record.manifest.images, already=already, left_after=_LEFT_AFTER)
     with Listener(), progress:
-        for report in _reports(reports):
+        report: ShardReport
+        for report in answers(reports, "report"):
             found.update(report.found)
             if report.tally.total:
                 timing.add(report)
@@ -251,11 +252,3 @@ def _process(
                 limit.watch(timing.failed, timing.images, spec.dest)
     metrics.end()
     return found
-
-
-def _reports(dataset: ray.data.Dataset) -> Iterator[ShardReport]:
-    for row in dataset.iter_rows():
-        report = pickle.loads(row["report"])
-        if isinstance(report, RaycolorError):
-            raise report
-        yield report

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from raycolor.cluster.errors import answers
 from raycolor.color.scale import ab_to_net
 from raycolor.dataset.info import DatasetInfo, read_shard
 from raycolor.dataset.shards import decode_shard
@@ -45,7 +46,7 @@ def mean_colors(
 
     shards = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(add_up, batch_size=1, num_cpus=1)
     totals = np.zeros((len(infos), 3), dtype=np.int64)  # integers: the order of the shards changes nothing
-    for number, sums in _results(shards):
+    for number, sums in answers(shards, "result"):
         totals[number] += sums
     first = int(totals[:, 2].nonzero()[0][0])
     notes = []
@@ -101,7 +102,7 @@ class Pool:
             num_gpus=1 if self.gpu else None,
             compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(rows))),
         )
-        yield from _results(done)
+        yield from answers(done, "result")
 
 
 class _Worker:
@@ -124,12 +125,3 @@ class _Worker:
             return {"result": [pickle.dumps(((dataset, at), self._call(self._plans[dataset], at)))]}
         except RaycolorError as exc:
             return {"result": [pickle.dumps(exc)]}
-
-
-def _results(dataset: ray.data.Dataset) -> Iterator[Any]:
-    """Yield what workers returned; raise what they could not do."""
-    for row in dataset.iter_rows():
-        result = pickle.loads(row["result"])
-        if isinstance(result, RaycolorError):
-            raise result
-        yield result
