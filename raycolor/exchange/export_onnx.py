@@ -34,9 +34,9 @@ class _InLab(nn.Module):
         self.network = network
 
     def forward(self, L: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        ab_net, sure = self.network.color(scale.L_to_net(L))
+        ab_net, confidence = self.network.color(scale.L_to_net(L))
         ab = scale.net_to_ab(ab_net.float())
-        return ab if sure is None else (ab, sure)
+        return ab if confidence is None else (ab, confidence)
 
 
 def run(config: ExportConfig) -> int:

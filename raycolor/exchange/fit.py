@@ -47,7 +47,7 @@ def misfit(card: Card, listing: Listing) -> str | None:
         if side is not None and side != card.size.fixed_px:
             return f"it takes {given.shape[3]}x{given.shape[2]} px only, not {card.size.fixed_px or 'any size'}"
     output = _output(card, listing)
-    wanted = {"ab": 2, "rgb": 3, "ab_logits": len(card.bins)}[card.output]
+    wanted = card.output_channels
     if output is None:
         return f"it has no output {card.output_name!r}, but {_names(listing.outputs)}"
     if len(output.shape) != 4 or output.shape[1] not in (None, wanted):
@@ -86,16 +86,13 @@ def proposals(listing: Listing, besides: str = "") -> str:
 
 def _inputs(card: Card, listing: Listing) -> tuple[Port | None, list[Port]]:
     """Return the input that takes lightness, and the others."""
-    extra = {one.name for one in card.extra}
-    names = [port.name for port in listing.inputs if port.name not in extra]
-    name = card.input_name or (names[0] if names else "")
+    name = card.input_of([port.name for port in listing.inputs])
     given = next((port for port in listing.inputs if port.name == name), None)
     return given, [port for port in listing.inputs if port.name != name]
 
 
 def _output(card: Card, listing: Listing) -> Port | None:
-    names = [port.name for port in listing.outputs if port.name != card.confidence]
-    name = card.output_name or (names[0] if names else "")
+    name = card.output_of([port.name for port in listing.outputs])
     return next((port for port in listing.outputs if port.name == name), None)
 
 

@@ -120,16 +120,14 @@ def _read_beside(path: Path, said: dict[str, str]) -> bytes:
 
 
 def _list(data: bytes, source: str) -> Listing:
-    from raycolor.models.onnx_file import open_session
+    from raycolor.models.onnx_file import dtype_of, open_session
 
     session = open_session(data, source)
 
     def ports(found: Any) -> tuple[Port, ...]:
-        kinds = {"float": "float32", "double": "float64"}
-        named = ((one.name, one.shape, one.type.removeprefix("tensor(").removesuffix(")")) for one in found)
         return tuple(
-            Port(name, tuple(side if isinstance(side, int) else None for side in shape), kinds.get(kind, kind))
-            for name, shape, kind in named
+            Port(one.name, tuple(side if isinstance(side, int) else None for side in one.shape), dtype_of(one.type))
+            for one in found
         )
 
     said = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
@@ -137,15 +135,16 @@ def _list(data: bytes, source: str) -> Listing:
 
 
 def _try(data: bytes, card: Card, source: str) -> Answers:
-    from raycolor.models.card_arithmetic import compute, network_range
+    from raycolor.models.card_arithmetic import color_of, run_network
     from raycolor.models.onnx_file import open_session
 
     side = card.size.fixed_px or max(card.size.multiple_of, _TRY_PX // card.size.multiple_of * card.size.multiple_of)
     session = open_session(data, source)
-    found = [compute(session, card, plane[None], source)[0] for plane in _planes(side)]
-    lows, highs = zip(*(network_range(session, card, plane[None], source) for plane in _planes(side)), strict=True)
-    finite = all(bool(np.isfinite(ab).all()) for ab in found)
-    return Answers(finite, bool(np.array_equal(found[0], found[1])), float(min(lows)), float(max(highs)))
+    # RGB is looked at before it is clipped.
+    scaled = np.concatenate([run_network(session, card, plane[None], source)[0] for plane in _planes(side)])
+    found = color_of(card, scaled)
+    same = bool(np.array_equal(found[0], found[1]))
+    return Answers(bool(np.isfinite(found).all()), same, float(scaled.min()), float(scaled.max()))
 
 
 def _planes(side: int) -> list[NDArray[np.float32]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -134,6 +135,20 @@ class Card(Frozen):
             return size_px, size_px
         longer = max(height, width)
         return max(1, round(size_px * height / longer)), max(1, round(size_px * width / longer))
+
+    def input_of(self, names: Sequence[str]) -> str:
+        """Return which of a file's inputs takes lightness; empty if none does."""
+        extra = {one.name for one in self.extra}
+        return self.input_name or next((name for name in names if name not in extra), "")
+
+    def output_of(self, names: Sequence[str]) -> str:
+        """Return which of a file's outputs is color; empty if none is."""
+        return self.output_name or next((name for name in names if name != self.confidence), "")
+
+    @property
+    def output_channels(self) -> int:
+        """Channels of the output that is color."""
+        return {"ab": 2, "rgb": 3, "ab_logits": len(self.bins)}[self.output]
 
     @property
     def noncommercial(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,32 @@ from numpy.typing import NDArray
 from raycolor.color.arrays import lab_to_linear, rgb_to_lab, srgb_encode
 from raycolor.errors import CheckpointError
 from raycolor.models.card import Card
-
-Read = Callable[[Card, NDArray[Any], str], NDArray[np.float32]]
+from raycolor.models.onnx_file import dtype_of
 
 
 def compute(
-    session: Any, card: Card, L: NDArray[np.float32], source: str, *, read: Read | None = None
+    session: Any, card: Card, L: NDArray[np.float32], source: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Run a network and read its color.
+
+    Args:
+        session: of onnxruntime.
+        card: of the network.
+        L: (B, H, W), 0..100, of a size that it takes.
+        source: what messages call the network.
+
+    Returns:
+        ab (B, 2, h, w) in Lab units, and confidence (B,) in 0..1, None without such an output.
+
+    Raises:
+        CheckpointError: as `run_network`.
+    """
+    scaled, confidence = run_network(session, card, L, source)
+    return color_of(card, scaled), confidence
+
+
+def run_network(
+    session: Any, card: Card, L: NDArray[np.float32], source: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Run a network.
 
@@ -25,37 +44,35 @@ def compute(
         card: of the network.
         L: (B, H, W), 0..100, of a size that it takes.
         source: what messages call the network.
-        read: reads the answer; by default `network_output`.
 
     Returns:
-        ab (B, 2, h, w) in Lab units, or what `read` gives, and confidence (B,) in 0..1, None without such an output.
+        Its output (B, 2, 3 or Q, h, w) after `output_scale` and `output_offset`, and confidence (B,) in 0..1, None
+        without such an output.
 
     Raises:
         CheckpointError: onnxruntime cannot run it, or it answers something else than its card says.
     """
     if card.batch == 1 and len(L) > 1:
-        colors, sure = zip(*(compute(session, card, plane[None], source, read=read) for plane in L), strict=True)
-        return np.concatenate(colors), None if sure[0] is None else np.concatenate(sure)
+        planes, ranks = zip(*(run_network(session, card, plane[None], source) for plane in L), strict=True)
+        return np.concatenate(planes), None if ranks[0] is None else np.concatenate(ranks)
     known = {given.name: given for given in session.get_inputs()}
     extra = {one.name: _constant(known, one.name, one.value, one.channels, L.shape) for one in card.extra}
-    name = card.input_name or next((name for name in known if name not in extra), "")
-    others = (output.name for output in session.get_outputs() if output.name != card.confidence)
-    outputs = [card.output_name or next(others, "")]
+    outputs = [card.output_of([output.name for output in session.get_outputs()])]
     outputs += [card.confidence] if card.confidence else []
     try:
-        found = session.run(outputs, {name: network_input(card, L), **extra})
+        found = session.run(outputs, {card.input_of(list(known)): network_input(card, L), **extra})
     except Exception as exc:
         # onnxruntime's exceptions share no base but this one.
         raise CheckpointError(
             f"{source}: onnxruntime cannot run it ({' '.join(str(exc).split())[:200]}): import it with another card"
         ) from exc
-    ab = (read or network_output)(card, np.asarray(found[0]), source)
-    if len(ab) != len(L):
-        raise CheckpointError(f"{source}: answers {len(ab)} planes for {len(L)}: its card must say batch: 1")
+    scaled = scaled_output(card, np.asarray(found[0]), source)
+    if len(scaled) != len(L):
+        raise CheckpointError(f"{source}: answers {len(scaled)} planes for {len(L)}: its card must say batch: 1")
     if len(found) == 1:
-        return ab, None
-    sure_of = np.asarray(found[1], np.float32).reshape(len(ab), -1).mean(axis=1)
-    return ab, np.clip(sure_of, 0, 1).astype(np.float32)
+        return scaled, None
+    confidence = np.asarray(found[1], np.float32).reshape(len(scaled), -1).mean(axis=1)
+    return scaled, np.clip(confidence, 0, 1).astype(np.float32)
 
 
 def network_input(card: Card, L: NDArray[np.float32]) -> NDArray[Any]:
@@ -90,7 +107,7 @@ def scaled_output(card: Card, values: NDArray[Any], source: str) -> NDArray[np.f
     Raises:
         CheckpointError: another shape than the card's output has.
     """
-    wanted = {"ab": 2, "rgb": 3, "ab_logits": len(card.bins)}[card.output]
+    wanted = card.output_channels
     if values.ndim != 4 or values.shape[1] != wanted or 0 in values.shape:
         raise CheckpointError(
             f"{source}: answers {tuple(values.shape)}, and its card says {card.output}, (B, {wanted}, h, w): import it "
@@ -102,40 +119,33 @@ def scaled_output(card: Card, values: NDArray[Any], source: str) -> NDArray[np.f
     return made
 
 
-def network_output(card: Card, values: NDArray[Any], source: str) -> NDArray[np.float32]:
-    """Read a network's output as color.
+def color_of(card: Card, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Read a network's scaled output as color.
 
     Args:
         card: of the network.
-        values: (B, 2, h, w) ab, (B, 3, h, w) RGB, or (B, Q, h, w) logits.
-        source: what messages call the network.
+        scaled: (B, 2, h, w) ab, (B, 3, h, w) RGB, or (B, Q, h, w) logits.
 
     Returns:
         (B, 2, h, w), Lab units; a NaN stays one.
-
-    Raises:
-        CheckpointError: another shape.
     """
-    made = scaled_output(card, values, source)
     if card.output == "ab_logits":
-        made = made / np.float32(card.temperature)
+        made = scaled / np.float32(card.temperature)
         share = np.exp(made - made.max(axis=1, keepdims=True))
         share /= share.sum(axis=1, keepdims=True)
         centers = np.asarray(card.bins, np.float32)
         mean: NDArray[np.float32] = np.einsum("bqhw,qc->bchw", share, centers).astype(np.float32)
         return mean
     if card.output == "rgb":
-        rgb = np.clip(made, 0, 1).transpose(0, 2, 3, 1)
+        rgb = np.clip(scaled, 0, 1).transpose(0, 2, 3, 1)
         return np.ascontiguousarray(rgb_to_lab(rgb)[..., 1:].transpose(0, 3, 1, 2), np.float32)
-    return np.ascontiguousarray(made)
+    return np.ascontiguousarray(scaled)
 
 
 def _constant(known: dict[str, Any], name: str, value: float, channels: int | None, L: tuple[int, ...]) -> NDArray[Any]:
     """Return an extra input filled with its constant."""
     if name not in known:
         raise CheckpointError(f"extra input {name!r} of the card: the file has {', '.join(known)}: mend the card")
-    kind = known[name].type.removeprefix("tensor(").removesuffix(")")
-    dtype = {"float": "float32", "double": "float64"}.get(kind, kind)
     if channels is not None:
         shape = [L[0], channels, *L[1:]]
     else:
@@ -145,10 +155,4 @@ def _constant(known: dict[str, Any], name: str, value: float, channels: int | No
             side if isinstance(side, int) else (sides[axis] if axis < len(sides) else 1)
             for axis, side in enumerate(known[name].shape)
         ]
-    return np.full(shape, value, dtype)
-
-
-def network_range(session: Any, card: Card, L: NDArray[np.float32], source: str) -> tuple[float, float]:
-    """Return the least and largest number of a network's answer, scaled by its card; RGB before it is clipped."""
-    planes, _ = compute(session, card, L, source, read=scaled_output)
-    return float(planes.min()), float(planes.max())
+    return np.full(shape, value, dtype_of(known[name].type))

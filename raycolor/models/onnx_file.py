@@ -70,6 +70,12 @@ def refuse_other_files(model: onnx.ModelProto, source: str) -> None:
             )
 
 
+def dtype_of(kind: str) -> str:
+    """Return numpy's name of an element type that onnxruntime calls, for example, `tensor(float)`."""
+    name = kind.removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(name, name)
+
+
 def providers(device: str) -> list[Any]:
     """Return what onnxruntime is to run a network with on `cpu` or `cuda`."""
     if device == "cpu":

@@ -68,7 +68,7 @@ class OnnxNetwork(ColorNet):
                 height, width = self.card.plane_shape(height, width, rule.fixed_px)
                 L = np.stack([resize_area(plane, height, width) for plane in L])
             L = np.pad(L, ((0, 0), (0, full[0] - height), (0, full[1] - width)), mode="edge")
-        ab, sure = compute(self._open(), self.card, np.ascontiguousarray(L, np.float32), self._source)
+        ab, confidence = compute(self._open(), self.card, np.ascontiguousarray(L, np.float32), self._source)
         if self.card.fit != "stretch":
             rows, columns = (
                 round(size * part / whole)
@@ -77,7 +77,7 @@ class OnnxNetwork(ColorNet):
             ab = ab[:, :, : max(1, rows), : max(1, columns)]
         device = L_net.device
         ab_net = scale.ab_to_net(torch.from_numpy(np.ascontiguousarray(ab, np.float32)).to(device))
-        return ab_net, None if sure is None else torch.from_numpy(sure).to(device)
+        return ab_net, None if confidence is None else torch.from_numpy(confidence).to(device)
 
     def _square(self, height: int, width: int) -> tuple[int, int]:
         """Return the square that a plane is stretched to."""

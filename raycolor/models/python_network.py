@@ -49,17 +49,17 @@ class PythonNetwork(ColorNet):
         size = found[0][0].shape[:2]
         ab = np.stack([one if one.shape[:2] == size else resize_area(one, *size) for one, _ in found])
         ab_net = scale.ab_to_net(torch.from_numpy(ab).permute(0, 3, 1, 2)).to(L_net.device)
-        sure = [one for _, one in found if one is not None]
-        return ab_net, torch.tensor(sure).to(L_net.device) if len(sure) == len(found) else None
+        confidences = [one for _, one in found if one is not None]
+        return ab_net, torch.tensor(confidences).to(L_net.device) if len(confidences) == len(found) else None
 
     def _one(self, plane: Any) -> tuple[Any, float | None]:
         try:
-            ((ab, sure),) = self._predict([plane])
+            ((ab, confidence),) = self._predict([plane])
         except (TypeError, ValueError) as exc:
             raise CheckpointError(f"{self._source}: {exc}: it must return [(ab, confidence)] for one plane") from exc
         if not isinstance(ab, np.ndarray) or ab.ndim != 3 or ab.shape[2] != 2 or 0 in ab.shape:
             raise CheckpointError(f"{self._source}: ab is {getattr(ab, 'shape', type(ab))}: it must be (h, w, 2)")
-        return np.ascontiguousarray(ab, np.float32), None if sure is None else float(sure)
+        return np.ascontiguousarray(ab, np.float32), None if confidence is None else float(confidence)
 
 
 def build(source: str) -> PythonNetwork:
