@@ -26,6 +26,11 @@ class OptimConfig(Frozen):
     clip_norm: float | None = Field(1.0, gt=0, description="largest gradient norm; null for no clipping")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average; 0 for none")
 
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Adam's decays."""
+        return DEFAULT_BETA1 if self.beta1 is None else self.beta1, 0.999
+
 
 class LossConfig(Frozen):
     """What is minimized."""
@@ -48,6 +53,11 @@ class LossConfig(Frozen):
     distillation: float = Field(
         0.0, ge=0, le=1, description="share of the cross-entropy that learns from the teacher instead of the truth"
     )
+
+    @property
+    def pixel_loss(self) -> PixelLoss:
+        """The pixel loss, also where nobody has said which."""
+        return self.pixel or DEFAULT_PIXEL
 
 
 class TrainingConfig(Frozen):

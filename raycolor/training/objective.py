@@ -20,7 +20,7 @@ from raycolor.models.losses import (
 )
 from raycolor.models.perceptual import PerceptualLoss
 from raycolor.models.unet import THIN, Thinned, UNet
-from raycolor.training.config import DEFAULT_PIXEL, LossConfig
+from raycolor.training.config import LossConfig
 from raycolor.training.teacher import Teacher
 
 
@@ -45,7 +45,7 @@ class Objective:
         Raises:
             ConfigError: weights of terms that the network does not have, or a teacher that does not fit it.
         """
-        self._config, self._pixel = config, config.pixel or DEFAULT_PIXEL
+        self._config = config
         self._head = network.head if isinstance(network, UNet) and isinstance(network.head, BinsHead) else None
         if config.balance and self._head is None:
             raise ConfigError("loss.balance: only unet with network.head=bins takes it: leave it out")
@@ -81,7 +81,7 @@ class Objective:
         if isinstance(output, Thinned) and self._head is not None:
             row, column = _start(step)
             thin = nn.functional.avg_pool2d(truth, 2)[:, :, row::THIN, column::THIN]
-            terms["pixel"] = (1.0, pixel_loss(self._pixel, self._head.mean(output.logits, plain=True), thin))
+            terms["pixel"] = (1.0, pixel_loss(chosen.pixel_loss, self._head.mean(output.logits, plain=True), thin))
             targets = self._head.targets(thin)
             self._head.observe(targets)
             rarity = self._head.rarity() ** chosen.balance if chosen.balance else None
@@ -97,7 +97,7 @@ class Objective:
         else:
             whole = output if isinstance(output, Tensor) else output.ab_net
             if whole is not None:
-                terms["pixel"] = (1.0, pixel_loss(self._pixel, whole, truth))
+                terms["pixel"] = (1.0, pixel_loss(chosen.pixel_loss, whole, truth))
         if whole is not None and chosen.colorfulness:
             terms["colorfulness"] = (chosen.colorfulness, colorfulness_gap(whole, truth))
         if whole is not None and self._perceptual is not None:

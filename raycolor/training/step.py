@@ -18,7 +18,7 @@ from raycolor.models.checkpoints import Checkpoint
 from raycolor.models.gan import PatchDiscriminator
 from raycolor.models.losses import discriminator_loss, generator_loss
 from raycolor.models.precision import Precision
-from raycolor.training.config import DEFAULT_BETA1, DEFAULT_PIXEL, LossConfig, OptimConfig
+from raycolor.training.config import LossConfig, OptimConfig
 from raycolor.training.objective import Objective
 
 Wrap = Callable[[nn.Module], nn.Module]
@@ -120,10 +120,9 @@ class _Trained:
         self.wrapped = wrap(self.network)
         self.forward = torch.compile(self.wrapped) if settings.compile else self.wrapped
         optim = settings.optim
-        betas = (DEFAULT_BETA1 if optim.beta1 is None else optim.beta1, 0.999)
         kind = torch.optim.AdamW if optim.weight_decay > 0 else torch.optim.Adam
         # Fused: one pass over the weights instead of ten; on a CPU that is a fifth of the autoencoder's time.
-        self.optimizer = kind(_groups(network), lr=peak, betas=betas, weight_decay=optim.weight_decay, fused=True)
+        self.optimizer = kind(_groups(network), lr=peak, betas=optim.betas, weight_decay=optim.weight_decay, fused=True)
         self.peak, self.settings = peak, settings
 
     def apply(self, loss: Tensor, ids: Sequence[str], step: int) -> float:
@@ -265,7 +264,7 @@ class GanStep:
                 fake,
                 ab_net,
                 adversarial=settings.loss.adversarial,
-                pixel=settings.loss.pixel or DEFAULT_PIXEL,
+                pixel=settings.loss.pixel_loss,
                 lambda_pixel=settings.loss.lambda_pixel,
             )
             value = self._generator.apply(loss.total, ids, step)
