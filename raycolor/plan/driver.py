@@ -6,7 +6,6 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from raycolor.colorizer.config import ColorizerConfig
@@ -21,7 +20,8 @@ from raycolor.plan.storage_classes import StorageClasses
 from raycolor.plan.terminal import show
 from raycolor.progress import Progress
 from raycolor.sources import Reader, SkippedInputError, Source, open_source
-from raycolor.storage import ObjectStore, open_store
+from raycolor.storage import ObjectStore
+from raycolor.storage.single import locate
 
 logger = logging.getLogger(__name__)
 
@@ -127,16 +127,7 @@ def _target(uri: str, options: Mapping[str, Any]) -> tuple[ObjectStore, str]:
         ConfigError: it names a folder, or a file that is no earlier plan.
         StorageError: it cannot be asked.
     """
-    if uri.startswith("s3://"):
-        folder, _, name = uri.rpartition("/")
-        if not name or folder in ("s3:/", "s3://"):
-            raise ConfigError(f"--json {uri}: names no object: write s3://bucket/name.json")
-    else:
-        path = Path(uri.removeprefix("file://")).expanduser().absolute()
-        folder, name = str(path.parent), path.name
-        if path.is_dir():
-            raise ConfigError(f"--json {uri}: is a folder: name a file in it")
-    store = open_store(folder, **{key: value for key, value in options.items() if key == "endpoint_url"})
+    store, name = locate(uri, "--json ", endpoint_url=options["endpoint_url"])
     try:
         known = store.get(name)
     except StorageError as exc:

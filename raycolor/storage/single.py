@@ -1,19 +1,22 @@
-"""One file or object by its full name, as Python code gives it."""
+"""One file or object by its full name."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from raycolor.errors import ConfigError
 from raycolor.storage import ObjectStore, open_store
 from raycolor.storage.local import name_to_key
 
 
-def locate(place: str) -> tuple[ObjectStore, str]:
+def locate(place: str, flag: str = "", **options: Any) -> tuple[ObjectStore, str]:
     """Return the store and the key of one file or object.
 
     Args:
         place: a local path, file:///path, or s3://bucket/key.
+        flag: what messages put before the place, with a space: the flag that names it.
+        options: for S3, as `open_store` takes them.
 
     Raises:
         ConfigError: it names a folder, a bucket, or an unknown scheme.
@@ -22,9 +25,9 @@ def locate(place: str) -> tuple[ObjectStore, str]:
     if "://" in local:
         folder, _, name = place.rpartition("/")
         if not name or folder.endswith(":/"):
-            raise ConfigError(f"{place}: names no single object: give s3://bucket/key")
-        return open_store(folder), name
+            raise ConfigError(f"{flag}{place}: names no object: give s3://bucket/key")
+        return open_store(folder, **options), name
     path = Path(local).expanduser().absolute()
     if path.is_dir():
-        raise ConfigError(f"{place or 'the empty path'}: is a folder: give one file")
+        raise ConfigError(f"{flag}{place or 'the empty path'}: is a folder: give one file")
     return open_store(path.parent), name_to_key(path.name)
