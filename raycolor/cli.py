@@ -7,18 +7,17 @@ import itertools
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from raycolor import __version__
 from raycolor.errors import ConfigError, RaycolorError, TooManyFailedError
+from raycolor.flags import JobCommand, params_of, show_all
 from raycolor.progress import JsonLines, TextLines, logs_json, printable
 from raycolor.signals import Terminated, listening
 
 if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
     from raycolor.config import Frozen
 
 logger = logging.getLogger(__name__)
@@ -35,6 +34,7 @@ class Job(NamedTuple):
     run: str
     epilog: str = ""
     file: str = ""  # metavar of the settings file, where it is an argument and not --config
+    resolve: str = ""  # function that completes the settings, for --print-config
 
 
 # Names only: `raycolor --help` must not import pydantic, torch or Ray.
@@ -53,7 +53,9 @@ JOBS = {
         "raycolor.train.config:TrainConfig",
         ("method",),
         "raycolor.train.driver:run",
-        "The same command continues a training that was stopped.",
+        "The same command continues a training that was stopped; with more --epochs it goes on with a finished one. "
+        "The options of a network (network.KEY) are shown by `raycolor train METHOD --print-config`.",
+        resolve="raycolor.training.settings:resolve",
     ),
     "tune": Job(
         "Search hyperparameters: run many trainings and report on them.",
@@ -135,12 +137,7 @@ def cli() -> None:
 def _command(name: str, job: Job) -> click.Command:
     """Make the click command of a job from the fields of its configuration model."""
     model: type[Frozen] = _named(job.model)
-    params: list[click.Parameter] = [_argument(field, model.model_fields[field]) for field in job.arguments]
-    for field, info in model.model_fields.items():
-        if field not in job.arguments and not _is_group(info):
-            option = _option(field, info)
-            option.hidden = isinstance(info.json_schema_extra, dict) and bool(info.json_schema_extra.get("advanced"))
-            params.append(option)
+    params = params_of(model, job.arguments)
     if job.file:
         params.insert(0, click.Argument(["config_file"], metavar=job.file))
     else:
@@ -148,83 +145,53 @@ def _command(name: str, job: Job) -> click.Command:
             click.Option(["--config", "config_file"], metavar="FILE.yaml", help="file of settings; flags override it")
         )
     params += [
-        click.Option(
-            ["--help-all"],
-            is_flag=True,
-            is_eager=True,
-            expose_value=False,
-            callback=_show_all,
-            help="show this help with rare flags, too",
-        ),
         click.Option(["--set", "sets"], multiple=True, metavar="KEY=VALUE", help="any setting by its dotted key"),
-        click.Option(["--log-level"], type=click.Choice(["debug", "info", "warning"]), default="info"),
+        click.Option(
+            ["--print-config"], is_flag=True, help="print the settings as a file that --config takes, and end"
+        ),
+        click.Option(
+            ["--log-level"],
+            type=click.Choice(["debug", "info", "warning"]),
+            default="info",
+            help="least that is logged",
+        ),
         click.Option(
             ["--log-format"],
             type=click.Choice(["text", "json"]),
             default="text",
             help="json: one object per line on standard error, with time, level, event, message and fields",
         ),
+        click.Option(
+            ["--help-all"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=show_all,
+            help="show this help with every flag",
+        ),
     ]
 
-    def callback(config_file: str | None, sets: Sequence[str], log_level: str, log_format: str, **given: Any) -> int:
-        from raycolor.config import load_config
+    def callback(
+        config_file: str | None, sets: Sequence[str], print_config: bool, log_level: str, log_format: str, **given: Any
+    ) -> int:
+        from raycolor.config import as_yaml, load_config
 
         _configure_logging(log_level, log_format)
         flags = {key: value for key, value in given.items() if value is not None and value != ()}
-        config = load_config(model, file=config_file, sets=sets, flags=flags)
+        config = load_config(model, file=config_file, sets=sets, flags=flags, may_miss=print_config)
+        if print_config:
+            click.echo(as_yaml(_named(job.resolve)(config) if job.resolve else config), nl=False)
+            return DONE
         run: Callable[[Any], int] = _named(job.run)
         return run(config)
 
-    return click.Command(name, params=params, callback=callback, help=job.summary, epilog=job.epilog)
-
-
-def _show_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    """Show the help with the flags that `--help` leaves out."""
-    if value:
-        for one in ctx.command.params:
-            if isinstance(one, click.Option):
-                one.hidden = False
-        click.echo(ctx.get_help())
-        ctx.exit()
+    return JobCommand(name, model, params=params, callback=callback, help=job.summary, epilog=job.epilog)
 
 
 def _named(name: str) -> Any:
     """Import what `module:name` names."""
     module, attribute = name.split(":")
     return getattr(importlib.import_module(module), attribute)
-
-
-def _is_group(info: FieldInfo) -> bool:
-    from pydantic import BaseModel
-
-    kind = info.annotation
-    return get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, BaseModel))
-
-
-def _argument(field: str, info: FieldInfo) -> click.Argument:
-    """Turn one setting into a positional argument: of any number of values where the setting takes several."""
-    if get_origin(info.annotation) is tuple:
-        return click.Argument([field], metavar=f"{field.upper()}...", required=False, nargs=-1)
-    return click.Argument([field], metavar=field.upper(), required=False)
-
-
-def _option(field: str, info: FieldInfo) -> click.Option:
-    """Turn one setting into a flag. Bounds are checked by the model, so that files and flags fail alike."""
-    flag = "--" + (info.alias or field).replace("_", "-")
-    kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not type(None)]
-    default = "" if info.default in (None, ()) or info.is_required() else f"  [default: {info.default}]"
-    text = (info.description or "") + default
-    if bool in kinds:
-        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
-    if get_origin(info.annotation) is tuple:
-        metavar = {"data": "DATASET", "retry_reason": "REASON"}.get(field, "GLOB")
-        return click.Option([flag], multiple=True, metavar=metavar, help=text)
-    if all(isinstance(kind, str) for kind in kinds):
-        return click.Option([flag], metavar="|".join(kinds), help=text)
-    if info.metadata and any("BeforeValidator" in type(note).__name__ for note in info.metadata):
-        return click.Option([flag], metavar="NUMBER", help=text)
-    number = {int: "INTEGER", float: "NUMBER"}.get(kinds[0], "TEXT")
-    return click.Option([flag], metavar=number, help=text, required=False)
 
 
 def _configure_logging(level: str, style: str) -> None:

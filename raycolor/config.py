@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final, TypeVar, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
 from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
 
 from raycolor.errors import ConfigError
 
@@ -23,14 +26,41 @@ _MAX_DIGITS = 18  # of an integer: machines hold them in 64 bits
 _SHOWN = 200  # characters of a value in a message
 
 
-ADVANCED: Final[JsonDict] = {"advanced": True}
-"""`json_schema_extra` of a setting that few need: its flag is shown by `--help-all` alone."""
+class Group(StrEnum):
+    """Headings that the flags of a command stand under, in the order of its help."""
+
+    SELECTION = "Selection"
+    LOOK = "Look"
+    FILES = "Files"
+    TRAINING = "Training"
+    SEARCH = "Search"
+    MEASUREMENT = "Measurement"
+    CLUSTER = "Cluster"
+    SETTINGS = "Settings"
+    ADVANCED = "Advanced"  # few need them: `--help-all` alone shows them
+
+
+# `json_schema_extra` of a setting that stands under another heading than its model's `help_group`.
+SELECTION: Final[JsonDict] = {"group": Group.SELECTION}
+FILES: Final[JsonDict] = {"group": Group.FILES}
+CLUSTER: Final[JsonDict] = {"group": Group.CLUSTER}
+ADVANCED: Final[JsonDict] = {"group": Group.ADVANCED}
 
 
 class Frozen(BaseModel):
     """A model that refuses unknown keys by name and never changes."""
 
+    help_group: ClassVar[Group] = Group.SETTINGS
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def group_of(cls, field: str) -> Group:
+        """Return the heading of a setting's flag: its own, or that of the model that declares it."""
+        extra = cls.model_fields[field].json_schema_extra
+        if isinstance(extra, dict) and "group" in extra:
+            return Group(str(extra["group"]))
+        owner = next(base for base in cls.__mro__ if field in inspect.get_annotations(base))
+        return owner.help_group if issubclass(owner, Frozen) else cls.help_group
 
     @field_validator("*")
     @classmethod
@@ -110,10 +140,26 @@ def _short(text: str) -> str:
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 
+UNSET: Final = "?"
+"""Stands for a place that has not been named yet, in settings that are only shown."""
+
+
 def load_config(
-    model: type[_Model], *, file: str | None = None, sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+    model: type[_Model],
+    *,
+    file: str | None = None,
+    sets: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    may_miss: bool = False,
 ) -> _Model:
     """Merge defaults, a YAML file, `a.b=value` settings and flags, in that order, and validate.
+
+    Args:
+        model: the configuration.
+        file: of settings.
+        sets: `a.b=value`.
+        flags: setting -> value.
+        may_miss: set places that are missing to `UNSET`.
 
     Raises:
         ConfigError: an unreadable file, an unknown key or a value out of bounds; one line that names key and value.
@@ -130,7 +176,31 @@ def load_config(
     for setting in sets:
         _set_dotted(merged, setting)
         where[setting.split("=", 1)[0].split(".", 1)[0]] = "--set"
+    if may_miss:
+        merged = {name: UNSET for name, info in model.model_fields.items() if _is_place(info)} | merged
     return validate(model, merged, where)
+
+
+def _is_place(info: FieldInfo) -> bool:
+    return info.is_required() and (info.annotation is str or get_origin(info.annotation) is tuple)
+
+
+def as_yaml(config: Frozen) -> str:
+    """Return settings as a file that `load_config` reads as the same; places that are `UNSET` become comments."""
+    lines = []
+    for key, value in config.model_dump(mode="json", by_alias=True).items():
+        if value in (UNSET, [UNSET]):
+            lines.append(f"# {key}: {type(config).model_fields[key].description}\n")
+        else:
+            lines.append(yaml.dump({key: value}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
+    return "".join(lines)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads: no aliases."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
 
 
 def validate(model: type[_Model], values: Mapping[str, Any], where: Mapping[str, str]) -> _Model:

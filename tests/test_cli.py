@@ -1,14 +1,18 @@
 """Laws of the command line: help, exit codes, and one line per error."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from raycolor import cli
-from raycolor.colorize.config import ColorizeConfig
+from raycolor.config import Group
 from raycolor.errors import CheckpointError, ConfigError
+from raycolor.flags import is_group
+from raycolor.train.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,16 +30,91 @@ def test_help_of_every_command_names_its_arguments_and_flags(name, capsys):
     assert "--set" in text
 
 
-def test_every_scalar_setting_is_a_flag(capsys):
-    """A setting that stands in the model can be given on the command line; `--help-all` shows all of them."""
-    assert cli.run(["colorize", "--help-all"]) == 0
-    whole = capsys.readouterr().out
+def _inside(group):
+    """Return the flags that the help shows under a heading."""
+    return {f"--{word}" for line in group for word in re.findall(r"^  --([a-z0-9-]+)", line)}
+
+
+def _sections(text):
+    """Return heading -> its lines."""
+    parts = re.split(r"^(\S.*):$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], (part.splitlines() for part in parts[2::2]), strict=True))
+
+
+@pytest.mark.parametrize("name", cli.JOBS)
+def test_every_scalar_setting_is_a_flag_under_its_group(name, capsys):
+    """A setting of the model is a flag under the heading that the model names; only `--help-all` shows rare ones."""
+    model = cli._named(cli.JOBS[name].model)
+    assert cli.run([name, "--help-all"]) == 0
+    whole = _sections(capsys.readouterr().out)
+    cli.run([name, "--help"])
+    first = _sections(capsys.readouterr().out)
+    assert "Advanced" not in first
+    for field, info in model.model_fields.items():
+        if field in cli.JOBS[name].arguments or is_group(info):
+            continue
+        flags = {"--" + (info.alias or field).replace("_", "-")}
+        flags |= {"--no-" + flag[2:] for flag in flags}
+        group = model.group_of(field)
+        assert flags & _inside(whole[group]), field
+        assert bool(flags & _inside(first.get(group, []))) == (group is not Group.ADVANCED), field
+
+
+def test_the_first_page_of_colorize_is_short(capsys):
+    """What a new user reads first has the groups of the issue, and a page of flags."""
     cli.run(["colorize", "--help"])
     text = capsys.readouterr().out
-    for field in ColorizeConfig.model_fields:
-        if field not in ("source", "dest"):
-            assert f"--{field.replace('_', '-')}" in whole
-            assert (f"--{field.replace('_', '-')} " in text) == (field not in ("gpu_batch", "images_per_shard")), field
+    sections = _sections(text)
+    assert list(sections)[:4] == ["Selection", "Look", "Files", "Cluster"]
+    assert sum(len(_inside(lines)) for lines in sections.values()) <= 27
+    assert "raycolor colorize --help-all" in text
+
+
+def test_dotted_settings_are_in_the_help_with_default_and_meaning(capsys):
+    """`train --help` shows every setting that has no flag; there is nothing to look up elsewhere."""
+    cli.run(["train", "--help-all"])
+    text = " ".join(capsys.readouterr().out.split())
+    for inner in ("optim", "loss", "augment"):
+        for key, info in TrainConfig.model_fields[inner].annotation.model_fields.items():
+            assert f" {inner}.{key} {info.description.split()[0]}" in text
+            if info.default not in (None, False):
+                assert f"[default: {info.default}]" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys"),
+    [
+        (
+            ["colorize", "a", "b", "--saturation", "1.2", "--include", "*.jpg"],
+            {"saturation": 1.2, "include": ["*.jpg"]},
+        ),
+        (["train", "gan", "--data", "d", "--out", "o", "--set", "optim.lr=1e-5"], {"epochs": 10}),
+        (["plan", "a", "--json", "p.json"], {"json": "p.json"}),
+        (["tune", "tune_configs/smoke.yaml", "--data", "d", "--out", "o"], {"trials": 4}),
+        *[
+            ([name, *("xyz"[: len(job.arguments)])], {})
+            for name, job in cli.JOBS.items()
+            if name not in ("tune", "train")
+        ],
+    ],
+)
+def test_the_printed_settings_are_what_config_takes(arguments, keys, capsys, tmp_path, monkeypatch):
+    """`--print-config` prints the whole resolved file: `--config` takes it, and prints the same again."""
+    monkeypatch.chdir(ROOT)
+    assert cli.run([*arguments, "--print-config"]) == 0
+    first = capsys.readouterr().out
+    assert keys.items() <= yaml.safe_load(first).items()
+    (tmp_path / "c.yaml").write_text(first)
+    again = [arguments[0], *([] if arguments[0] == "tune" else ["--config"]), str(tmp_path / "c.yaml")]
+    assert cli.run([*again, "--print-config"]) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_places_that_nobody_named_are_comments_in_the_printed_settings(capsys):
+    """A template needs no SOURCE: the file says what to fill in."""
+    assert cli.run(["colorize", "--print-config"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines if line.startswith("#")] == ["# source", "# dest"]
 
 
 def test_no_command_shows_the_help(capsys):
@@ -53,6 +132,8 @@ def test_no_command_shows_the_help(capsys):
         (["colorize", "a", "b", "--on-color", "maybe"], "input should be 'skip', 'recolor' or 'copy'"),
         (["colorize", "a", "b", "--max-pixels", "huge"], "max_pixels"),
         (["train", "gan", "--data", "d", "--out", "o", "--set", "optim.rate=1"], "unknown key optim.rate"),
+        (["train", "gan", "--data", "d", "--out", "o", "--lr", "1"], "write --set optim.lr=VALUE"),
+        (["train", "gan", "--data", "d", "--out", "o", "--lambda-pixel", "1"], "write --set loss.lambda_pixel=VALUE"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(arguments, message, capsys):

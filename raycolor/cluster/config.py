@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
-from raycolor.config import Frozen
+from raycolor.config import Frozen, Group
 
 
 class ClusterConfig(Frozen):
     """Where a job runs: settings that change nothing in its results."""
+
+    help_group: ClassVar = Group.CLUSTER
 
     address: str | None = Field(None, description="Ray cluster to join; default: start a local Ray")
     workers: int | None = Field(None, ge=1, description="worker processes; default: as many as fit")

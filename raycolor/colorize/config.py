@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
 from raycolor.cluster.config import ClusterConfig
 from raycolor.colorizer.config import ColorizerConfig
-from raycolor.config import ADVANCED, LARGEST, Count, Frozen
+from raycolor.config import ADVANCED, FILES, LARGEST, Count, Frozen, Group
 from raycolor.errors import Reason
 from raycolor.storage import check_endpoint
 
@@ -20,19 +20,34 @@ def _without_credentials(value: str | None) -> str | None:
 class SourceConfig(Frozen):
     """Which inputs of a SOURCE are taken, and how they are reached."""
 
+    help_group: ClassVar = Group.SELECTION
+
     max_file_bytes: Count = Field(
         2_000_000_000,
         ge=1,
         le=LARGEST,
         description="bytes of the largest file to read, for example 2GB; larger ones fail",
+        json_schema_extra=ADVANCED,
     )
     include: tuple[str, ...] = Field((), description="glob of keys to take, for example '*.jpg'; repeatable")
     exclude: tuple[str, ...] = Field((), description="glob of keys to omit; repeatable")
-    archives: bool = Field(True, description="read each member of .tar, .tar.gz, .tgz and .zip files as an input")
-    root: str | None = Field(None, description="folder or s3://bucket/prefix that the keys of a list are relative to")
-    requester_pays: bool = Field(False, description="pay for reading from requester-pays buckets")
+    archives: bool = Field(
+        True,
+        description="read each member of .tar, .tar.gz, .tgz and .zip files as an input",
+        json_schema_extra=ADVANCED,
+    )
+    root: str | None = Field(
+        None,
+        description="folder or s3://bucket/prefix that the keys of a list are relative to",
+        json_schema_extra=ADVANCED,
+    )
+    requester_pays: bool = Field(
+        False, description="pay for reading from requester-pays buckets", json_schema_extra=ADVANCED
+    )
     endpoint_url: Annotated[str | None, AfterValidator(_without_credentials)] = Field(
-        None, description="S3 server other than AWS; default: AWS_ENDPOINT_URL"
+        None,
+        description="S3 server other than AWS; default: AWS_ENDPOINT_URL",
+        json_schema_extra=FILES,
     )
 
     def source_options(self) -> dict[str, Any]:
@@ -43,21 +58,31 @@ class SourceConfig(Frozen):
 class ColorizeConfig(ClusterConfig, ColorizerConfig, SourceConfig):
     """Settings of `raycolor colorize`."""
 
+    help_group: ClassVar = Group.SELECTION
+
     source: str = Field(
         description="folder, file or s3://bucket/prefix of photographs, or a list of them (CSV, Parquet, S3 "
         "Inventory's manifest.json, an earlier job's failed.csv)"
     )
     dest: str = Field(description="folder or s3://bucket/prefix for the colorized photographs and _raycolor/")
-    max_failed: str = Field("5%", description="failed images allowed before exit code 3: a count or a share")
+    max_failed: str = Field(
+        "5%", description="failed images allowed before exit code 3: a count or a share", json_schema_extra=FILES
+    )
     shape: Literal["auto", "fused", "staged"] = Field(
         "auto",
         description="fused: every worker runs the network; staged: workers of its own run it, on GPUs if there "
         "are any; auto: staged if there are GPUs",
+        json_schema_extra=ADVANCED,
     )
     gpus: int | None = Field(
-        None, ge=1, description="GPUs for the network, also requested by --scale-to; default: all of the cluster"
+        None,
+        ge=1,
+        description="GPUs for the network, also requested by --scale-to; default: all of the cluster",
+        json_schema_extra=ADVANCED,
     )
-    sse_kms_key_id: str | None = Field(None, description="encrypt outputs in S3 with this KMS key (SSE-KMS)")
+    sse_kms_key_id: str | None = Field(
+        None, description="encrypt outputs in S3 with this KMS key (SSE-KMS)", json_schema_extra=ADVANCED
+    )
     images_per_shard: int = Field(
         64,
         ge=1,
@@ -65,12 +90,15 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, SourceConfig):
         description="images in a shard, the unit of work, retry and resume",
         json_schema_extra=ADVANCED,
     )
-    image_timeout_s: float = Field(600.0, gt=0, description="seconds after which an image fails")
+    image_timeout_s: float = Field(
+        600.0, gt=0, description="seconds after which an image fails", json_schema_extra=ADVANCED
+    )
     patience: float = Field(
         600.0,
         ge=0,
         description="seconds to wait for a storage that does not answer (outage, expired credentials) before the "
         "job stops",
+        json_schema_extra=ADVANCED,
     )
     retry_failed: bool = Field(False, description="try the failed images of the job in DEST again")
     retry_reason: tuple[Reason, ...] = Field(

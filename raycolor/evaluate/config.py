@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
 from raycolor.cluster.config import ClusterConfig
+from raycolor.config import ADVANCED, CLUSTER, FILES, SELECTION, Group
 
 
 def _full(value: object) -> object:
@@ -22,26 +23,41 @@ def _several(value: object) -> object:
 class EvaluateConfig(ClusterConfig):
     """Settings of `raycolor evaluate`."""
 
+    help_group: ClassVar = Group.MEASUREMENT
+
     checkpoint: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
         min_length=1, description="checkpoints: shipped names, folders or s3://bucket/prefix"
     )
     data: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
-        min_length=1, description="dataset made by `raycolor prepare`; repeatable, the table has rows for each"
+        min_length=1,
+        description="dataset made by `raycolor prepare`; repeatable, the table has rows for each",
+        json_schema_extra=FILES,
     )
-    out: str = Field(description="folder or s3://bucket/prefix for index.html, table.csv and table.md")
-    split: Literal["val", "train"] = Field("val", description="split to measure on")
+    out: str = Field(
+        description="folder or s3://bucket/prefix for index.html, table.csv and table.md", json_schema_extra=FILES
+    )
+    split: Literal["val", "train"] = Field("val", description="split to measure on", json_schema_extra=SELECTION)
     network_size: Annotated[int | None, BeforeValidator(_full)] = Field(
         None,
         ge=0,
         description="side in pixels of the center crop that networks see, or 'full' for the whole stored photograph; "
         "default: the size that each network was trained on",
     )
-    images: int | None = Field(None, ge=1, description="largest number of photographs of each dataset; default: all")
+    images: int | None = Field(
+        None,
+        ge=1,
+        description="largest number of photographs of each dataset; default: all",
+        json_schema_extra=SELECTION,
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where the device computes it natively, fp32 elsewhere"
+        "auto",
+        description="auto: bf16 where the device computes it natively, fp32 elsewhere",
+        json_schema_extra=ADVANCED,
     )
     tta: Literal["none", "flip"] = Field(
         "none", description="flip: average with the color of the mirrored photographs, as `colorize --tta flip` does"
     )
-    use_gpu: bool | None = Field(None, description="default: GPUs if the cluster has any")
-    seed: int = Field(0, ge=0, description="seed of the bootstrap intervals")
+    use_gpu: bool | None = Field(
+        None, description="GPUs, or CPUs; default: GPUs if the cluster has any", json_schema_extra=CLUSTER
+    )
+    seed: int = Field(0, ge=0, description="seed of the bootstrap intervals", json_schema_extra=ADVANCED)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
 from raycolor.cluster.config import ClusterConfig
-from raycolor.config import LARGEST, Count
+from raycolor.config import ADVANCED, FILES, LARGEST, Count, Group
 
 
 def _all(value: object) -> object:
@@ -18,6 +18,8 @@ def _all(value: object) -> object:
 class PrepareConfig(ClusterConfig):
     """Settings of `raycolor prepare`."""
 
+    help_group: ClassVar = Group.SELECTION
+
     source: str = Field(description="folder, tar file or s3://bucket/prefix of color photographs")
     dataset: str = Field(description="folder or s3://bucket/prefix for the Lab-converted Parquet shards")
     train: Annotated[int | None, BeforeValidator(_all)] = Field(
@@ -26,7 +28,9 @@ class PrepareConfig(ClusterConfig):
     val: Annotated[int | None, BeforeValidator(_all)] = Field(
         500, ge=0, description="photographs to validate on, or 'all'"
     )
-    size_px: int = Field(256, ge=32, le=2048, description="side of the stored square photographs, in pixels")
+    size_px: int = Field(
+        256, ge=32, le=2048, description="side of the stored square photographs, in pixels", json_schema_extra=FILES
+    )
     seed: int = Field(0, ge=0, description="seed of the split")
     keep_splits: bool = Field(False, description="use the train/ and val/ folders of SOURCE as splits")
     min_colorfulness: float = Field(
@@ -37,5 +41,8 @@ class PrepareConfig(ClusterConfig):
         ge=1,
         le=LARGEST,
         description="bytes of the largest file to read, for example 2GB; larger ones are left out",
+        json_schema_extra=ADVANCED,
     )
-    image_timeout_s: float = Field(600.0, gt=0, description="seconds after which a file counts as bad")
+    image_timeout_s: float = Field(
+        600.0, gt=0, description="seconds after which a file counts as bad", json_schema_extra=ADVANCED
+    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from raycolor.config import Frozen
+from raycolor.config import ADVANCED, Frozen, Group
 from raycolor.dataset.config import AugmentConfig
 
 PixelLoss = Literal["mse", "l1", "huber"]
@@ -63,6 +63,8 @@ class LossConfig(Frozen):
 class TrainingConfig(Frozen):
     """One training, wherever it runs; `raycolor.training.settings.resolve` fills in what depends on the method."""
 
+    help_group: ClassVar = Group.TRAINING
+
     method: str = Field(description="regression, autoencoder, gan or unet")
     epochs: int = Field(10, ge=1, description="passes over the training photographs")
     batch_size: int = Field(
@@ -72,16 +74,26 @@ class TrainingConfig(Frozen):
     seed: int = Field(0, ge=0, description="seed of weights, order and crops")
     patience: int | None = Field(None, ge=1, description="stop after this many epochs without a better val mse")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where the device computes it natively, fp32 elsewhere"
+        "auto",
+        description="auto: bf16 where the device computes it natively, fp32 elsewhere",
+        json_schema_extra=ADVANCED,
     )
-    checkpoint_every: int = Field(0, ge=0, description="updates between checkpoints within an epoch; 0: none within")
-    compile: bool = Field(False, description="torch.compile the network")
-    encoder_weights: str | None = Field(None, description="file of ResNet-18 weights for the regression encoder")
+    checkpoint_every: int = Field(
+        0, ge=0, description="updates between checkpoints within an epoch; 0: none within", json_schema_extra=ADVANCED
+    )
+    compile: bool = Field(False, description="torch.compile the network", json_schema_extra=ADVANCED)
+    encoder_weights: str | None = Field(
+        None, description="file of ResNet-18 weights for the regression encoder", json_schema_extra=ADVANCED
+    )
     init_from: str | None = Field(None, description="checkpoint whose weights training starts with, where they fit")
     teacher: str | None = Field(
-        None, description="checkpoint with bins heads (unet or ensemble) to learn from; needs loss.distillation"
+        None,
+        description="checkpoint with bins heads (unet or ensemble) to learn from; needs loss.distillation",
+        json_schema_extra=ADVANCED,
     )
-    network: dict[str, Any] = Field(default_factory=dict, description="network options (--set network.KEY=VALUE)")
+    network: dict[str, Any] = Field(
+        default_factory=dict, description="options of the network; --print-config shows them"
+    )
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
     optim: OptimConfig = Field(default_factory=OptimConfig)
     loss: LossConfig = Field(default_factory=LossConfig)

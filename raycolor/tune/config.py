@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
 from raycolor.cluster.config import ClusterConfig
-from raycolor.config import Frozen
+from raycolor.config import ADVANCED, CLUSTER, FILES, Frozen, Group
 
 
 def _named(value: object) -> object:
@@ -38,8 +38,12 @@ class BestConfig(Frozen):
 class TuneConfig(ClusterConfig):
     """Settings of `raycolor tune`: a sweep file, and where it reads and writes."""
 
-    data: str = Field(description="dataset made by `raycolor prepare`")
-    out: str = Field(description="sweep folder or s3://bucket/prefix: a run folder per trial, and report/")
+    help_group: ClassVar = Group.SEARCH
+
+    data: str = Field(description="dataset made by `raycolor prepare`", json_schema_extra=FILES)
+    out: str = Field(
+        description="sweep folder or s3://bucket/prefix: a run folder per trial, and report/", json_schema_extra=FILES
+    )
     base: dict[str, Any] = Field(description="train configuration that all trials share")
     space: dict[str, Any] = Field(description="dotted keys of the train configuration, each with its distribution")
     objectives: dict[str, Literal["min", "max"]] = Field(min_length=1, description="metrics on val: min or max")
@@ -51,13 +55,20 @@ class TuneConfig(ClusterConfig):
     search: Literal["random", "grid", "tpe"] = Field("random", description="how points are chosen; tpe needs Optuna")
     scheduler: Annotated[SchedulerConfig, BeforeValidator(_named)] = Field(default_factory=SchedulerConfig)
     seed: int = Field(0, ge=0, description="seed of the points; base.seed is the seed of every training")
-    workers: int = Field(1, ge=1, description="Ray Train workers of each trial")
+    workers: int = Field(1, ge=1, description="Ray Train workers of each trial", json_schema_extra=CLUSTER)
     resources: dict[str, float] = Field(
         default_factory=dict,
         description="resources of a trial, all its workers together; default: a CPU or GPU per worker",
+        json_schema_extra=CLUSTER,
     )
-    use_gpu: bool | None = Field(None, description="default: GPUs if the cluster has any")
-    max_concurrent: int | None = Field(None, ge=1, description="trials at once; default: as many as fit")
-    max_failures: int = Field(1, ge=0, description="how many times dead workers of a trial are replaced")
+    use_gpu: bool | None = Field(
+        None, description="GPUs, or CPUs; default: GPUs if the cluster has any", json_schema_extra=CLUSTER
+    )
+    max_concurrent: int | None = Field(
+        None, ge=1, description="trials at once; default: as many as fit", json_schema_extra=CLUSTER
+    )
+    max_failures: int = Field(
+        1, ge=0, description="how many times dead workers of a trial are replaced", json_schema_extra=ADVANCED
+    )
     resume: bool = Field(False, description="continue a sweep; never start a new one")
     retry_failed: bool = Field(False, description="try failed trials again")
