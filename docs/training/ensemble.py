@@ -19,7 +19,7 @@ def take(number: int, source: str, out: str) -> None:
     training = {"crop_px": loaded.training["crop_px"], **loaded.training["members"][number]}
     checkpoints.save(
         Path(out), member, method=member.name, training=training, dataset=loaded.dataset,
-        metrics=loaded.metrics["members"][number],
+        metrics=loaded.metrics.get("as_trained", loaded.metrics)["members"][number],
     )  # fmt: skip
 
 
