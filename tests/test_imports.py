@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-JOBS = ("colorize", "evaluate", "plan", "prepare", "train", "tune")
+JOBS = ("colorize", "evaluate", "exchange", "plan", "prepare", "train", "tune")
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "raycolor").rglob("*.py"))
 

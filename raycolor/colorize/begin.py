@@ -13,6 +13,7 @@ from raycolor.colorize.job_record import JobRecord, check_same_job
 from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.outputs import with_free_outputs
 from raycolor.errors import ConfigError
+from raycolor.models.card import say_license
 from raycolor.models.checkpoints import Checkpoint
 from raycolor.progress import Progress
 from raycolor.sources import Source
@@ -104,6 +105,4 @@ def check_imported(checkpoint: Checkpoint, config: ColorizeConfig) -> None:
         raise ConfigError(
             f"--precision bf16: {checkpoint.source} is an imported network, which computes as its file says: omit it"
         )
-    logger.info("imported network %s (card %s), license %s", checkpoint.name, card.name, card.license)
-    if card.noncommercial:
-        logger.warning("the license of this network forbids commercial use: %s", card.license)
+    say_license(checkpoint.name, card)

@@ -90,10 +90,12 @@ def make_rows(
                 checkpoint=subjects[at].source,
                 weights_sha256=subjects[at].weights_sha256,
                 parameters=subjects[at].parameters,
+                license=subjects[at].license or "",
                 input_px=subjects[at].network_px or plan.sizes_px[at],
                 images_per_second=_rate(batches, at),
                 device=", ".join(sorted({batch.device for batch in batches})),
-                precision=merged.precision,
+                # Networks of others compute as they are.
+                precision=merged.precision if subjects[at].network_px is None else "",
                 confidence_rank=rank_correlation(sums, seed) if "confidence" in sums.values else None,
             )
         rows.append(row)

@@ -26,7 +26,7 @@ class EvaluateConfig(ClusterConfig):
     help_group: ClassVar = Group.MEASUREMENT
 
     checkpoint: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
-        min_length=1, description="checkpoints: shipped names, folders or s3://bucket/prefix"
+        min_length=1, description="checkpoints: shipped names, folders, s3://bucket/prefix or package.module:factory"
     )
     data: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
         min_length=1,
@@ -41,7 +41,8 @@ class EvaluateConfig(ClusterConfig):
         None,
         ge=0,
         description="side in pixels of the center crop that networks see, or 'full' for the whole stored photograph; "
-        "default: the size that each network was trained on",
+        "default: the size that each of our networks was trained on, and all for networks of others, which see it at "
+        "their own size",
     )
     images: int | None = Field(
         None,

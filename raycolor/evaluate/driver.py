@@ -20,6 +20,7 @@ from raycolor.evaluate.report import EvaluateResult, print_table, write_report
 from raycolor.evaluate.subjects import FLOORS, DatasetPlan, Subject, input_sizes, short_names, subject
 from raycolor.evaluate.table import Row
 from raycolor.evaluate.worker import Pool, mean_colors
+from raycolor.models.card import say_license
 from raycolor.models.checkpoints import load
 from raycolor.progress import Progress
 from raycolor.storage import absolute, open_store
@@ -93,6 +94,9 @@ def compare(
     names = short_names(config.checkpoint, FLOORS)
     labels = short_names(data)
     loaded = [load(source) for source in config.checkpoint]
+    for name, checkpoint in zip(names, loaded, strict=True):
+        if checkpoint.card is not None:
+            say_license(name, checkpoint.card)
     subjects = [subject(checkpoint) for checkpoint in loaded]
     infos = [read_dataset(open_store(uri, must_exist=True)) for uri in data]
     plans = [_plan(uri, info, subjects, config) for uri, info in zip(data, infos, strict=True)]

@@ -17,12 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from raycolor.color.resize import resize_area
 from raycolor.color.scale import net_to_ab, net_to_L
 from raycolor.dataset.info import read_dataset
 from raycolor.dataset.loading import Batch, batches
 from raycolor.dataset.shards import LabSplit
 from raycolor.errors import CheckpointError
-from raycolor.evaluate.subjects import DatasetPlan
+from raycolor.evaluate.subjects import DatasetPlan, network_px
 from raycolor.models.checkpoints import Checkpoint
 from raycolor.models.fused import fuse
 from raycolor.models.metrics import MetricSums, constant_color, to_rgb
@@ -78,6 +79,7 @@ class Evaluator:
         # As `colorize` computes them: what is measured is what users get.
         dtype = torch.bfloat16 if self.bf16 else torch.float32
         self._networks = [fuse(checkpoint.model().to(self.device), dtype) for checkpoint in self.checkpoints]
+        self._sides = [network_px(*pair) for pair in zip(self.checkpoints, self._networks, strict=True)]
         self._splits: dict[tuple[str, str], LabSplit] = {}
         self._warm: set[tuple[int, torch.Size]] = set()
         self._st_lpips = load_st_lpips(self.device)
@@ -148,9 +150,14 @@ class Evaluator:
 
     def _predict(self, number: int, L_net: Tensor, ids: Sequence[str]) -> tuple[Tensor, list[float] | None, float]:
         """Return ab (B, 2, H, W), network units, the confidence of the network, and the seconds that it took."""
-        network = self._networks[number]
+        network, crop = self._networks[number], L_net.shape[2:]
+        side = self._sides[number]
+        if side is not None and crop != (side, side):
+            planes = [resize_area(plane, side, side) for plane in L_net[:, 0].cpu().numpy()]
+            L_net = torch.from_numpy(np.stack(planes))[:, None].to(L_net.device)
         L_net = L_net.contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        bf16 = self.bf16 and network.fusible  # as in `colorize`, a network of others computes as it is
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             if (number, L_net.shape) not in self._warm:
                 network.color(L_net)  # the first call of a shape chooses and compiles kernels: not what is to be timed
                 self._warm.add((number, L_net.shape))
@@ -160,8 +167,10 @@ class Evaluator:
             self._wait()
             took = time.perf_counter() - started
         ab_net = ab_net.float()
-        if ab_net.shape[2:] != L_net.shape[2:]:  # a fused network leaves the last doubling out
-            ab_net = torch.nn.functional.interpolate(ab_net, size=L_net.shape[2:], mode="bilinear", align_corners=False)
+        if ab_net.shape[2:] != crop:  # a fused network leaves the last doubling out
+            ab_net = torch.nn.functional.interpolate(
+                ab_net, size=crop, mode="bilinear", align_corners=False, antialias=ab_net.shape[2] > crop[0]
+            )
         finite = torch.isfinite(ab_net).flatten(1).all(1)
         if not bool(finite.all()):
             first = ids[int((~finite).nonzero()[0])]

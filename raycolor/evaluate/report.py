@@ -15,6 +15,7 @@ from raycolor.evaluate.page import Photograph, evaluation_page
 from raycolor.evaluate.table import (
     Row,
     best_rows,
+    input_text,
     interval_text,
     parameters_text,
     rate_text,
@@ -99,7 +100,8 @@ def notes_of(result: Comparison) -> list[str]:
             )
     timed = next(row for row in result.rows if row.checkpoint)
     notes.append(
-        f"images/s: the network alone, in one worker: {timed.device}, {timed.precision}, batches as in this evaluation."
+        f"images/s: the network alone, in one worker: {timed.device}, batches as in this evaluation; in parentheses "
+        "the precision of ours."
     )
     return notes
 
@@ -111,7 +113,8 @@ def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) 
     heads = [TableHead("method", number=False)]
     heads += [TableHead("dataset", number=False)] if many else []
     heads += [TableHead(column.title, column.better) for column in columns]
-    heads += [TableHead("n"), TableHead("parameters"), TableHead("images/s", "higher")]
+    heads += [TableHead("n"), TableHead("parameters"), TableHead("input px"), TableHead("images/s", "higher")]
+    heads += [TableHead("license", number=False)]
     best = best_rows(result.rows)
     rows = []
     for at, row in enumerate(result.rows):
@@ -124,8 +127,10 @@ def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) 
             cells.append(TableCell(value, cell["value"], (at, column.key) in best, hint, sign.strip() + " " + half))
         cells.append(TableCell(f"{row.n:,}", row.n))
         cells.append(TableCell(parameters_text(row), "" if row.parameters is None else row.parameters))
+        cells.append(TableCell(input_text(row), "" if row.input_px is None else row.input_px))
         rate, _, precision = rate_text(row).partition(" ")
         cells.append(TableCell(rate, row.images_per_second or "", below=precision.strip("()")))
+        cells.append(TableCell(row.license or "–", row.license))
         rows.append(cells)
     photographs: dict[str, list[Photograph]] = {label: [] for label in result.datasets}
     for shown in result.shown:
@@ -215,7 +220,10 @@ def print_table(result: EvaluateResult) -> None:
             ]
             table.add_row(column.title, *texts)
         table.add_row("parameters", *(parameters_text(row) for _, row in mine))
+        table.add_row("input px", *(input_text(row) for _, row in mine))
         table.add_row("images/s", *(rate_text(row) for _, row in mine))
+        if any(row.license for _, row in mine):
+            table.add_row("license", *(Text(row.license or "–") for _, row in mine))
         console.print(table)
     console.print(f"page   {result.page}", soft_wrap=True, markup=False)
     console.print(f"table  {result.table}", soft_wrap=True, markup=False)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from raycolor.errors import CheckpointError, ConfigError
-from raycolor.models.checkpoints import Checkpoint
+from raycolor.models.checkpoints import Checkpoint, shipped_names
+from raycolor.models.shipped import LICENSE
+
+if TYPE_CHECKING:
+    from raycolor.models.blocks import ColorNet
 
 FLOORS: Final = ("gray", "mean color")
 _DEFAULT_CROP_PX: Final = 224
+_DEFAULT_PX: Final = 256  # at which `colorize` shows photographs to a network that says nothing of it
 
 
 @dataclass(frozen=True)
@@ -20,20 +25,20 @@ class Subject:
     Attributes:
         source: name or path that it was loaded from.
         method: `regression`, `autoencoder`, ...
-        weights_sha256: of weights.safetensors.
-        parameters: all of the network, frozen ones included.
+        weights_sha256: of weights.safetensors or model.onnx.
+        parameters: all of the network, frozen ones included; None where nobody can tell.
         crop_px: side of the squares it was trained on.
         stride: input sizes are multiples of it.
         fixed_size_px: the only input size it takes, or None.
         raycolor_version: that saved it.
-        network_px: side that an imported network of fixed size stretches crops to, or None.
-        license: of an imported network.
+        network_px: of a network of others the side to which crops are resized for it; None: it sees them as they are.
+        license: of an imported or shipped network.
     """
 
     source: str
     method: str
     weights_sha256: str
-    parameters: int
+    parameters: int | None
     crop_px: int
     stride: int
     fixed_size_px: int | None
@@ -43,10 +48,11 @@ class Subject:
 
     @property
     def described(self) -> str:
-        """One line for the page: where it is from, and an imported one's license in place of its training."""
+        """One line for the page: where it is from, and how it came to be."""
         about = f"{self.source} · {self.method} · weights {self.weights_sha256[:12]} · "
-        if self.license is not None:
-            return about + f"license {self.license} · imported by raycolor {self.raycolor_version}"
+        about += f"license {self.license} · " if self.license else ""
+        if self.network_px is not None:
+            return about + f"sees {self.network_px} px · taken up by raycolor {self.raycolor_version}"
         return about + f"trained on {self.crop_px} px by raycolor {self.raycolor_version}"
 
 
@@ -79,18 +85,31 @@ def subject(checkpoint: Checkpoint) -> Subject:
     """
     network = checkpoint.model()
     card = checkpoint.card
+    shipped = LICENSE if checkpoint.source in shipped_names() else None
     return Subject(
         source=checkpoint.source,
         method=checkpoint.method,
         weights_sha256=checkpoint.weights_sha256,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        parameters=network.parameter_count(),
         crop_px=int(checkpoint.training.get("crop_px", _DEFAULT_CROP_PX)),
         stride=network.stride,
         fixed_size_px=network.fixed_size_px,
         raycolor_version=checkpoint.raycolor_version,
-        network_px=None if card is None else card.size.fixed_px,
-        license=None if card is None else card.license,
+        network_px=network_px(checkpoint, network),
+        license=shipped if card is None else card.license,
     )
+
+
+def network_px(checkpoint: Checkpoint, network: ColorNet) -> int | None:
+    """Return the side at which `colorize` shows photographs to a network of others; None for one of ours.
+
+    Ours see crops as large as those they were trained on, at the size they are stored in.
+    """
+    if network.fusible:
+        return None
+    if checkpoint.card is not None:
+        return checkpoint.card.network_px(None)
+    return max(1, round(_DEFAULT_PX / network.stride)) * network.stride
 
 
 def input_sizes(subjects: Sequence[Subject], *, stored_px: int, wanted_px: int | None, dataset: str) -> tuple[int, ...]:
@@ -99,7 +118,8 @@ def input_sizes(subjects: Sequence[Subject], *, stored_px: int, wanted_px: int |
     Args:
         subjects: the checkpoints.
         stored_px: side of the dataset's photographs.
-        wanted_px: what the user asked for: 0 for all that is stored, None for what each was trained on.
+        wanted_px: what the user asked for: 0 for all that is stored, None for what each of ours was trained on, and
+            all that is stored for those of others.
         dataset: what messages call it.
 
     Raises:
@@ -108,14 +128,14 @@ def input_sizes(subjects: Sequence[Subject], *, stored_px: int, wanted_px: int |
     """
     sizes = []
     for one in subjects:
-        trained_px = one.fixed_size_px or one.crop_px
+        trained_px = stored_px if one.network_px else one.fixed_size_px or one.crop_px
         size = trained_px if wanted_px is None else wanted_px or stored_px
         fixed = one.fixed_size_px
         if fixed is not None and size != fixed:
             raise CheckpointError(
                 f"{one.source}: takes {fixed} px only, not --network-size {size}: omit --network-size"
             )
-        if size % one.stride:
+        if size % one.stride and not one.network_px:
             below = size // one.stride * one.stride
             raise CheckpointError(
                 f"{one.source}: takes multiples of {one.stride} px, not {size}: "

@@ -28,11 +28,12 @@ class Row:
         measured_px: side of the center square that was measured.
         checkpoint: where it was loaded from; empty for a floor, as is all that follows.
         weights_sha256: of its weights.
-        parameters: number of weights.
+        parameters: number of weights; None where nobody can tell.
+        license: of an imported or shipped network.
         input_px: side of what the network saw.
         images_per_second: of the network alone, in one worker.
         device: that this was measured on.
-        precision: `fp32` or `bf16`.
+        precision: `fp32` or `bf16`; empty for a network of others, which computes as it is.
     """
 
     dataset: str
@@ -44,6 +45,7 @@ class Row:
     checkpoint: str = ""
     weights_sha256: str = ""
     parameters: int | None = None
+    license: str = ""
     input_px: int | None = None
     images_per_second: float | None = None
     device: str = ""
@@ -91,7 +93,7 @@ def table_csv(rows: Sequence[Row]) -> bytes:
         ["dataset", "method", "n"]
         + [name for metric in metrics for name in (metric, f"{metric}_low", f"{metric}_high")]
         + ["colorfulness_truth", "parameters", "images_per_second", "device", "precision"]
-        + ["input_px", "measured_px", "checkpoint", "weights_sha256", "confidence_rank"]
+        + ["input_px", "measured_px", "checkpoint", "weights_sha256", "confidence_rank", "license"]
     )
     for row in rows:
         cells: list[object] = [row.dataset, row.method, row.n]
@@ -99,7 +101,7 @@ def table_csv(rows: Sequence[Row]) -> bytes:
         rate = "" if row.images_per_second is None else f"{row.images_per_second:.4g}"
         cells += [f"{row.colorfulness_truth:.6g}", row.parameters, rate, row.device, row.precision]
         cells += [row.input_px, row.measured_px, row.checkpoint, row.weights_sha256]
-        cells += ["" if row.confidence_rank is None else f"{row.confidence_rank['value']:.6g}"]
+        cells += ["" if row.confidence_rank is None else f"{row.confidence_rank['value']:.6g}", row.license]
         writer.writerow(cells)
     return sink.getvalue().encode()
 
@@ -110,8 +112,8 @@ def table_markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> bytes:
     arrows = {"higher": " ↑", "lower": " ↓", "": ""}
     heads = ["dataset", "method", "n", *(column.title + arrows[column.better] for column in columns)]
     lines = [
-        "| " + " | ".join([*heads, "parameters", "images/s"]) + " |",
-        "|" + " --- |" * 2 + " ---: |" * (len(heads)),
+        "| " + " | ".join([*heads, "parameters", "input px", "images/s", "license"]) + " |",
+        "|" + " --- |" * 2 + " ---: |" * (len(heads) + 1) + " --- |",
     ]
     best = best_rows(rows)
     for at, row in enumerate(rows):
@@ -119,23 +121,28 @@ def table_markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> bytes:
         for column in columns:
             text = interval_text(row.metrics[column.key])
             cells.append(f"**{text}**" if (at, column.key) in best else text)
-        cells += [parameters_text(row), rate_text(row)]
+        cells += [parameters_text(row), input_text(row), rate_text(row), _markdown(row.license) or "–"]
         lines.append("| " + " | ".join(cells) + " |")
     return ("\n".join(lines + [""] + [f"- {_markdown(note)}" for note in notes]) + "\n").encode()
 
 
 def parameters_text(row: Row) -> str:
-    """Write `954,434`, or a dash for a floor."""
+    """Write `954,434`, or a dash for a floor and where nobody can tell."""
     return "–" if row.parameters is None else f"{row.parameters:,}"
 
 
+def input_text(row: Row) -> str:
+    """Write the side of what the network saw, in pixels, or a dash for a floor."""
+    return "–" if row.input_px is None else str(row.input_px)
+
+
 def rate_text(row: Row) -> str:
-    """Write images per second with three digits and the precision, or a dash for a floor."""
+    """Write images per second with three digits and the precision where it is ours, or a dash for a floor."""
     if row.images_per_second is None:
         return "–"
     rate = row.images_per_second
     decimals = 0 if rate >= 100 else 1 if rate >= 10 else 2
-    return f"{rate:,.{decimals}f} ({row.precision})"
+    return f"{rate:,.{decimals}f}" + (f" ({row.precision})" if row.precision else "")
 
 
 def _markdown(text: str) -> str:

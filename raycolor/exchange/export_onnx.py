@@ -18,6 +18,7 @@ from raycolor.exchange.config import ExportConfig
 from raycolor.models.blocks import ColorNet
 from raycolor.models.card import BUILT_IN, METADATA_KEY, Card, SizeRule
 from raycolor.models.checkpoints import Checkpoint, load
+from raycolor.models.fused import leave_last_doubling
 from raycolor.models.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
@@ -27,10 +28,15 @@ _COLOR, _CONFIDENCE = "ab", "confidence"
 
 
 class _InLab(nn.Module):
-    """A network that reads L in 0..100 and answers ab in Lab units, and confidence where it has one."""
+    """A network that reads L in 0..100 and answers ab in Lab units, and confidence where it has one.
+
+    Color ends at the size at which it is computed: whoever runs it enlarges it to the photograph anyway, better along
+    its edges and once than twice.
+    """
 
     def __init__(self, network: ColorNet) -> None:
         super().__init__()
+        leave_last_doubling(network)
         self.network = network
 
     def forward(self, L: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -57,7 +63,7 @@ def run(config: ExportConfig) -> int:
     return 0
 
 
-def card_of(checkpoint: Checkpoint, network: ColorNet, *, confidence: bool) -> Card:
+def card_of(checkpoint: Checkpoint, network: ColorNet, *, output_stride: int, confidence: bool) -> Card:
     """Return the card of one of our networks."""
     fixed = network.fixed_size_px
     default = fixed or int(checkpoint.dataset.get("image_size", 256))
@@ -69,6 +75,7 @@ def card_of(checkpoint: Checkpoint, network: ColorNet, *, confidence: bool) -> C
             "name": f"raycolor {checkpoint.name}"[:100],
             "input_name": "L",
             "output_name": _COLOR,
+            "output_stride": output_stride,
             "confidence": _CONFIDENCE if confidence else None,
             "size": size,
             "fit": "stretch" if fixed else "keep",
@@ -79,6 +86,8 @@ def card_of(checkpoint: Checkpoint, network: ColorNet, *, confidence: bool) -> C
 
 def to_onnx(checkpoint: Checkpoint) -> bytes:
     """Return a checkpoint as the bytes of an ONNX file: float32, free batch, height and width where it takes any.
+
+    Color has the size at which the network computes it, often half of the input's: the card says it (`output_stride`).
 
     Raises:
         CheckpointError: it is an imported network.
@@ -94,8 +103,10 @@ def to_onnx(checkpoint: Checkpoint) -> bytes:
     L = torch.zeros(2, 1, side, width)
     # With gradients the bins head is read by torch's own operations, not by our compiled loop.
     network.requires_grad_(True)
+    whole = _InLab(network).eval()
     with torch.no_grad():
-        confidence = network.color(scale.L_to_net(L[:1]))[1] is not None
+        ab_net, sure = network.color(scale.L_to_net(L[:1]))
+    confidence = sure is not None
     free: dict[int, object] = {0: torch.export.Dim("batch", max=4096)}
     if not network.fixed_size_px:
         for axis in (2, 3):
@@ -103,11 +114,11 @@ def to_onnx(checkpoint: Checkpoint) -> bytes:
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")  # of torch's own deprecations
         program = torch.onnx.export(
-            _InLab(network).eval(), (L,), dynamo=True, verbose=False, opset_version=_OPSET, external_data=False,
+            whole, (L,), dynamo=True, verbose=False, opset_version=_OPSET, external_data=False,
             input_names=["L"], output_names=[_COLOR, _CONFIDENCE][: 1 + confidence], dynamic_shapes=(free,),
         )  # fmt: skip
     if program is None:
         raise CheckpointError(f"{checkpoint.source}: torch cannot export it")
-    card = card_of(checkpoint, network, confidence=confidence)
+    card = card_of(checkpoint, network, output_stride=side // ab_net.shape[2], confidence=confidence)
     program.model.metadata_props[METADATA_KEY] = json.dumps(card.model_dump(mode="json"))
     return bytes(program.model_proto.SerializeToString())

@@ -64,6 +64,11 @@ def contradiction(card: Card, answers: Answers) -> str | None:
         return "it answers NaN"
     if answers.same:
         return "it answers the same whatever the photograph"
+    if card.output_stride is not None and answers.output_px * card.output_stride != answers.input_px:
+        return (
+            f"it answers {answers.output_px} px to {answers.input_px} px where the card says output_stride "
+            f"{card.output_stride}"
+        )
     if card.output == "rgb":
         if answers.low < -_RGB_MARGIN or answers.high > 1 + _RGB_MARGIN:
             return f"it answers {between} where the card says RGB of 0 to 1"

@@ -12,7 +12,7 @@ from raycolor.errors import CheckpointError, ConfigError
 from raycolor.exchange.config import ImportConfig
 from raycolor.exchange.fit import adapted, contradiction, misfit, proposals
 from raycolor.exchange.probe import TASK, Answers, Listing
-from raycolor.models.card import BUILT_IN, Card, read_card
+from raycolor.models.card import BUILT_IN, Card, read_card, say_license
 from raycolor.models.onnx_checkpoint import to_files
 from raycolor.storage import open_store
 
@@ -45,9 +45,7 @@ def run(config: ImportConfig) -> int:
     dest = open_store(config.checkpoint)
     for name, file in to_files(data, card).items():
         dest.put(name, file)
-    logger.info("%s: %s, license %s, card %s", config.checkpoint, path.name, card.license, card.name)
-    if card.noncommercial:
-        logger.warning("the license of this network forbids commercial use: %s", card.license)
+    say_license(config.checkpoint, card)
     return 0
 
 

@@ -46,6 +46,9 @@ class Answers(NamedTuple):
     low: float
     """Least and largest number, by the card in Lab units or, of RGB, in 0..1."""
     high: float
+    input_px: int
+    """Height of the planes, and of the answers."""
+    output_px: int
 
 
 def make(source: str, ask: Ask) -> Work:
@@ -144,7 +147,8 @@ def _try(data: bytes, card: Card, source: str) -> Answers:
     scaled = np.concatenate([run_network(session, card, plane[None], source)[0] for plane in _planes(side)])
     found = color_of(card, scaled)
     same = bool(np.array_equal(found[0], found[1]))
-    return Answers(bool(np.isfinite(found).all()), same, float(scaled.min()), float(scaled.max()))
+    finite, low, high = bool(np.isfinite(found).all()), float(scaled.min()), float(scaled.max())
+    return Answers(finite, same, low, high, side, scaled.shape[2])
 
 
 def _planes(side: int) -> list[NDArray[np.float32]]:

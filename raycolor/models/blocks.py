@@ -74,6 +74,10 @@ class ColorNet(nn.Module):
         """Return the complete configuration, plain values, that `build_model(name, config)` takes."""
         return self.settings.model_dump()
 
+    def parameter_count(self) -> int | None:
+        """Return how many numbers were trained, frozen ones included; None where nobody can tell."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     def parameter_groups(self) -> list[tuple[Iterable[nn.Parameter], float]]:
         """Return groups of parameters with the share of the learning rate that each is trained at."""
         return [(self.parameters(), 1.0)]

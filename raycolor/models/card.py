@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from raycolor.config import Frozen, validate
 from raycolor.errors import CheckpointError, ConfigError
+
+logger = logging.getLogger(__name__)
 
 Dtype = Literal["float32", "float16", "uint8"]
 METADATA_KEY: Final = "raycolor.card"
@@ -82,6 +85,9 @@ class Card(Frozen):
     output_name: str | None = Field(None, description="of the ONNX output; default: the first but for `confidence`")
     output_scale: float = Field(1.0, description="ab or rgb is output * output_scale + output_offset")
     output_offset: float = Field(0.0, description="see output_scale")
+    output_stride: int | None = Field(
+        None, ge=1, le=64, description="height and width of the input over those of the output; None: not said"
+    )
     bins: tuple[tuple[float, float], ...] = Field(
         (), max_length=4096, description="(a, b) of each channel of ab_logits, Lab units"
     )
@@ -127,6 +133,8 @@ class Card(Frozen):
             raise ConfigError(
                 f"--network-size {wanted}: {self.name} takes {rule.min_px} to {rule.max_px} px: give one of these"
             )
+        if self.fit == "keep":
+            return wanted  # height and width become multiples each for itself
         return max(rule.multiple_of, round(wanted / rule.multiple_of) * rule.multiple_of)
 
     def plane_shape(self, height: int, width: int, size_px: int) -> tuple[int, int]:
@@ -223,6 +231,13 @@ def stored_card(values: object, source: str) -> Card:
         return read_card(values, f"{source}: the card in checkpoint.json")
     except ConfigError as exc:
         raise CheckpointError(f"{exc}: import the network again") from exc
+
+
+def say_license(name: str, card: Card) -> None:
+    """Say before anything runs whose network it is and under which license; warn if that forbids commercial use."""
+    logger.info("imported network %s (card %s), license %s", name, card.name, card.license)
+    if card.noncommercial:
+        logger.warning("the license of %s forbids commercial use: %s", name, card.license)
 
 
 def padded_shape(card: Card, height: int, width: int) -> tuple[int, int]:

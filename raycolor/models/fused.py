@@ -115,12 +115,17 @@ def fuse(network: ColorNet, dtype: torch.dtype = torch.float32) -> ColorNet:
     if not network.fusible:
         return network
     model = copy.deepcopy(network).eval().to(memory_format=torch.channels_last)
-    doublings = model.last_doublings
-    if all(cast(Upsample, model.get_submodule(name)).mode == "bilinear" for name in doublings):
-        for name in doublings:
-            model.set_submodule(name, nn.Identity())
+    leave_last_doubling(model)
     _fuse_children(model, dtype)
     return model
+
+
+def leave_last_doubling(network: ColorNet) -> None:
+    """Let a network end before it doubles its finished color bilinearly, if it does: at half the height and width."""
+    doublings = network.last_doublings
+    if all(cast(Upsample, network.get_submodule(name)).mode == "bilinear" for name in doublings):
+        for name in doublings:
+            network.set_submodule(name, nn.Identity())
 
 
 def _fuse_children(module: nn.Module, dtype: torch.dtype) -> None:

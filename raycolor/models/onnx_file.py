@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,12 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     yield from _of_graph(model.graph)
     for function in model.functions:
         yield from _of_nodes(function.node)
+
+
+def stored_numbers(model: onnx.ModelProto) -> int:
+    """Return how many weights are stored; shapes and indices, which are integers of 32 or 64 bits, are none."""
+    counted = (tensor for tensor in tensors(model) if tensor.data_type not in (tensor.INT64, tensor.INT32, tensor.BOOL))
+    return sum(math.prod(tensor.dims) for tensor in counted)
 
 
 def _of_graph(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

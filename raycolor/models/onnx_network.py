@@ -13,7 +13,7 @@ from raycolor.color.resize import resize_area
 from raycolor.models.blocks import ColorNet, NetworkConfig
 from raycolor.models.card import Card, padded_shape
 from raycolor.models.card_arithmetic import compute
-from raycolor.models.onnx_file import open_session
+from raycolor.models.onnx_file import open_session, parse, stored_numbers
 
 
 class OnnxNetwork(ColorNet):
@@ -45,6 +45,10 @@ class OnnxNetwork(ColorNet):
     def config(self) -> dict[str, Any]:
         """See `ColorNet.config`: the card."""
         return self.card.model_dump(mode="json")
+
+    def parameter_count(self) -> int:
+        """See `ColorNet.parameter_count`: the numbers stored in the file."""
+        return stored_numbers(parse(self._data, self._source))
 
     def forward(self, L_net: Tensor) -> Tensor:
         """Return ab (B, 2, H', W') in network units, at the network's own size."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import ConfigError, ImageError, StorageError
 from raycolor.machine import cpu_count
+from raycolor.models.card import say_license
 from raycolor.plan.config import PlanConfig
 from raycolor.plan.counts import Counts
 from raycolor.plan.probe import Probed, Prober
@@ -52,6 +53,8 @@ def run(config: PlanConfig) -> int:
         # Loading comes first: a wrong checkpoint must not be found out after an hour of listing.
         colorizer = ColorizerConfig.model_validate(config, from_attributes=True)
         with Prober(colorizer, timeout_s=config.image_timeout_s) as prober:
+            if prober.card is not None:
+                say_license(prober.checkpoint.name, prober.card)
             begun = time.perf_counter()
             counts = _list(config, source, classes, sample)
             # The job lists as well, then starts Ray, and then its workers, all of them at once.

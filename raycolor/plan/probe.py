@@ -17,16 +17,18 @@ from raycolor.errors import ImageError
 
 if TYPE_CHECKING:
     from raycolor.colorizer.photograph import FileColorizer
+    from raycolor.models.card import Card
 
 _CHECKPOINT: Final = "checkpoint"
 
 
 @dataclass(frozen=True)
 class CheckpointName:
-    """Which checkpoint colorized the sample."""
+    """Which checkpoint colorized the sample, and under which license if it is an imported one."""
 
     name: str
     weights_sha256: str
+    license: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,14 @@ class Prober:
     def __init__(self, config: ColorizerConfig, *, timeout_s: float, command: Sequence[str] = ()) -> None:
         self._child = Child("raycolor.plan.probe:make", config, timeout_s=timeout_s, command=command)
         self.checkpoint = CheckpointName("", "")
+        self.card: Card | None = None
+        """Of an imported network."""
         self.start_s = 0.0
         """How long the child took until it could look at a photograph: as long as a worker of the bulk job takes."""
 
     def __enter__(self) -> Prober:
         begun = time.perf_counter()
-        self.checkpoint = self._child.ask(_CHECKPOINT)[0]
+        self.checkpoint, self.card = self._child.ask(_CHECKPOINT)[0]
         self.start_s = time.perf_counter() - begun
         return self
 
@@ -100,7 +104,8 @@ def make(config: ColorizerConfig, _ask: Ask) -> Work:
     def work(request: object, data: bytes) -> tuple[object, bytes]:
         if request == _CHECKPOINT:
             told = colorizer.provenance
-            return CheckpointName(told.checkpoint, told.checkpoint_sha256), b""
+            name = CheckpointName(told.checkpoint, told.checkpoint_sha256, told.license)
+            return (name, colorizer.checkpoint.card), b""
         return look(colorizer, data, warm), b""
 
     return work

@@ -97,8 +97,9 @@ def _cluster(table: Table, report: Mapping[str, Any]) -> None:
 
 def _notes(console: Any, report: Mapping[str, Any], sample: Mapping[str, Any]) -> None:
     checkpoint = sample["checkpoint"]
+    about = checkpoint["weights_sha256"][:12] + (f", license {checkpoint['license']}" if checkpoint["license"] else "")
     console.print(
-        f"measured on this machine with checkpoint {checkpoint['name']} ({checkpoint['weights_sha256'][:12]}): "
+        f"measured on this machine with checkpoint {checkpoint['name']} ({about}): "
         f"{sample['photographs']} photographs, {sample['cpu_seconds']:.1f} s of CPU time; reading them took "
         f"{sample['read_seconds']:.1f} s ({bytes_text(sample['read_bytes'])})",
         soft_wrap=True,

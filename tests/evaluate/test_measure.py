@@ -219,15 +219,17 @@ def test_short_names_tell_paths_apart():
 
 
 def test_an_imported_network_is_measured_like_ours(tmp_path, one_thread):
-    """Its numbers are those of its own arithmetic; one of fixed size sees the same crop, stretched."""
+    """Its numbers are those of its own arithmetic; it sees a crop at its own size, that of its card or a fixed one."""
     photos = write_dataset_of(tmp_path / "data", val=3, size_px=41)["val"]
     net = onnx_made.Linear(1, 2)
     data = onnx_made.exported(net, batch=1)
-    onnx_made.write_checkpoint(tmp_path / "free", data, license="CC-BY-NC-4.0", size={"multiple_of": 4, "min_px": 8})
+    onnx_made.write_checkpoint(tmp_path / "free", data, license="CC-BY-NC-4.0", size={"min_px": 8, "default_px": 28})
     onnx_made.write_checkpoint(tmp_path / "fixed", data, size={"fixed_px": 64})
     loaded = [checkpoints.load(tmp_path / name) for name in ("free", "fixed")]
     free, fixed = (subject(one) for one in loaded)
-    assert (free.license, fixed.network_px) == ("CC-BY-NC-4.0", 64)
+    assert (free.license, free.network_px, fixed.network_px) == ("CC-BY-NC-4.0", 28, 64)
+    assert free.parameters == sum(value.numel() for value in net.parameters())
+    assert input_sizes([free, fixed], stored_px=41, wanted_px=None, dataset="d") == (41, 41)
     assert "license CC-BY-NC-4.0" in free.described
     evaluator = Evaluator(loaded, precision="fp32", cache_dir=str(tmp_path / "cache"))
     found = evaluator.measure(DatasetPlan(str(tmp_path / "data"), "val", 3, (28, 28), 28), 0)
@@ -238,3 +240,26 @@ def test_an_imported_network_is_measured_like_ours(tmp_path, one_thread):
     assert found.sums[2].values["mse"][1] == pytest.approx(expected, abs=1e-5)
     # Stretched to 64 px and averaged back, edges get softer.
     assert found.sums[3].values["mse"][1] == pytest.approx(expected, rel=0.3)
+
+
+def test_a_network_sees_photographs_as_large_as_colorize_shows_them(tmp_path, one_thread):
+    """One of others at its card's default size, whatever the dataset stores; color comes back to the stored pixels."""
+    write_dataset_of(tmp_path / "data", val=1, size_px=41)
+    (tmp_path / "seeing.py").write_text(
+        "import numpy as np\n"
+        "def network():\n"
+        "    def predict(planes):\n"
+        "        predict.seen.append(planes[0].shape)\n"
+        "        return [(np.ones((9, 9, 2), np.float32), None)]\n"
+        "    predict.seen, predict.multiple_of = [], 96\n"
+        "    return predict\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        loaded = checkpoints.load("seeing:network")
+        one = subject(loaded)
+        assert (one.network_px, one.parameters) == (288, None)
+        evaluator = Evaluator([loaded], precision="fp32", cache_dir=str(tmp_path / "cache"))
+    found = evaluator.measure(DatasetPlan(str(tmp_path / "data"), "val", 1, (41,), 41), 0)
+    assert set(evaluator._networks[0]._predict.seen) == {(288, 288)}
+    assert found.sums[2].values["colorfulness"][0] > 0

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ def cell(value, half=0.0):
 
 def row(method, checkpoint="", dataset="scenes", **values):
     metrics = {name: cell(values.get(name, 0.5), 0.01) for name in FULL}
-    more = {"parameters": 954434, "images_per_second": 137.2, "precision": "bf16"} if checkpoint else {}
+    known = {"parameters": 954434, "images_per_second": 137.2, "precision": "bf16", "input_px": 224}
+    more = known if checkpoint else {}
     return Row(dataset, method, 500, metrics, 40.0, 224, checkpoint=checkpoint, **more)
 
 
@@ -61,7 +63,10 @@ def test_markdown_shows_text_as_text():
     assert "<script>" not in "".join(lines)
     assert "&lt;script&gt;" in lines[3]
     assert "**0.100 ± 0.010**" in lines[3]
-    assert "954,434 | 137 (bf16) |" in lines[3]
+    assert "954,434 | 224 | 137 (bf16) | – |" in lines[3]
+    theirs = replace(row("theirs", "c"), parameters=None, precision="", license="CC-BY-NC|4")
+    assert "| – | 224 | 137 | CC-BY-NC\\|4 |" in table_markdown([theirs]).decode()
+    assert table_csv([theirs]).decode().splitlines()[1].endswith("CC-BY-NC|4")
     assert "| – | – |" in lines[2]
 
 

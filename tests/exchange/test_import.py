@@ -2,39 +2,16 @@
 
 import json
 
-import numpy as np
 import onnx
 import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
+from onnx_made import network
 
 from raycolor.cli import run
 from raycolor.errors import CheckpointError
 from raycolor.models import checkpoints
-from raycolor.models.card import METADATA_KEY
 from raycolor.models.onnx_file import open_session
-
-
-def network(path, *, channels=1, outputs=2, side=None, gain=1.0, bias=1.0, nodes=None, metadata=None, extra=()):
-    """Write a 1 x 1 convolution as an ONNX file, or other nodes from `input` to `output`."""
-    sides = [side or "height", side or "width"]
-    weight = np.linspace(-1, 1, outputs * channels).reshape(outputs, channels, 1, 1).astype(np.float32) * gain
-    stored = [
-        numpy_helper.from_array(weight, "weight"),
-        numpy_helper.from_array(np.full(outputs, bias, np.float32), "bias"),
-    ]
-    graph = helper.make_graph(
-        nodes or [helper.make_node("Conv", ["input", "weight", "bias"], ["output"])],
-        "network",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, channels, *sides]), *extra],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, outputs, *sides])],
-        stored if nodes is None else [],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    if metadata is not None:
-        helper.set_model_props(model, {METADATA_KEY: metadata})
-    onnx.save(model, path)
-    return model
 
 
 @pytest.fixture

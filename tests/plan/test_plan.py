@@ -1,10 +1,13 @@
 """Laws of `raycolor plan`: whatever a photograph does there is an answer, and nothing but the plan is written."""
 
+import hashlib
 import json
 import subprocess
 import sys
 from collections import Counter
 
+import numpy as np
+import onnx_made
 import photographs
 import pytest
 from sources import packs
@@ -67,7 +70,8 @@ from raycolor.errors import CheckpointError
 from raycolor.plan import probe
 def load(config):
     {load}
-    return SimpleNamespace(provenance=SimpleNamespace(checkpoint="strange", checkpoint_sha256="00"))
+    told = SimpleNamespace(checkpoint="strange", checkpoint_sha256="00", license=None)
+    return SimpleNamespace(provenance=told, checkpoint=SimpleNamespace(card=None))
 def look(colorizer, data, warm):
     if data == b"die": os.kill(os.getpid(), signal.SIGSEGV)
     if data == b"hang": time.sleep(60)
@@ -212,7 +216,7 @@ def test_a_users_error_is_one_line(tmp_path, arguments, message, capsys):
 class Standing:
     """A prober that looks at nothing."""
 
-    checkpoint = CheckpointName("none", "00")
+    checkpoint, card = CheckpointName("none", "00"), None
     start_s = 1.0
 
     def __init__(self, options, *, timeout_s):
@@ -312,3 +316,42 @@ def test_the_sample_is_colorized_as_the_job_would(tmp_path, monkeypatch):
     assert len(shared) == 8
     for name in shared:
         assert getattr(asked[0], name) == getattr(config, name) != getattr(ColorizerConfig(), name), name
+
+
+def test_an_imported_network_is_planned_with_its_license(tmp_path, capfd):
+    """A license that forbids commercial use is told before anything is listed, and stands in both forms of the plan."""
+    photographs.archive(tmp_path / "in", count=2)
+    data = onnx_made.network(tmp_path / "net.onnx").SerializeToString()
+    onnx_made.write_checkpoint(tmp_path / "theirs", data, license="CC-BY-NC-4.0", size={"default_px": 64})
+    given = [str(tmp_path / "in"), "--checkpoint", str(tmp_path / "theirs"), "--json", str(tmp_path / "plan.json")]
+    assert cli.run(["plan", *given]) == 0
+    said = capfd.readouterr()
+    assert said.err.index("theirs forbids commercial use: CC-BY-NC-4.0") < said.err.index("list: ")
+    assert "license CC-BY-NC-4.0" in said.out
+    found = json.loads((tmp_path / "plan.json").read_text())["sample"]
+    assert found["checkpoint"] == {
+        "name": "theirs", "weights_sha256": hashlib.sha256(data).hexdigest(), "license": "CC-BY-NC-4.0",
+    }  # fmt: skip
+
+
+def test_a_network_in_python_is_planned(tmp_path, monkeypatch):
+    """By its name, found in the current folder; what hangs in it costs the photograph its place in the plan."""
+    photographs.write_all(
+        tmp_path / "in", {f"{i}.png": photographs.encoded(np.full((32, 40), i, np.uint8), "png") for i in (0, 255)}
+    )
+    (tmp_path / "planned_network.py").write_text(
+        "import numpy as np\n"
+        "def network():\n"
+        "    def predict(planes):\n"
+        "        while planes[0].mean() > 90: pass\n"
+        "        return [(np.zeros((*L.shape, 2), np.float32), None) for L in planes]\n"
+        "    return predict\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    given = ["in", "--checkpoint", "planned_network:network", "--json", "plan.json", "--image-timeout-s", "8"]
+    assert cli.run(["plan", *given]) == 0
+    report = json.loads((tmp_path / "plan.json").read_text())
+    assert report["sample"]["checkpoint"]["name"] == "planned_network:network"
+    assert {name: share["sampled"] for name, share in report["estimates"]["outcomes"].items()} == {
+        "colorized": 1, "failed": 1,
+    }  # fmt: skip
