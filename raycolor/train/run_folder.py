@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from raycolor.storage import ObjectStore, absolute, open_store
 from raycolor.train.config import TrainConfig
 from raycolor.training.loop import parse_curve
 from raycolor.training.settings import Start, check_sizes, read_start, record, resolve
+from raycolor.training.step import schedule_factor
+
+log = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
 
@@ -70,33 +74,55 @@ def check(config: TrainConfig) -> Checked:
 def claim(checked: Checked, workers: int) -> dict[str, Any]:
     """Write run.json, or compare with the one of an earlier start; return the settings in it.
 
+    More epochs than at the earlier start extend its training: `extended` holds the numbers of epochs before.
+
     Raises:
         ConfigError: too many workers for the dataset, or another training stands there.
         StorageError: the run folder cannot be reached.
     """
     check_sizes(checked.dataset, checked.config, workers)
     settings = record(checked.config, checked.start, checked.dataset, workers)
-    _compare_or_write(open_store(checked.config.out), settings)
-    return settings
+    return _compare_or_write(open_store(checked.config.out), settings)
 
 
-def _compare_or_write(store: ObjectStore, settings: Mapping[str, Any]) -> None:
-    """Write run.json, or compare with the one of an earlier start."""
-    content = {"raycolor_version": __version__, "settings": settings}
+def _compare_or_write(store: ObjectStore, settings: dict[str, Any]) -> dict[str, Any]:
+    """Write run.json, or compare with the one of an earlier start; return the settings in it."""
     try:
         old = json.loads(store.get(RUN_FILE))["settings"]
     except StorageError as exc:
         if exc.reason != "not_found":
             raise
-        store.put(RUN_FILE, (json.dumps(content, indent=2) + "\n").encode())
-        return
+        _write(store, settings)
+        return settings
     except (ValueError, KeyError, TypeError) as exc:
         raise ConfigError(f"{store.uri}/{RUN_FILE}: damaged: train into another folder") from exc
+    extended = old.pop("extended", [])
     new = json.loads(json.dumps(settings))
-    if old != new:
-        keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    if keys == ["epochs"] and new["epochs"] > old["epochs"]:
+        extended = [*extended, old["epochs"]]
+        settings = {**settings, "extended": extended}
+        _write(store, settings)
+        _say_schedule(len(read_curve(store)), new["epochs"], new["optim"]["schedule"])
+        return settings
+    if keys:
         changes = ", ".join(f"{key}: {old.get(key)!r}, now {new.get(key)!r}" for key in keys)
         raise ConfigError(f"{store.uri}: holds a training with other settings ({changes}): train into another folder")
+    return {**settings, "extended": extended} if extended else settings
+
+
+def _write(store: ObjectStore, settings: Mapping[str, Any]) -> None:
+    content = {"raycolor_version": __version__, "settings": settings}
+    store.put(RUN_FILE, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def _say_schedule(done: int, epochs: int, schedule: str) -> None:
+    """Log where the learning rate stands in a training that gets more epochs: the curve shows a step there."""
+    log.info(
+        "goes on after epoch %d, now to %d: the %s schedule is that of %d epochs, so the learning rate goes on at "
+        "%.0f%% of its peak; %d epochs from the start would give another curve",
+        done, epochs, schedule, epochs, 100 * schedule_factor(done / epochs, schedule), epochs,
+    )  # fmt: skip
 
 
 def result_of(config: TrainConfig, seconds: float, *, workers: int, device: str) -> TrainResult:

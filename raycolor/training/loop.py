@@ -121,20 +121,31 @@ def _resume(step: UpdateStep, context: TrainContext, about: About) -> Progress:
     if folder is None:
         return Progress()
     state = checkpoints.load_state(folder)
-    if state.get("training") != dict(about.training):
+    old = state.get("training")
+    longer = _is_extended(old, about.training)
+    if old != dict(about.training) and not longer:
         raise ConfigError(
-            f"{folder}: taken with other settings ({_differing(state.get('training'), about.training)}): "
-            "train into another folder"
+            f"{folder}: taken with other settings ({_differing(old, about.training)}): train into another folder"
         )
     try:
         step.load_state_dict(state["step"])
         progress = Progress(**state["progress"])
     except (KeyError, TypeError, ValueError, RuntimeError) as exc:
         raise CheckpointError(f"{folder}: does not fit this training: remove it to train from the start") from exc
+    if longer:
+        progress.finished = False
     if context.rank > 0:
         progress.sums = dict.fromkeys(progress.sums, 0.0)  # the first worker carries what all have summed so far
     log.info("resuming in epoch %d after %d updates", progress.epoch + 1, progress.steps_done)
     return progress
+
+
+def _is_extended(old: object, new: Mapping[str, Any]) -> bool:
+    """Whether two trainings differ in nothing but more epochs."""
+    if not isinstance(old, dict) or not old.get("epochs", 0) < new.get("epochs", 0):
+        return False
+    length = ("epochs", "extended")
+    return all(old.get(key) == new.get(key) for key in {*old, *new}.difference(length))
 
 
 def _differing(old: object, new: Mapping[str, Any]) -> str:

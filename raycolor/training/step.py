@@ -47,10 +47,14 @@ class StepSettings:
 
 def learning_rate_factor(step: int, settings: StepSettings) -> float:
     """Return the share of the peak learning rate at an update, counted from 0; pure, so resuming is exact."""
-    done = min(1.0, step / max(1, settings.total_steps - 1))
-    if settings.optim.schedule == "constant":
+    return schedule_factor(min(1.0, step / max(1, settings.total_steps - 1)), settings.optim.schedule)
+
+
+def schedule_factor(done: float, schedule: str) -> float:
+    """Return the share of the peak learning rate when a share `done` of all updates is done."""
+    if schedule == "constant":
         return 1.0
-    if settings.optim.schedule == "cosine":
+    if schedule == "cosine":
         return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * done))
     if done < WARM_UP:
         return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * done / WARM_UP))

@@ -90,9 +90,22 @@ def test_refusals_are_one_line(tmp_path, data):
 @pytest.mark.usefixtures("ray_local")
 def test_other_settings_over_a_run_are_refused(tmp_path, data):
     """A run folder belongs to one training: what differs is named."""
-    train("gan", **options(data, tmp_path, epochs=1))
-    with pytest.raises(ConfigError, match="epochs: 1, now 2"):
-        train("gan", **options(data, tmp_path, epochs=2))
+    train("gan", **options(data, tmp_path, epochs=2))
+    with pytest.raises(ConfigError, match="seed: 3, now 4"):
+        train("gan", **options(data, tmp_path, epochs=2, seed=4))
+    with pytest.raises(ConfigError, match="epochs: 2, now 1"):
+        train("gan", **options(data, tmp_path, epochs=1))
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_more_epochs_go_on_with_a_finished_run(tmp_path, data):
+    """The first epochs stay as they are, the others follow; run.json says that it was extended."""
+    first = train("gan", **options(data, tmp_path, epochs=2))
+    longer = train("gan", **options(data, tmp_path, epochs=4))
+    assert longer.curve[:2] == first.curve
+    assert [row["epoch"] for row in longer.curve] == [1, 2, 3, 4]
+    assert json.loads((tmp_path / "run.json").read_text())["settings"]["extended"] == [2]
+    assert train("gan", **options(data, tmp_path, epochs=4)).curve == longer.curve
 
 
 @pytest.mark.usefixtures("ray_local")

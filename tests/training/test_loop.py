@@ -105,6 +105,27 @@ def test_other_settings_over_a_run_are_refused(tmp_path):
         )
 
 
+def test_more_epochs_go_on_with_a_finished_run(tmp_path):
+    """A finished training of fewer epochs is gone on with: its curve stays, and the learning rate is that of the
+    longer schedule. Killed and run again, it ends with the same bytes."""
+    for name, at in (("whole", None), ("again", 14)):
+        short = SyntheticData()
+        steps = short.steps_per_epoch
+        fit(make("regression", short, total_steps=2 * steps), short, PlainContext(tmp_path / name), lasting(2),
+            about("regression", epochs=2))  # fmt: skip
+        for data in (KilledData(at), SyntheticData()) if at else (SyntheticData(),):
+            longer = make("regression", data, total_steps=3 * steps)
+            try:
+                progress = fit(longer, data, PlainContext(tmp_path / name), lasting(3),
+                               about("regression", epochs=3, extended=[2]))  # fmt: skip
+            except KilledError:
+                continue
+        assert [row["step"] for row in progress.curve] == [steps, 2 * steps, 3 * steps]
+        assert progress.finished
+    for name in ("weights.safetensors", "curve.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
 def test_run_folder_holds_best_curve_and_state(tmp_path):
     """The run folder is itself the checkpoint of the epoch with the lowest val mse; last/ holds the state."""
     progress = train("regression", tmp_path, SyntheticData())
