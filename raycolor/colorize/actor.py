@@ -7,9 +7,9 @@ import pickle
 import socket
 from typing import TYPE_CHECKING, Any
 
-from raycolor.cluster.nodes import describe, unfit
+from raycolor.cluster.arithmetic import describe, unfit
 from raycolor.cluster.notices import ToDriver
-from raycolor.colorize.messages import BrokenWorkerError, ShardSpec, UnfitNodeError
+from raycolor.colorize.messages import TRIES_WHEN_BROKEN, BrokenWorkerError, ShardSpec, UnfitNodeError
 from raycolor.errors import RaycolorError
 from raycolor.machine import limit_instructions
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from raycolor.colorize.network_actor import RemoteNetwork
-
-_TRIES_WHEN_BROKEN = 3
 
 
 class ShardActor:
@@ -59,7 +57,7 @@ class ShardActor:
         try:
             return {"report": [pickle.dumps(self._worker.run(int(shard))) for shard in batch["shard"]]}
         except BrokenWorkerError as exc:
-            if exc.attempts < _TRIES_WHEN_BROKEN:
+            if exc.attempts < TRIES_WHEN_BROKEN:
                 # Another process, elsewhere perhaps, is given the shard. An exception would leave this one in the pool.
                 from raycolor.colorize.in_process import EXIT_BROKEN, end_worker
 

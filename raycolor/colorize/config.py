@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from raycolor.cluster.config import ClusterConfig
 from raycolor.colorizer.config import ColorizerConfig
-from raycolor.config import ADVANCED, FILES, LARGEST, Count, Frozen, Group
+from raycolor.config import ADVANCED, CLUSTER, FILES, LARGEST, Count, Frozen, Group
 from raycolor.errors import Reason
 from raycolor.storage import check_endpoint
 
@@ -83,6 +83,12 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, SourceConfig):
     sse_kms_key_id: str | None = Field(
         None, description="encrypt outputs in S3 with this KMS key (SSE-KMS)", json_schema_extra=ADVANCED
     )
+    ray: bool | None = Field(
+        None,
+        description="start a Ray on this machine, or do everything in one process without Ray; default: Ray, but for "
+        "local jobs that are done before it would start",
+        json_schema_extra=CLUSTER,
+    )
     images_per_shard: int = Field(
         64,
         ge=1,
@@ -128,6 +134,7 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, SourceConfig):
             "checkpoint",
             "shape",
             "gpus",
+            "ray",
         }
         same |= {"requester_pays", "endpoint_url", "sse_kms_key_id"}
         return self.model_dump(mode="json", exclude=same)

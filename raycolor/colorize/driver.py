@@ -1,4 +1,4 @@
-"""The bulk job on Ray Data: shards of a fixed manifest through a pool of workers."""
+"""The bulk job: shards of a fixed manifest, done in one process here or by a pool of workers on Ray."""
 
 from __future__ import annotations
 
@@ -10,15 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
-import ray
-
-from raycolor.cluster import session
-from raycolor.cluster.errors import answers
-from raycolor.cluster.nodes import Arithmetic, leave_out, look, settle, settle_onnx
-from raycolor.cluster.notices import Listener
-from raycolor.cluster.placement import cluster_resources, elsewhere, worker_count
-from raycolor.cluster.prometheus import ColorizeMetrics
-from raycolor.colorize.actor import ShardActor
 from raycolor.colorize.begin import begin_or_continue, check_imported
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.job_folder import ATTEMPTS
@@ -32,13 +23,13 @@ from raycolor.colorize.later_runs import (
     say_differences,
     shards_to_do,
 )
-from raycolor.colorize.manifest import order_of_work
-from raycolor.colorize.messages import ShardReport, ShardSpec, worthwhile_workers
-from raycolor.colorize.network_actor import Execution, choose_execution, start_networks
+from raycolor.colorize.local_worker import OneProcess
+from raycolor.colorize.messages import ShardSpec
 from raycolor.colorize.redo import Again
+from raycolor.colorize.runner import Runner, check_runner, runs_here
 from raycolor.colorize.summary import FailureLimit, Timing, finish, summarize
 from raycolor.errors import RaycolorError
-from raycolor.models.checkpoints import ONNX_METHOD, load
+from raycolor.models.checkpoints import load
 from raycolor.progress import Progress
 from raycolor.sources import Source, open_source
 from raycolor.storage import ObjectStore, open_store
@@ -46,7 +37,6 @@ from raycolor.storage.lease import Lease
 
 logger = logging.getLogger(__name__)
 
-SHARDS_AT_ONCE: Final = 2  # in each worker
 _LEFT_AFTER: Final = 3  # shards
 
 
@@ -62,6 +52,7 @@ def run(config: ColorizeConfig) -> int:
         ManifestError: the destination belongs to another job.
         StorageError: the destination cannot be written.
     """
+    check_runner(config)
     limit = FailureLimit.parse(config.max_failed)
     # The first look at both places is not waited for: a mistake in the command is told at once.
     patience = {"patience_s": config.patience}
@@ -86,6 +77,7 @@ def run(config: ColorizeConfig) -> int:
             run=secrets.token_hex(8),
             source_options=source_options,
             dest_options=dest_options,
+            images_per_shard=config.images_per_shard,
         )
         patient = open_store(config.dest, **dest_options)
         job = _Job(config, record, spec, source, patient, timing, limit)
@@ -118,33 +110,58 @@ class _Job:
     timing: Timing
     limit: FailureLimit
     worked: bool = False
+    pool: Runner | None = None
 
     def work(self, *, later: bool) -> None:
         """Do what is unfinished and what this run asks for; `later`: over a job that an earlier run began."""
-        with ExitStack() as ray_session:
+        with ExitStack() as ends:
             rounds = rounds_to_do(self.config, self.record) if later else []
             for round_ in rounds:
                 self.record = open_round(self.config, self.record, round_, self.source, self.dest)
                 again = again_of(round_)
-                self._process(shards_to_do(self.dest, self.record.manifest, again), again, ray_session)
+                self._process(shards_to_do(self.dest, self.record.manifest, again), again, ends)
             if not rounds:
-                self._process(shards_to_do(self.dest, self.record.manifest, None), None, ray_session)
+                self._process(shards_to_do(self.dest, self.record.manifest, None), None, ends)
             if later:
-                self._process(missing_outputs(self.dest), Again(outputs="there"), ray_session)
+                self._process(missing_outputs(self.dest), Again(outputs="there"), ends)
         if later and not any(round_.add_new or round_.retry for round_ in rounds):
             say_differences(self.config, self.record, self.source, self.dest)
 
-    def _process(self, todo: Todo, again: Again | None, ray_session: ExitStack) -> None:
+    def _process(self, todo: Todo, again: Again | None, ends: ExitStack) -> None:
+        """Have shards done, show the progress, and say what was found of earlier outputs."""
         if not todo.shards:
             return
-        if not self.worked:
-            ray_session.enter_context(
-                session.connect(self.config.address, scale_to=self.config.scale_to, gpus=self.config.gpus or 0)
-            )
-            self.worked = True
-        execution, self.record = _settle_execution(self.config, self.record, self.dest)
-        spec = replace(self.spec, totals=self.record.manifest, again=again)
-        found = _process(spec, todo, self.record, self.timing, self.config.workers, execution, self.limit)
+        runner = self._runner(todo, ends)
+        self.worked = True
+        execution, self.record = runner.settle(self.record, self.dest)
+        spec = replace(
+            self.spec,
+            totals=self.record.manifest,
+            again=again,
+            colorizer=self.spec.colorizer.model_copy(update={"precision": execution.precision}),
+            computed_with=execution.computed_with,
+            device=execution.device,
+        )
+        found = Counter[str]()
+        title = "verify" if again is not None and again.outputs == "same" else "colorize"
+        already = self.record.manifest.images - todo.images
+        with Progress(title, self.record.manifest.images, already=already, left_after=_LEFT_AFTER) as progress:
+            for report in runner.reports(spec, todo, self.timing):
+                found.update(report.found)
+                if report.tally.total:
+                    self.timing.add(report)
+                rates = self.timing.rates()
+                runner.told(report, rates)
+                progress.update(
+                    report.images,
+                    # Outputs that are looked at are no photographs that are made.
+                    per_second=None if title == "verify" else rates["images_per_second"],
+                    MP_per_s=f"{rates['megapixels_per_second'] or 0.0:.1f}",
+                    failed=self.timing.failed,
+                )
+                # What is retried has failed before: it is judged among all others, at the end.
+                if again is None:
+                    self.limit.watch(self.timing.failed, self.timing.images, spec.dest)
         if again is not None and again.outputs != "trusted":
             logger.info(
                 "%s, made again: %s missing, %s changed",
@@ -153,102 +170,13 @@ class _Job:
                 f"{found['changed']:,}",
             )
 
+    def _runner(self, todo: Todo, ends: ExitStack) -> Runner:
+        """Choose who does some shards; a Ray that runs already does them."""
+        if self.pool is None:
+            if runs_here(self.config, self.record, todo):
+                return OneProcess(self.config)
+            # Whoever needs no Ray does not wait for its import.
+            from raycolor.colorize.ray_driver import RayPool
 
-def _settle_execution(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) -> tuple[Execution, JobRecord]:
-    """Decide where the network runs, once for all runs of a job."""
-    resources = cluster_resources()
-    execution = choose_execution(config.shape, record.device, resources, config.gpus)
-    nodes = look(execution.device)
-    if record.device is None or record.precision is None or record.computed_with is None:
-        imported = record.checkpoint["method"] == ONNX_METHOD
-        settled = (
-            settle_onnx(execution.device, nodes) if imported else settle(config.precision, execution.device, nodes)
-        )
-        record = record.amend(
-            dest, device=execution.device, precision=settled.precision, computed_with=settled.computed_with
-        )
-    else:
-        settled = Arithmetic(record.precision, record.computed_with)
-    left_out = leave_out(nodes, settled, execution.device)
-    if left_out:
-        for name, lost in (("CPU", sum(node.cpus for node in left_out)), ("GPU", sum(node.gpus for node in left_out))):
-            resources = {**resources, name: resources.get(name, 0) - lost}
-        execution = choose_execution(config.shape, execution.device, resources, config.gpus)
-    execution = execution._replace(
-        precision=settled.precision,
-        computed_with=settled.computed_with,
-        left_out=tuple(node.id for node in left_out),
-        cpus_left_out=sum(node.cpus for node in left_out),
-    )
-    if execution.networks:
-        logger.info("the network runs in %d separate actors, on %s", execution.networks, execution.device)
-    return execution, record
-
-
-def _process(
-    spec: ShardSpec,
-    todo: Todo,
-    record: JobRecord,
-    timing: Timing,
-    workers: int | None,
-    execution: Execution,
-    limit: FailureLimit,
-) -> Counter[str]:
-    """Run shards through a pool of workers and show the progress; return what was found of earlier outputs."""
-    timing.device = execution.device
-    timing.networks = execution.networks
-    timing.workers = min(worker_count(workers, taken=execution.cpus + execution.cpus_left_out), len(todo.shards))
-    if workers is None:
-        share = todo.images / max(record.manifest.images, 1)
-        worthwhile = worthwhile_workers(todo.images, int(record.manifest.bytes * share))
-        timing.workers = min(timing.workers, worthwhile)
-    colorizer = spec.colorizer.model_copy(update={"precision": execution.precision})
-    spec = replace(spec, colorizer=colorizer, computed_with=execution.computed_with, device=execution.device)
-    predict = start_networks(execution, spec.colorizer, spec.image_timeout_s) if execution.networks else None
-    # Ray Data ends a job that makes no progress. The longest that it may rightly make none: each photograph of the
-    # shards of a worker hangs, and then a place is waited for.
-    longest_s = SHARDS_AT_ONCE * int(record.identity["images_per_shard"]) * spec.image_timeout_s
-    context = ray.data.DataContext.get_current()
-    context.execution_no_progress_timeout_s = max(session.NO_PROGRESS_S, longest_s) + spec.patience_s
-    # Ray Data hands blocks out in their order.
-    order = order_of_work(todo.shards, int(record.identity["images_per_shard"]), timing.workers)
-    shards = ray.data.from_items([{"shard": shard} for shard in order], override_num_blocks=len(order))
-    reports = shards.map_batches(
-        ShardActor,
-        fn_constructor_kwargs={"spec": spec, "predict": predict},
-        batch_size=1,
-        num_cpus=1,
-        **elsewhere(execution.left_out),
-        # While one shard is written down, the next is computed.
-        compute=ray.data.ActorPoolStrategy(
-            size=timing.workers,
-            max_tasks_in_flight_per_actor=SHARDS_AT_ONCE,
-            max_concurrent_calls_per_actor=SHARDS_AT_ONCE,
-            enable_true_multi_threading=True,
-        ),
-    )
-    found = Counter[str]()
-    metrics = ColorizeMetrics(spec.dest, record.manifest.images)
-    title = "verify" if spec.again is not None and spec.again.outputs == "same" else "colorize"
-    already = record.manifest.images - todo.images
-    progress = Progress(title, record.manifest.images, already=already, left_after=_LEFT_AFTER)
-    with Listener(), progress:
-        report: ShardReport
-        for report in answers(reports, "report"):
-            found.update(report.found)
-            if report.tally.total:
-                timing.add(report)
-            rates = timing.rates()
-            metrics.add(report.tally.counts, report.tally.reasons, report.tally.pixels, rates)
-            progress.update(
-                report.images,
-                # Outputs that are looked at are no photographs that are made.
-                per_second=None if title == "verify" else rates["images_per_second"],
-                MP_per_s=f"{rates['megapixels_per_second'] or 0.0:.1f}",
-                failed=timing.failed,
-            )
-            # What is retried has failed before: it is judged among all others, at the end.
-            if spec.again is None:
-                limit.watch(timing.failed, timing.images, spec.dest)
-    metrics.end()
-    return found
+            self.pool = RayPool(self.config, ends)
+        return self.pool

@@ -6,13 +6,19 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from raycolor.colorize.manifest import ManifestTotals
 from raycolor.colorize.outcomes import Tally
 from raycolor.colorize.redo import Again
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import RaycolorError
+
+WORKER_START_S: Final = 7.0
+"""Of a CPU, until a worker colorizes: most of it imports torch (`benchmarks/startup.py`)."""
+RAY_START_S: Final = 13.0
+"""From a command's start until a local Ray takes work, without that of its workers (`benchmarks/startup.py`)."""
+TRIES_WHEN_BROKEN: Final = 3
 
 
 class NetworkGoneError(RaycolorError):
@@ -59,6 +65,14 @@ class ShardSpec:
     again: Again | None = None
     """Set where shards may have been done before."""
 
+    images_per_shard: int = 64
+    """At most."""
+
+    @property
+    def longest_s(self) -> float:
+        """Longest that a shard may rightly take: each of its photographs hangs, and then a place is waited for."""
+        return self.images_per_shard * self.image_timeout_s + self.patience_s
+
     @property
     def patience_s(self) -> float:
         """Longest wait for a place that does not answer."""
@@ -82,10 +96,19 @@ class ShardReport:
 
 
 def worthwhile_workers(images: int, size: int) -> int:
-    """Return how many workers have more to do than it takes to start them (about 7 s of a CPU, most of it torch).
+    """Return how many workers have more to do than it takes to start them.
 
     Args:
         images: images to do.
         size: their bytes.
     """
-    return max(1, math.ceil(images / 32), math.ceil(size / 32e6))
+    return max(1, math.ceil(work_s(images, size) / WORKER_START_S))
+
+
+def work_s(images: int, size: int) -> float:
+    """Estimate the seconds that one CPU takes for some images, from what a job knows before it has read any.
+
+    32 images, or 32 MB of them, count as much as the start of a worker: on CPUs that multiply bf16 they take a quarter
+    of it, on others, and with a heavier network, all of it (`benchmarks/end_to_end.py`).
+    """
+    return WORKER_START_S * max(images / 32, size / 32e6)

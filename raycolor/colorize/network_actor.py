@@ -10,13 +10,14 @@ import itertools
 import random
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import ray
 
+from raycolor.cluster.arithmetic import describe, unfit
 from raycolor.cluster.errors import last_line
-from raycolor.cluster.nodes import describe, unfit
 from raycolor.cluster.placement import elsewhere
+from raycolor.colorize.execution import Execution
 from raycolor.colorize.messages import NetworkGoneError
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import ConfigError
@@ -28,58 +29,7 @@ if TYPE_CHECKING:
 
     from raycolor.colorizer.predict import Predicted
 
-_CPUS_PER_NETWORK = 3  # where it has to share the CPUs: about its part of a photograph of 12 megapixels
 _CALLS = 1024  # that may wait in one actor: more than there are workers to call
-
-
-class Execution(NamedTuple):
-    """Where the network runs."""
-
-    device: str
-    """`cpu` or `cuda`."""
-    networks: int
-    """Actors that hold one; 0 where every worker does (fused)."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    computed_with: str = ""
-    """Instruction set of CPUs, or model of the GPU."""
-    left_out: tuple[str, ...] = ()
-    """Ids of nodes that get no work."""
-    cpus_left_out: int = 0
-
-    @property
-    def cpus(self) -> int:
-        """CPUs that the actors hold."""
-        return self.networks if self.device == "cpu" else 0
-
-
-def choose_execution(
-    wanted: str, device: str | None, resources: dict[str, float], most_gpus: int | None = None
-) -> Execution:
-    """Decide where the network runs.
-
-    Args:
-        wanted: `auto`, `fused` or `staged`.
-        device: on which the job's first photographs were colorized, None if it begins: colors differ between devices
-            in the last digit, and a job has to end as if it had never been stopped.
-        resources: of the cluster, as Ray tells them.
-        most_gpus: None for all of them.
-
-    Raises:
-        ConfigError: the job was begun on a device that is not there or not wanted; GPUs are wanted and none is there.
-    """
-    gpus = int(resources.get("GPU", 0))
-    if most_gpus is not None:
-        if not gpus:
-            raise ConfigError(f"--gpus {most_gpus}: the cluster has none: leave it out, or ask for it by --scale-to")
-        gpus = min(gpus, most_gpus)
-    if device == "cuda" and (wanted == "fused" or not gpus):
-        why = "--shape fused has it on CPUs" if wanted == "fused" else "the cluster has none"
-        raise ConfigError(f"this job's network ran on a GPU, and {why}: its colors would differ: give a new DEST")
-    if wanted == "fused" or (wanted == "auto" and (device == "cpu" or not gpus)):
-        return Execution("cpu", 0)
-    if gpus and device != "cpu":
-        return Execution("cuda", gpus)
-    return Execution("cpu", max(1, int(resources.get("CPU", 1)) // _CPUS_PER_NETWORK))
 
 
 class NetworkActor:

@@ -1,0 +1,118 @@
+"""Shards through a pool of workers on Ray Data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Final
+
+import ray
+
+from raycolor.cluster import session
+from raycolor.cluster.errors import answers
+from raycolor.cluster.nodes import look
+from raycolor.cluster.notices import Listener
+from raycolor.cluster.placement import cluster_resources, elsewhere, worker_count
+from raycolor.cluster.prometheus import ColorizeMetrics
+from raycolor.colorize.actor import ShardActor
+from raycolor.colorize.config import ColorizeConfig
+from raycolor.colorize.execution import Execution, settle_execution, settle_here
+from raycolor.colorize.job_record import JobRecord
+from raycolor.colorize.later_runs import Todo
+from raycolor.colorize.local_worker import HeadStart
+from raycolor.colorize.manifest import order_of_work
+from raycolor.colorize.messages import ShardReport, ShardSpec, worthwhile_workers
+from raycolor.colorize.network_actor import start_networks
+from raycolor.colorize.runner import can_start_here
+from raycolor.colorize.summary import Timing
+from raycolor.storage import ObjectStore
+
+SHARDS_AT_ONCE: Final = 2  # in each worker
+
+
+class RayPool:
+    """Runs shards on a cluster, or on a Ray of this machine, which is started when it is needed.
+
+    Where that takes its time, a worker without Ray does the first shards meanwhile.
+
+    Args:
+        config: this run's settings.
+        ends: what ends Ray at the end of the run.
+    """
+
+    def __init__(self, config: ColorizeConfig, ends: ExitStack) -> None:
+        self._config, self._ends = config, ends
+        self._connected = False
+        self._settled: tuple[Execution, JobRecord]
+        self._dest: ObjectStore
+        self._metrics: ColorizeMetrics | None = None
+
+    def settle(self, record: JobRecord, dest: ObjectStore) -> tuple[Execution, JobRecord]:
+        """Decide how the job is computed, by this machine alone if no other has to do with it."""
+        self._dest = dest
+        if not self._connected and can_start_here(self._config, record):
+            self._settled = settle_here(self._config, record, dest)
+        else:
+            self._settle_on_ray(record)
+        return self._settled
+
+    def _settle_on_ray(self, record: JobRecord) -> None:
+        if not self._connected:
+            config = self._config
+            self._ends.enter_context(session.connect(config.address, scale_to=config.scale_to, gpus=config.gpus or 0))
+            self._connected = True
+        self._settled = settle_execution(self._config, record, self._dest, cluster_resources(), look)
+
+    def reports(self, spec: ShardSpec, todo: Todo, timing: Timing) -> Iterator[ShardReport]:
+        """Do shards and yield what became of each."""
+        shards = todo.shards
+        if self._connected:
+            yield from self._on_ray(spec, todo, shards, timing)
+            return
+        with HeadStart(spec, order_of_work(shards, spec.images_per_shard, 1)) as head:
+            self._settle_on_ray(self._settled[1])
+            # They may have lasted all the while; those that have not begun are Ray's.
+            rest = head.rest()
+            if rest:
+                yield from self._on_ray(spec, todo, rest, timing)
+            yield from head.reports()
+
+    def _on_ray(self, spec: ShardSpec, todo: Todo, shards: list[int], timing: Timing) -> Iterator[ShardReport]:
+        execution, record = self._settled
+        wanted = self._config.workers
+        timing.device, timing.networks = execution.device, execution.networks
+        timing.workers = min(worker_count(wanted, taken=execution.cpus + execution.cpus_left_out), len(shards))
+        if wanted is None:
+            share = todo.images / max(record.manifest.images, 1)
+            worthwhile = worthwhile_workers(todo.images, int(record.manifest.bytes * share))
+            timing.workers = min(timing.workers, worthwhile)
+        predict = start_networks(execution, spec.colorizer, spec.image_timeout_s) if execution.networks else None
+        # Ray Data ends a job that makes no progress.
+        context = ray.data.DataContext.get_current()
+        context.execution_no_progress_timeout_s = max(session.NO_PROGRESS_S, SHARDS_AT_ONCE * spec.longest_s)
+        # Ray Data hands blocks out in their order.
+        order = order_of_work(shards, spec.images_per_shard, timing.workers)
+        blocks = ray.data.from_items([{"shard": shard} for shard in order], override_num_blocks=len(order))
+        reports = blocks.map_batches(
+            ShardActor,
+            fn_constructor_kwargs={"spec": spec, "predict": predict},
+            batch_size=1,
+            num_cpus=1,
+            **elsewhere(execution.left_out),
+            # While one shard is written down, the next is computed.
+            compute=ray.data.ActorPoolStrategy(
+                size=timing.workers,
+                max_tasks_in_flight_per_actor=SHARDS_AT_ONCE,
+                max_concurrent_calls_per_actor=SHARDS_AT_ONCE,
+                enable_true_multi_threading=True,
+            ),
+        )
+        self._metrics = ColorizeMetrics(spec.dest, record.manifest.images)
+        with Listener():
+            yield from answers(reports, "report")
+        self._metrics.end()
+
+    def told(self, report: ShardReport, rates: dict[str, float | None]) -> None:
+        """Tell Prometheus."""
+        if self._metrics is not None:
+            self._metrics.add(report.tally.counts, report.tally.reasons, report.tally.pixels, rates)
