@@ -24,9 +24,11 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $(READY)
 
-demo: $(READY) ## colorize the shipped sample on a local Ray; results in demo-output/
+# So small a job needs no Ray. The first time it takes one all the same: that shows that Ray works on this machine.
+demo: $(READY) ## colorize the shipped sample, the first time on a local Ray; results in demo-output/
 	@rm -rf demo-output
-	$(BIN)/raycolor colorize docs/sample demo-output
+	$(BIN)/raycolor colorize docs/sample demo-output $(if $(wildcard .venv/.ray-tried),,--ray)
+	@touch .venv/.ray-tried
 
 test: $(READY) ## the fast tests
 	$(BIN)/pytest -q

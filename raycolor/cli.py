@@ -130,7 +130,7 @@ def cli() -> None:
     """Colorize black-and-white photographs, and train the networks that do it, on Ray.
 
     SOURCE, DEST, DATASET and RUN are local paths or s3://bucket/prefix. Without --address (or RAY_ADDRESS) a job
-    starts a local Ray of its own.
+    starts a local Ray of its own; a small one of colorize needs none.
     """
 
 

@@ -50,8 +50,8 @@ def _patiently(act):
 
 
 def job(source, dest, *flags):
-    """Return the command."""
-    return [sys.executable, "-m", "raycolor", "colorize", str(source), str(dest), *map(str, flags)]
+    """Return the command of a job that Ray does from its first shard on, however small."""
+    return [sys.executable, "-m", "raycolor", "colorize", str(source), str(dest), "--ray", *map(str, flags)]
 
 
 def start(command, **options):

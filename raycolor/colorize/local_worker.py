@@ -104,7 +104,7 @@ class OneProcess:
         """Do shards and yield what became of each."""
         timing.device, timing.networks, timing.workers = spec.device, 0, 1
         # The page is made in this process, which has nothing to do meanwhile.
-        threading.Thread(target=_import_page, name="raycolor-page", daemon=True).start()
+        threading.Thread(target=_warm_page, name="raycolor-page", daemon=True).start()
         with LocalWorker(spec) as worker:
             for shard in order_of_work(todo.shards, spec.images_per_shard, 1):
                 yield worker.run(shard)
@@ -113,10 +113,10 @@ class OneProcess:
         """Tell nobody: there is no Prometheus without Ray."""
 
 
-def _import_page() -> None:
+def _warm_page() -> None:
     from raycolor.colorize import page
 
-    del page
+    page.warm()
 
 
 class HeadStart:

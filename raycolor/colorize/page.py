@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import simplejpeg
 from markupsafe import Markup
 
 from raycolor.codecs.thumbnail import data_uri, photo_thumbnail
@@ -56,6 +58,11 @@ def write_report(
         reasons=sorted({row.reason for row in rows if row.reason}),
         throughput=_throughput(summary.get("timeline") or []),
     )
+
+
+def warm() -> None:
+    """Load what pages are made with, compiled code too, before there is one to make: it takes two seconds."""
+    photo_thumbnail(simplejpeg.encode_jpeg(np.full((32, 32, 1), 128, np.uint8), 90, "GRAY"), _SIDE_PX)
 
 
 def _throughput(timeline: Sequence[Sequence[float]]) -> Markup | None:

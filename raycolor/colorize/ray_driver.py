@@ -33,7 +33,7 @@ SHARDS_AT_ONCE: Final = 2  # in each worker
 class RayPool:
     """Runs shards on a cluster, or on a Ray of this machine, which is started when it is needed.
 
-    Where that takes its time, a worker without Ray does the first shards meanwhile.
+    Where that takes its time, a worker without Ray does the first shards meanwhile; not with --ray.
 
     Args:
         config: this run's settings.
@@ -50,7 +50,7 @@ class RayPool:
     def settle(self, record: JobRecord, dest: ObjectStore) -> tuple[Execution, JobRecord]:
         """Decide how the job is computed, by this machine alone if no other has to do with it."""
         self._dest = dest
-        if not self._connected and can_start_here(self._config, record):
+        if self._config.ray is None and not self._connected and can_start_here(self._config, record):
             self._settled = settle_here(self._config, record, dest)
         else:
             self._settle_on_ray(record)

@@ -8,9 +8,9 @@ import pytest
 
 from raycolor.cluster import nodes as nodes_module
 from raycolor.cluster import placement
+from raycolor.cluster.arithmetic import Arithmetic, Node, leave_out, settle, settle_onnx, unfit
 from raycolor.cluster.fingerprint import made_of
-from raycolor.cluster.nodes import Arithmetic, Node, leave_out, settle, settle_onnx, unfit
-from raycolor.colorize import begin, driver
+from raycolor.colorize import begin, driver, execution, ray_driver
 from raycolor.colorize.begin import begin_or_continue
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.errors import ConfigError, ManifestError
@@ -94,14 +94,14 @@ def test_a_node_that_cannot_is_given_no_work(tmp_path, monkeypatch, caplog):
         job = json.loads((tmp_path / "whole" / "_raycolor" / "job.json").read_text())
         if job["computed_with"] == "avx2":
             pytest.skip("this CPU has no AVX-512: there is no weaker node to leave out")
-        monkeypatch.setattr(driver, "look", look)
-        monkeypatch.setattr(driver, "settle", lambda *_: Arithmetic("fp32", job["computed_with"]))
+        monkeypatch.setattr(ray_driver, "look", look)
+        monkeypatch.setattr(execution, "settle", lambda *_: Arithmetic("fp32", job["computed_with"]))
         config = ColorizeConfig(
             source=str(tmp_path / "in"), dest=str(tmp_path / "out"), address=cluster.address, checkpoint="regression",
             network_size=64, images_per_shard=1, precision="fp32",
         )  # fmt: skip
         used = []
-        monkeypatch.setattr(driver, "elsewhere", lambda ids: used.append(ids) or placement.elsewhere(ids))
+        monkeypatch.setattr(ray_driver, "elsewhere", lambda ids: used.append(ids) or placement.elsewhere(ids))
         with caplog.at_level("INFO"):
             assert driver.run(config) == 0
         assert used == [(weak,)]

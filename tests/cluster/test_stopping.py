@@ -90,12 +90,12 @@ def test_sigterm_while_a_source_is_listed(start, tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["start", "work"])
-def test_sigterm_ends_a_job_as_ctrl_c_does(start, tmp_path, moment):
+@pytest.mark.parametrize(("moment", "way"), [("start", "--ray"), ("work", "--ray"), ("work", "--no-ray")])
+def test_sigterm_ends_a_job_as_ctrl_c_does(start, tmp_path, moment, way):
     """Exit code 143, a summary, no lease, no stack of anybody's, nothing left; the same command goes on."""
     photographs.archive(tmp_path / "in", count=60)
     out = tmp_path / "out" / "_raycolor"
-    process = start("colorize", tmp_path / "in", tmp_path / "out", *SMALL)
+    process = start("colorize", tmp_path / "in", tmp_path / "out", way, *SMALL)
     outcomes = out / "outcomes"
     if moment == "work":
         wait_for(lambda: outcomes.exists() and any(outcomes.iterdir()), process)
@@ -134,10 +134,11 @@ def test_a_training_that_is_stopped_says_how_to_go_on(start, tmp_path, number, c
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_nothing_outlives_a_killed_driver_for_long(start, tmp_path):
+@pytest.mark.parametrize("way", ["--ray", "--no-ray"])
+def test_nothing_outlives_a_killed_driver_for_long(start, tmp_path, way):
     """SIGKILL of the command alone: 30 seconds later there is no process of the job's."""
     photographs.archive(tmp_path / "in", count=60)
-    process = start("colorize", tmp_path / "in", tmp_path / "out", *SMALL)
+    process = start("colorize", tmp_path / "in", tmp_path / "out", way, *SMALL)
     outcomes = tmp_path / "out" / "_raycolor" / "outcomes"
     wait_for(lambda: outcomes.exists() and any(outcomes.iterdir()), process)
     process.kill()

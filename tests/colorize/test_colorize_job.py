@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import chaos
 import photographs
 import pytest
 
@@ -77,7 +77,7 @@ def test_the_same_command_again_changes_nothing(mixed):
 
 
 def test_the_network_in_workers_of_its_own_makes_the_same_bytes(mixed):
-    """--shape staged and fused: same outputs, same outcomes."""
+    """--shape staged, which is on Ray, and one process without Ray: same outputs, same outcomes."""
     folder, _ = mixed
     process = colorize(folder / "in", folder / "staged", "--max-failed", "50%", "--shape", "staged")
     assert process.returncode == 0, process.stderr
@@ -202,26 +202,28 @@ def test_a_ray_that_runs_here_already_is_left_alone(tmp_path):
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # sockets take short paths only
         (Path(folder) / "ray").mkdir()
         (Path(folder) / "ray" / "ray_current_cluster").write_text("127.0.0.1:6379")
-        process = colorize(tmp_path / "in", tmp_path / "out", env={**os.environ, "RAY_TMPDIR": folder})
+        environment = {**os.environ, "RAY_TMPDIR": folder}
+        process = colorize(tmp_path / "in", tmp_path / "out", "--ray", env=environment)
     assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.slow
 def test_a_killed_job_continues_to_the_same_bytes(tmp_path):
-    """SIGKILL of the driver at several moments, the same command again: as if nothing had happened."""
+    """SIGKILL of the driver at several moments, with Ray and without by turns: as if nothing had happened."""
     photographs.archive(tmp_path / "in", count=40)
     assert colorize(tmp_path / "in", tmp_path / "whole").returncode == 0
     command = [sys.executable, "-m", "raycolor", "colorize", str(tmp_path / "in"), str(tmp_path / "killed")]
-    for seconds in (6, 10, 12, 14):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
+    for flag, shards in (("--no-ray", 1), ("--ray", 3), ("--no-ray", 4)):
+        process = subprocess.Popen([*command, flag], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        outcomes = tmp_path / "killed" / "_raycolor" / "outcomes"
+        while process.poll() is None and len(list(outcomes.glob("part-*.parquet"))) < shards:
+            time.sleep(0.02)
+        process.kill()
         process.wait()
-    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    process = colorize(tmp_path / "in", tmp_path / "killed", "--ray")
     assert process.returncode == 0, process.stderr
+    assert chaos.results(tmp_path / "killed") == chaos.results(tmp_path / "whole")
     whole, killed = photographs.tree(tmp_path / "whole"), photographs.tree(tmp_path / "killed")
-    assert set(whole) == set(killed)
-    own = {name for name in whole if name.startswith("_raycolor/")}
-    assert {name: data for name, data in whole.items() if name not in own} == {
-        name: data for name, data in killed.items() if name not in own
+    assert {k: v for k, v in whole.items() if not k.startswith("_")} == {
+        k: v for k, v in killed.items() if not k.startswith("_")
     }

@@ -1,6 +1,5 @@
 """Laws of later runs over a job, its shards done in this process in place of Ray's workers."""
 
-import contextlib
 import json
 from collections import Counter
 
@@ -8,11 +7,10 @@ import chaos
 import photographs
 import pytest
 
-from raycolor.cluster import session
 from raycolor.colorize import driver
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.job_record import read_job
-from raycolor.colorize.network_actor import Execution
+from raycolor.colorize.local_worker import OneProcess
 from raycolor.colorize.outcomes import read_shards
 from raycolor.colorize.shard import ShardWorker
 from raycolor.errors import RaycolorError
@@ -29,26 +27,29 @@ def run(tmp_path, monkeypatch):
     """A function that runs the command with some flags; with `stop_after`, until so many shards are done."""
     left, done = [], []
 
-    def process(spec, todo, record, timing, workers, shape, limit):
-        found, worker = Counter(), ShardWorker(spec)
-        for shard in todo.shards:
-            if left and len(done) >= left[0]:
-                raise StopError("stopped")
-            report = worker.run(shard)
-            done.append(shard)
-            found.update(report.found)
-        return found
+    class Here(OneProcess):
+        def reports(self, spec, todo, timing):
+            worker = ShardWorker(spec)
+            for shard in todo.shards:
+                if left and len(done) >= left[0]:
+                    raise StopError("stopped")
+                yield worker.run(shard)
+                done.append(shard)
 
-    monkeypatch.setattr(driver, "_process", process)
-    monkeypatch.setattr(session, "connect", lambda *args, **options: contextlib.nullcontext())
-    monkeypatch.setattr(driver, "_settle_execution", lambda config, record, dest: (Execution("cpu", 0), record))
+    monkeypatch.setattr(driver, "OneProcess", Here)
     photographs.archive(tmp_path / "in", count=9)
 
     def run(dest="out", *, stop_after=None, **flags):
         left[:] = [] if stop_after is None else [stop_after]
         done.clear()
         places = {"source": str(tmp_path / "in"), "dest": str(tmp_path / dest)}
-        settings = {"checkpoint": "regression", "network_size": 64, "images_per_shard": 2, "max_failed": "100%"}
+        settings = {
+            "checkpoint": "regression",
+            "network_size": 64,
+            "images_per_shard": 2,
+            "max_failed": "100%",
+            "ray": False,
+        }
         config = ColorizeConfig(**places, **settings, **flags)
         if stop_after is None:
             assert driver.run(config) == 0

@@ -2,10 +2,8 @@
 
 import pytest
 
-from raycolor.colorize.network_actor import Execution, choose_execution
+from raycolor.colorize.execution import Execution, choose_execution
 from raycolor.errors import ConfigError
-
-pytestmark = pytest.mark.ray
 
 FUSED = Execution("cpu", 0)
 
