@@ -1,4 +1,4 @@
-"""Several trained networks that answer as one: the mean of their colors is nearer to the truth than any of them."""
+"""Several trained networks that answer as one, nearer to the truth than any of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, ClassVar, cast
 from pydantic import Field
 from torch import Tensor, nn
 
+from raycolor.models.bins import BinsHead
 from raycolor.models.blocks import ColorNet, NetworkConfig
+from raycolor.models.unet import UNet
 
 
 class MemberConfig(NetworkConfig):
@@ -26,7 +28,12 @@ class EnsembleConfig(NetworkConfig):
 
 
 class Ensemble(ColorNet):
-    """The mean of several networks' colors; it costs what they cost together. It is put together, not trained.
+    """The mean of what several networks say; it costs what they cost together. It is put together, not trained.
+
+    Networks that predict distributions over the same colors, read in the same way, are averaged before their color is
+    read: the mean of their logits, which is the geometric mean of the distributions. A color must be likely to all of
+    them, which errs less at the same chroma than the mean of their colors (docs/results.md). Of other networks the
+    colors are averaged.
 
     Args:
         settings: names and configurations of the members.
@@ -65,11 +72,27 @@ class Ensemble(ColorNet):
         return self.color(L_net)[0]
 
     def color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
-        """See `ColorNet.color`; the confidence is the mean of the members', if all of them have one."""
+        """See `ColorNet.color`; of colors that are averaged, the confidence is the members' mean, if all have one."""
         self.check_input(L_net)
-        colors, sure = zip(*(member.color(L_net) for member in self._networks()), strict=True)
+        members = self._networks()
+        if (alike := _of_one_reading(members)) is not None:
+            logits = sum(member.head(member.features(L_net)) for member in alike) / len(alike)
+            ab_net, confidence = cast(BinsHead, alike[0].head).read(cast(Tensor, logits))
+            return alike[0].resize(ab_net), confidence
+        colors, confidences = zip(*(member.color(L_net) for member in members), strict=True)
         ab_net = sum(color.float() for color in colors) / len(colors)
-        return ab_net, None if None in sure else sum(sure) / len(sure)
+        return ab_net, None if None in confidences else sum(confidences) / len(confidences)
 
     def _networks(self) -> list[ColorNet]:
         return [cast(ColorNet, member) for member in self.members]
+
+
+def _of_one_reading(members: Sequence[ColorNet]) -> list[UNet] | None:
+    """Return the members if all have bins heads of one grid, read in one way; else None."""
+    ways = set()
+    for member in members:
+        # Rebalancing goes by each network's own frequencies.
+        if not isinstance(member, UNet) or not isinstance(member.head, BinsHead) or member.head.rebalance:
+            return None
+        ways.add((member.head.spacing, member.head.temperature, member.head.saturation))
+    return cast(list[UNet], list(members)) if len(ways) == 1 else None

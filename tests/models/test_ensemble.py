@@ -1,5 +1,6 @@
-"""Networks that answer together: the mean of their colors, saved and fused like any other."""
+"""Networks that answer together, saved and fused like any other."""
 
+import math
 import runpy
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from raycolor.models.fused import fuse
 
 MAIN = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "training" / "ensemble.py"))["main"]
 BINS = {"name": "unet", "config": {"head": "bins", "widths": [16, 16, 8, 8], "convs": 1}}
+SHARP = {"name": "unet", "config": {**BINS["config"], "temperature": 0.1}}
 PLAIN = {"name": "unet", "config": {"encoder": "lite2", "widths": [16, 16, 8, 8], "convs": 1}}
 
 
@@ -34,22 +36,41 @@ def saved(folder, seed, member):
     return network
 
 
-def test_it_gives_the_mean_of_what_its_members_give(tmp_path):
-    """Color and confidence, from the file as it was written; a description that builds the same again."""
+def test_distributions_are_averaged_before_their_color_is_read(tmp_path):
+    """The normalized geometric mean, from the file as it was written; a description that builds the same again."""
     first, second = (saved(tmp_path / name, seed, BINS) for seed, name in enumerate("ab"))
     MAIN(str(tmp_path / "both"), str(tmp_path / "a"), str(tmp_path / "b"))
     checkpoint = checkpoints.load(str(tmp_path / "both"))
     network = checkpoint.model()
     L_net = torch.rand(2, 1, 64, 96) * 2 - 1
     with torch.inference_mode():
-        (color, sure), ones = network.color(L_net), [first.color(L_net), second.color(L_net)]
+        color, confidence = network.color(L_net)
         assert torch.allclose(network(L_net), color)
-    assert torch.allclose(color, (ones[0][0] + ones[1][0]) / 2, atol=1e-6)
-    assert torch.allclose(sure, (ones[0][1] + ones[1][1]) / 2, atol=1e-6)
-    assert not torch.allclose(color, ones[0][0], atol=1e-3)
+        shares = [one.head(one.features(L_net)).double().softmax(dim=1) for one in (first, second)]
+        both = (shares[0] * shares[1]).sqrt()
+        both = both / both.sum(dim=1, keepdim=True)
+        expected = first.resize(torch.einsum("bkhw,kc->bchw", both, first.head.centers.double()).float())
+        entropy = -(both * both.log()).sum(dim=1).mean(dim=(1, 2)) / math.log(first.head.count)
+        alone = first.color(L_net)[0]
+    assert torch.allclose(color, expected, atol=1e-5)
+    assert torch.allclose(confidence, (1 - entropy).float(), atol=1e-5)
+    assert not torch.allclose(color, alone, atol=1e-3)
     assert checkpoint.method == "ensemble"
     assert network.config() == checkpoint.network["config"]
     assert checkpoint.skeleton().stride == 32
+
+
+@pytest.mark.parametrize("other", [SHARP, PLAIN])
+def test_colors_are_averaged_where_readings_differ(other):
+    """Distributions that are read in different ways, or are none, have no common reading: the mean of their colors."""
+    torch.manual_seed(4)
+    network = build_model("ensemble", {"members": [BINS, other]}, pretrained=False).eval()
+    for member in network.members:
+        torch.nn.init.normal_(next(iter(member.head.parameters())), std=0.2)
+    L_net = torch.rand(1, 1, 64, 64) * 2 - 1
+    with torch.inference_mode():
+        colors = [member.color(L_net)[0] for member in network.members]
+        assert torch.allclose(network.color(L_net)[0], (colors[0] + colors[1]) / 2, atol=1e-6)
 
 
 def test_who_cannot_tell_makes_all_of_them_silent():
@@ -59,7 +80,13 @@ def test_who_cannot_tell_makes_all_of_them_silent():
 
 
 @pytest.mark.parametrize(
-    "members", [[BINS, PLAIN], [PLAIN, {"name": "regression", "config": {}}], [PLAIN, {"name": "gan", "config": {}}]]
+    "members",
+    [
+        [BINS, BINS],
+        [BINS, PLAIN],
+        [PLAIN, {"name": "regression", "config": {}}],
+        [PLAIN, {"name": "gan", "config": {}}],
+    ],
 )
 def test_fused_it_gives_the_same(members):
     """At half the size where all members end by doubling it, else whole: halves are averaged with halves."""
@@ -68,6 +95,8 @@ def test_fused_it_gives_the_same(members):
     for member in network.members:
         last = [module for module in member.modules() if isinstance(module, torch.nn.Conv2d)][-1]
         torch.nn.init.normal_(last.weight, std=0.2)
+        if last.bias is not None:
+            torch.nn.init.zeros_(last.bias)  # that of bins begins with gray
     L_net = torch.rand(1, 1, 96, 96) * 2 - 1
     with torch.inference_mode():
         expected, found = network(L_net), fuse(network).color(L_net)[0]
