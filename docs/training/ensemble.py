@@ -1,7 +1,8 @@
 """Let trained checkpoints answer together: python docs/training/ensemble.py OUT CHECKPOINT CHECKPOINT ...
 
 Written is one checkpoint, which reads colors off the mean of their logits (of networks without bins heads, the mean of
-their colors). Networks that differ err differently, so that it is nearer to the truth than each, and as slow as all. `raycolor evaluate OUT CHECKPOINT ...` shows by how much.
+their colors). Networks that differ err differently, so that it is nearer to the truth than each, and as slow as all.
+`raycolor evaluate OUT CHECKPOINT ...` shows by how much.
 `python docs/training/ensemble.py --member N ENSEMBLE OUT` takes network N, from 0, out again, to train it further.
 """
 
