@@ -111,7 +111,7 @@ class Child:
                 self.close()
                 if exc.code == -signal.SIGKILL and attempt + 1 < _TRIES_WHEN_KILLED:
                     continue
-                raise ChildDiedError(f"the decoder {exc.text}") from exc
+                raise ChildDiedError(f"its process {exc.text}") from exc
             except BaseException:
                 # A question without an answer: the child still waits for it.
                 self.close()

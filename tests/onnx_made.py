@@ -84,7 +84,9 @@ def exported(net, *, side=64, dynamic=True, batch="dynamic", dtype=torch.float32
     return buffer.getvalue()
 
 
-def network(path, *, channels=1, outputs=2, side=None, gain=1.0, bias=1.0, nodes=None, metadata=None, extra=()):
+def network(
+    path, *, channels=1, outputs=2, side=None, gain=1.0, bias=1.0, nodes=None, metadata=None, extra=(), batch=1
+):
     """Write a 1 x 1 convolution as an ONNX file, or other nodes from `input` to `output`."""
     sides = [side or "height", side or "width"]
     weight = np.linspace(-1, 1, outputs * channels).reshape(outputs, channels, 1, 1).astype(np.float32) * gain
@@ -95,8 +97,8 @@ def network(path, *, channels=1, outputs=2, side=None, gain=1.0, bias=1.0, nodes
     graph = helper.make_graph(
         nodes or [helper.make_node("Conv", ["input", "weight", "bias"], ["output"])],
         "network",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, channels, *sides]), *extra],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, outputs, *sides])],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, channels, *sides]), *extra],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [batch, outputs, *sides])],
         stored if nodes is None else [],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
@@ -104,6 +106,31 @@ def network(path, *, channels=1, outputs=2, side=None, gain=1.0, bias=1.0, nodes
         helper.set_model_props(model, {METADATA_KEY: metadata})
     onnx.save(model, path)
     return model
+
+
+def endless(above=-1.0):
+    """Return nodes that give ab of one lightness plane, or loop for ever if its mean is above a number."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Sin", ["x"], ["y"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, None),
+        ],
+    )
+    limit = helper.make_tensor("t", TensorProto.FLOAT, [], [above])
+    return [
+        helper.make_node("Constant", [], ["limit"], value=limit),
+        helper.make_node("ReduceMean", ["input"], ["mean"], keepdims=0),
+        helper.make_node("Greater", ["mean", "limit"], ["bright"]),
+        helper.make_node("Concat", ["input", "input"], ["two"], axis=1),
+        helper.make_node("Loop", ["", "bright", "two"], ["output"], body=body),
+    ]
 
 
 def write_checkpoint(folder, data, **card):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -13,12 +14,14 @@ import numpy as np
 import simplejpeg
 import torch
 
+from raycolor.colorize.messages import BrokenWorkerError
 from raycolor.colorize.priority_queue import PriorityQueue
 from raycolor.colorizer.photograph import Colorized, FileColorizer, Prepared
 
 EXIT_HUNG, EXIT_BROKEN = 70, 71
 TEST_PICTURE: Final = simplejpeg.encode_jpeg(np.full((64, 64, 1), 128, np.uint8), 90, "GRAY")
 """Plain gray: a worker that cannot colorize it can colorize nothing."""
+START_S: Final = 300.0  # for compiled code and a network on a machine that is busy, whatever an image may take
 _LARGE_BYTES: Final = 64_000_000  # of one photograph's pixels
 
 _Made = TypeVar("_Made")
@@ -31,6 +34,9 @@ class InProcessColorizer:
         colorizer: does the work.
         timeout_s: seconds after which an image has hung: the shard's next attempt will use a child process.
         staged: the network runs elsewhere, and while it is asked other photographs are computed.
+
+    Raises:
+        BrokenWorkerError: a plain gray photograph hangs, as it does in a network that never ends.
     """
 
     def __init__(self, colorizer: FileColorizer, *, timeout_s: float, staged: bool) -> None:
@@ -39,8 +45,20 @@ class InProcessColorizer:
         self._queue = PriorityQueue(torch.set_num_threads, torch.get_num_threads())
         # Compiled code and network take a second to load: now, before there is a shard that has to wait. A worker in
         # which nothing works says so by its first photograph, with all that is known then.
+        warming = threading.Thread(target=self._warm_up, daemon=True)
+        warming.start()
+        limit_s = max(timeout_s, START_S)
+        warming.join(limit_s)
+        if warming.is_alive():
+            raise BrokenWorkerError(
+                f"the worker on {socket.gethostname()} cannot colorize anything: a plain gray photograph took more "
+                f"than {limit_s:.0f} s: does the network ever end?",
+                attempts=1,
+            )
+
+    def _warm_up(self) -> None:
         with suppress(Exception):
-            self._queue.run(0, colorizer.prepare if staged else colorizer.colorize, TEST_PICTURE)
+            self._queue.run(0, self._colorizer.prepare if self._staged else self._colorizer.colorize, TEST_PICTURE)
 
     @property
     def waited_s(self) -> float:

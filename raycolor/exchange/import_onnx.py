@@ -35,10 +35,7 @@ def run(config: ImportConfig) -> int:
             card = choose_card(config.card, listing, path.name)
             answers: Answers = child.ask(card, data)[0]
         except ChildDiedError as exc:
-            raise CheckpointError(
-                f"{config.file}: {str(exc).replace('the decoder', 'the process that tried it')}: it is not imported; "
-                "--timeout-s gives it longer"
-            ) from exc
+            raise CheckpointError(f"{config.file}: {exc}: it is not imported; --timeout-s gives it longer") from exc
     wrong = contradiction(card, answers)
     if wrong is not None:
         raise ConfigError(f"{config.file}: card {card.name}: {wrong}: try {proposals(listing, card.name)}")

@@ -29,16 +29,16 @@ def untrained(tmp_path_factory):
 
 @pytest.fixture
 def job(tmp_path, untrained):
-    """A function that makes a source of files and returns the worker for it."""
+    """A function that makes a source of files and returns the worker for it; `name` tells several of a test apart."""
 
-    def make(files, **options):
-        source, dest = tmp_path / "in", tmp_path / "out"
+    def make(files, *, name="", predict=None, timeout_s=600.0, checkpoint=untrained, **options):
+        source, dest = tmp_path / f"in{name}", tmp_path / f"out{name}"
         source.mkdir()
         photographs.write_all(source, files)
         store = open_store(dest)
         totals = write_manifest(store, open_source(str(source)).inputs(str(dest)), images_per_shard=1000)
-        spec = ShardSpec(str(source), str(dest), totals, ColorizerConfig(checkpoint=untrained, **options))
-        return ShardWorker(spec)
+        colorizer = ColorizerConfig(checkpoint=checkpoint, **options)
+        return ShardWorker(ShardSpec(str(source), str(dest), totals, colorizer, timeout_s), predict)
 
     return make
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from raycolor.child_process import ChildDiedError
+from raycolor.colorize import in_process
 from raycolor.colorize.isolation import IsolatedColorizer
 from raycolor.colorize.job_folder import FOLDER
 from raycolor.colorize.messages import BrokenWorkerError
@@ -162,6 +163,16 @@ def test_a_worker_is_warm_before_its_first_shard(job, monkeypatch):
         worker.run(0)
 
 
+def test_a_network_that_never_ends_stops_the_job(job, monkeypatch):
+    """A worker that is not warm in its time says so; without a limit it would hold its CPU for ever."""
+    end = threading.Event()
+    monkeypatch.setattr(in_process, "START_S", 0.2)
+    monkeypatch.setattr(FileColorizer, "colorize", lambda self, data: end.wait(60))
+    with pytest.raises(BrokenWorkerError, match=r"took more than 0 s: does the network ever end\?"):
+        job({"a.jpg": photographs.encoded(photographs.gray_pixels())}, timeout_s=0.1)
+    end.set()
+
+
 def test_a_broken_worker_is_no_images_failure(job, monkeypatch):
     """Where nothing can be colorized nothing is recorded: the mark counts the tries, and the next worker does all."""
     worker = job({f"{i}.jpg": photographs.encoded(photographs.gray_pixels(seed=i)) for i in range(3)})
@@ -212,7 +223,7 @@ def child():
 def test_a_decoder_that_dies_or_hangs_costs_one_image(child):
     """After a native crash and after a hang the next image is colorized as if nothing had been."""
     assert child.colorize(b"one") == Colorized(b"oneone", "gray", 1, 1)
-    with pytest.raises(ChildDiedError, match="the decoder died: SIGABRT"):
+    with pytest.raises(ChildDiedError, match="its process died: SIGABRT"):
         child.colorize(b"abort")
     assert child.colorize(b"two").data == b"twotwo"
     with pytest.raises(ChildDiedError, match="hung for 2 s"):

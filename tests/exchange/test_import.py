@@ -6,7 +6,7 @@ import onnx
 import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
-from onnx_made import network
+from onnx_made import endless, network
 
 from raycolor.cli import run
 from raycolor.errors import CheckpointError
@@ -125,25 +125,7 @@ def test_weights_beside_the_file_are_taken_in(tmp_path, attempt):
 
 def test_a_loop_that_never_ends_is_given_up(tmp_path, attempt):
     """After --timeout-s, in one line; nothing is imported."""
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Sin", ["x"], ["y"])],
-        "body",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
-        ],
-        [
-            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("y", TensorProto.FLOAT, None),
-        ],
-    )
-    nodes = [
-        helper.make_node("Constant", [], ["true"], value=helper.make_tensor("t", TensorProto.BOOL, [], [True])),
-        helper.make_node("Concat", ["input", "input"], ["two"], axis=1),
-        helper.make_node("Loop", ["", "true", "two"], ["output"], body=body),
-    ]
-    network(tmp_path / "net.onnx", nodes=nodes)
+    network(tmp_path / "net.onnx", nodes=endless())
     code, said = attempt("eccv16", "--timeout-s", "5")
     assert code == 1
     assert "hung for 5 s and was ended: it is not imported" in said

@@ -93,8 +93,8 @@ def test_a_decoder_that_dies_or_hangs_costs_one_photograph():
         answers = [one.probe(data) for data in (b"good", b"die", b"hang", b"", b"good")]
     assert one.checkpoint == CheckpointName("strange", "00")
     assert [answer.status for answer in answers] == ["colorized", "failed", "failed", "colorized", "colorized"]
-    assert answers[1].detail == "the decoder died: SIGSEGV"
-    assert answers[2].detail == "the decoder hung for 1 s and was ended"
+    assert answers[1].detail == "its process died: SIGSEGV"
+    assert answers[2].detail == "its process hung for 1 s and was ended"
 
 
 @pytest.mark.parametrize(

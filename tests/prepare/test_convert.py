@@ -54,7 +54,7 @@ def test_pictures_that_end_their_decoder_are_bad_ones(pictures, tmp_path):
     reasons = {row["key"]: row["reason"] for row in result.bad}
     assert [reasons[f"abort{i}.png"] for i in range(2)] + [reasons["hang.png"]] == ["internal_error"] * 3
     assert (reasons["text.png"], reasons["large.png"]) == ("not_an_image", "too_large")
-    assert {row["detail"] for row in result.bad if row["key"].startswith("abort")} == {"the decoder died: SIGABRT"}
+    assert {row["detail"] for row in result.bad if row["key"].startswith("abort")} == {"its process died: SIGABRT"}
     assert "large.png" not in read
 
 

@@ -237,4 +237,4 @@ def test_pictures_that_end_their_decoder_do_not_end_the_job(tmp_path):
     info = read_dataset(open_store(tmp_path / "out"))
     assert sum(info.counts.values()) == 12
     assert {row["key"] for row in info.bad} == {f"bad{index}.jpg" for index in range(9)}
-    assert {(row["reason"], row["detail"]) for row in info.bad} == {("internal_error", "the decoder died: SIGABRT")}
+    assert {(row["reason"], row["detail"]) for row in info.bad} == {("internal_error", "its process died: SIGABRT")}
