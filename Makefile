@@ -53,7 +53,7 @@ bench: $(READY) ## every benchmark; JSON in benchmarks/results/
 	$(BIN)/python benchmarks/run.py
 
 lock: $(READY) ## pin again after a change of pyproject.toml
-	$(BIN)/uv pip compile --quiet --group dev pyproject.toml --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile --quiet --universal --group dev pyproject.toml --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock' -o requirements.lock
 
 clean: ## remove what was made, but for .venv

@@ -86,6 +86,11 @@ def _number(value: object) -> object:
 Count = Annotated[int, BeforeValidator(_number)]
 
 
+def several(value: object) -> object:
+    """Accept one value where several may stand, as in `data: folder`."""
+    return (value,) if isinstance(value, str) else value
+
+
 class _RefusedError(Exception):
     """Settings that are YAML and are not read; the message says why."""
 

@@ -149,7 +149,7 @@ def _flag(field: str, info: FieldInfo) -> Flag:
         switch.on_by_default = info.default
         return switch
     if get_origin(info.annotation) is tuple:
-        metavar = {"data": "DATASET", "retry_reason": "REASON"}.get(field, "GLOB")
+        metavar = {"data": "DATASET", "retry_reason": "REASON", "log_to": "NAME"}.get(field, "GLOB")
         return Flag([flag], multiple=True, metavar=metavar, help=text)
     if all(isinstance(kind, str) for kind in kinds):
         return Flag([flag], metavar="|".join(kinds), help=text)

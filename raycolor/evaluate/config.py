@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from raycolor.cluster.config import ClusterConfig
-from raycolor.config import ADVANCED, CLUSTER, FILES, SELECTION, Group
+from raycolor.config import ADVANCED, CLUSTER, FILES, SELECTION, Group, several
 
 
 def _full(value: object) -> object:
@@ -15,20 +15,15 @@ def _full(value: object) -> object:
     return 0 if value == "full" else value
 
 
-def _several(value: object) -> object:
-    """Accept one value where several may stand, as in `data: folder`."""
-    return (value,) if isinstance(value, str) else value
-
-
 class EvaluateConfig(ClusterConfig):
     """Settings of `raycolor evaluate`."""
 
     help_group: ClassVar = Group.MEASUREMENT
 
-    checkpoint: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+    checkpoint: Annotated[tuple[str, ...], BeforeValidator(several)] = Field(
         min_length=1, description="checkpoints: shipped names, folders, s3://bucket/prefix or package.module:factory"
     )
-    data: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+    data: Annotated[tuple[str, ...], BeforeValidator(several)] = Field(
         min_length=1,
         description="dataset made by `raycolor prepare`; repeatable, the table has rows for each",
         json_schema_extra=FILES,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from raycolor.cluster.config import ClusterConfig
-from raycolor.config import CLUSTER, Group
+from raycolor.config import CLUSTER, Group, several
 from raycolor.training.config import TrainingConfig
 
 
@@ -18,6 +18,9 @@ class TrainConfig(ClusterConfig, TrainingConfig):
 
     data: str = Field(description="dataset made by `raycolor prepare`")
     out: str = Field(description="run folder or s3://bucket/prefix: checkpoint, curve, training state")
+    log_to: Annotated[tuple[str, ...], BeforeValidator(several)] = Field(
+        (), description="also write the curve for tensorboard or mlflow, whose package has to be installed; repeatable"
+    )
     use_gpu: bool | None = Field(
         None, description="GPUs, or CPUs; default: GPUs if the cluster has any", json_schema_extra=CLUSTER
     )

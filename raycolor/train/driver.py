@@ -21,6 +21,7 @@ from raycolor.cluster.placement import cluster_resources, living_nodes
 from raycolor.errors import ConfigError, RaycolorError, StorageError, TrainingError
 from raycolor.storage import ObjectStore, open_store
 from raycolor.train.config import TrainConfig
+from raycolor.train.follow import telling
 from raycolor.train.run_folder import Checked, TrainResult, check, claim, read_curve, result_of
 from raycolor.train.worker import PROGRESS_FILE, train_on_worker
 from raycolor.training.loop import describe_row
@@ -80,7 +81,7 @@ def train_connected(
     """Train on the connected Ray cluster; over an unfinished run of the same settings, go on with it.
 
     RUN holds `checkpoint.json` and `weights.safetensors` (the epoch with the lowest val mse), `curve.csv`,
-    `run.json`, and `last/` (Ray Train's checkpoints with `training_state.pt`).
+    `run.json`, `index.html` with `samples/`, and `last/` (Ray Train's checkpoints with `training_state.pt`).
 
     Args:
         checked: the training; every worker reaches its dataset and its run folder.
@@ -124,7 +125,7 @@ def train_connected(
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]  # V2 has it
         ),
     )
-    with _following(store, on_epoch, on_progress):
+    with telling(config, settings, on_epoch) as tell, _following(store, tell, on_progress):
         outcome = _run(trainer, config.out)
     if outcome.get("error"):
         raise _error(outcome)
@@ -197,16 +198,13 @@ def _error(outcome: Mapping[str, Any]) -> RaycolorError:
 @contextmanager
 def _following(
     store: ObjectStore,
-    on_epoch: Callable[[Mapping[str, float]], None] | None,
+    on_epoch: Callable[[Mapping[str, float]], None],
     on_progress: Callable[[Mapping[str, float]], None] | None,
 ) -> Iterator[None]:
     """Call `on_epoch` with each row that the workers add to curve.csv, and `on_progress` with each new progress.json.
 
     The curve is the only thing that workers on any node and this process both reach.
     """
-    if on_epoch is None and on_progress is None:
-        yield
-        return
     store.delete(PROGRESS_FILE)
     said: dict[str, float] = {}
     seen = len(read_curve(store))
@@ -225,9 +223,8 @@ def _following(
             except StorageError as exc:
                 log.debug("curve not readable yet: %s", exc)
                 rows = []
-            if on_epoch is not None:
-                for row in rows[seen:]:
-                    on_epoch(row)
+            for row in rows[seen:]:
+                on_epoch(row)
             seen = max(seen, len(rows))
             if last:
                 return

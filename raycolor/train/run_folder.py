@@ -14,6 +14,7 @@ from raycolor.errors import ConfigError, StorageError
 from raycolor.models import checkpoints
 from raycolor.storage import ObjectStore, absolute, open_store
 from raycolor.train.config import TrainConfig
+from raycolor.train.loggers import check_loggers
 from raycolor.training.loop import parse_curve
 from raycolor.training.settings import Start, check_sizes, read_start, record, resolve
 from raycolor.training.step import schedule_factor
@@ -59,11 +60,12 @@ def check(config: TrainConfig) -> Checked:
     """Complete a training and refuse what can be refused without Ray.
 
     Raises:
-        ConfigError: settings that cannot be used.
+        ConfigError: settings that cannot be used, or a logger that is not installed.
         CheckpointError: a checkpoint to start from, or to learn from, is missing or damaged.
         DatasetError: no dataset, or a damaged one.
         StorageError: the dataset cannot be reached.
     """
+    check_loggers(config.log_to)
     config = resolve(config.model_copy(update={"data": absolute(config.data), "out": absolute(config.out)}))
     start = read_start(config)
     dataset = read_dataset(open_store(config.data, must_exist=True))

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from raycolor.errors import CheckpointError, ConfigError
 from raycolor.models import checkpoints
 from raycolor.models.metrics import MetricSums
 from raycolor.training.config import TrainingConfig
 from raycolor.training.context import TrainContext, TrainData
+from raycolor.training.samples import sample_files
 from raycolor.training.step import UpdateStep, learning_rate_factor
 
 log = logging.getLogger(__name__)
@@ -186,29 +188,34 @@ def _val_metrics(row: Mapping[str, float]) -> dict[str, float]:
     return {key.removeprefix("val_"): value for key, value in row.items() if key.startswith("val_")}
 
 
-def validate(step: UpdateStep, data: TrainData, context: TrainContext) -> dict[str, float]:
+def validate(
+    step: UpdateStep, data: TrainData, context: TrainContext
+) -> tuple[dict[str, float], tuple[Tensor, Tensor, Tensor] | None]:
     """Measure the cheap metrics of the predictor over all workers' validation photographs.
 
     Returns:
-        n, mse, accuracy_10, psnr_db, colorfulness and delta_colorfulness; empty without photographs.
+        n, mse, accuracy_10, psnr_db, colorfulness and delta_colorfulness, empty without photographs; and of this
+        worker's first batch L_net, what was predicted, and ab_net.
     """
     network = step.predictor()
     context.copy_from_first(network)
     sums = MetricSums(full=False)
     bf16 = step.settings.precision == "bf16"
+    first: tuple[Tensor, Tensor, Tensor] | None = None
     for batch in data.val_batches():
         L_net = batch.L_net.to(context.device)
         with torch.no_grad(), torch.autocast(context.device.type, dtype=torch.bfloat16, enabled=bf16):
             predicted = network(L_net.contiguous(memory_format=torch.channels_last))
+        first = first or (L_net, predicted, batch.ab_net)
         sums.add(L_net, predicted, batch.ab_net.to(context.device), batch.ids)
     mine = sums.sums()
     total = context.sum(torch.tensor([mine.get(name, 0.0) for name in VALIDATED], dtype=torch.float64)).tolist()
     count = total[0]
     if not count:
-        return {}
+        return {}, first
     found = {name: value / count for name, value in zip(VALIDATED[1:], total[1:], strict=True)}
     found["delta_colorfulness"] = abs(found["colorfulness"] - found.pop("colorfulness_truth"))
-    return {"n": count, **found}
+    return {"n": count, **found}, first
 
 
 def _finish_epoch(
@@ -224,7 +231,7 @@ def _finish_epoch(
     total = context.sum(torch.tensor([progress.sums[name] for name in names], dtype=torch.float64)).tolist()
     sums = dict(zip(names, total, strict=True))
     count = sums.pop("n")
-    measured = validate(step, data, context)
+    measured, seen = validate(step, data, context)
     row: dict[str, float] = {
         "epoch": progress.epoch + 1,
         "step": progress.steps_done,
@@ -240,6 +247,8 @@ def _finish_epoch(
         progress.best_mse, progress.best_epoch = mse, progress.epoch
     if context.rank == 0:
         files = {"curve.csv": curve_csv(progress.curve)}
+        if seen is not None:
+            files |= sample_files(progress.epoch + 1, *seen)
         if better:
             metrics = {**_val_metrics(row), "epoch": progress.epoch + 1}
             files |= checkpoints.to_files(step.predictor(), metrics=metrics, **_origin(about))
