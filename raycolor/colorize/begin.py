@@ -12,6 +12,7 @@ from raycolor.colorize.job_folder import FOLDER
 from raycolor.colorize.job_record import JobRecord, check_same_job
 from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.outputs import with_free_outputs
+from raycolor.colorize.revisions import MAY_DIFFER, described
 from raycolor.errors import ConfigError
 from raycolor.models.card import say_license
 from raycolor.models.checkpoints import Checkpoint
@@ -50,7 +51,7 @@ def begin_or_continue(
     # Nobody else writes here while the lease is held: what looks half-written was left by a killed run.
     dest.sweep(older_than_s=0)
     if found is not None:
-        check_same_job(found, identity, dest.uri)
+        check_same_job(found, identity, dest.uri, but=MAY_DIFFER if config.redo else ())
         logger.info("continuing the job in %s", dest.uri)
         return found
     with Progress("list", None, "photographs") as progress:
@@ -74,12 +75,7 @@ def begin_or_continue(
         raise ConfigError(f"{config.source}: holds no files to colorize: check the path, --include and --exclude")
     record = JobRecord(
         identity=identity,
-        checkpoint={
-            "name": checkpoint.name,
-            "method": checkpoint.method,
-            "weights_sha256": checkpoint.weights_sha256,
-            **({} if checkpoint.card is None else {"card": checkpoint.card.name, "license": checkpoint.card.license}),
-        },
+        checkpoint=described(checkpoint),
         source=source.uri,
         config=config.model_dump(mode="json"),
         raycolor_version=__version__,

@@ -29,7 +29,9 @@ class SourceConfig(Frozen):
         description="bytes of the largest file to read, for example 2GB; larger ones fail",
         json_schema_extra=ADVANCED,
     )
-    include: tuple[str, ...] = Field((), description="glob of keys to take, for example '*.jpg'; repeatable")
+    include: tuple[str, ...] = Field(
+        (), description="glob of keys to take, for example '*.jpg', which takes SCAN.JPG, too; repeatable"
+    )
     exclude: tuple[str, ...] = Field((), description="glob of keys to omit; repeatable")
     archives: bool = Field(
         True,
@@ -117,6 +119,12 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, SourceConfig):
         False, description="read every output of the job in DEST, and make missing or changed ones again"
     )
 
+    redo: tuple[str, ...] = Field(
+        (),
+        description="make the outputs of these keys of the job in DEST again, by this command's settings; "
+        "repeatable; all others stay",
+    )
+
     def identity(self) -> dict[str, Any]:
         """The settings that decide which bytes come out: a job is continued only under the same ones."""
         same = {
@@ -131,6 +139,7 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, SourceConfig):
             "retry_reason",
             "add_new",
             "verify",
+            "redo",
             "checkpoint",
             "shape",
             "gpus",

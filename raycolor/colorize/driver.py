@@ -13,11 +13,12 @@ from typing import Final
 from raycolor.colorize.begin import begin_or_continue, check_imported
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.job_folder import ATTEMPTS
-from raycolor.colorize.job_record import JobRecord, read_job
+from raycolor.colorize.job_record import JobRecord, Revision, Round, read_job
 from raycolor.colorize.later_runs import (
     Todo,
     again_of,
     missing_outputs,
+    next_pass,
     open_round,
     rounds_to_do,
     say_differences,
@@ -26,10 +27,12 @@ from raycolor.colorize.later_runs import (
 from raycolor.colorize.local_worker import OneProcess
 from raycolor.colorize.messages import ShardSpec
 from raycolor.colorize.redo import Again
+from raycolor.colorize.revisions import check_redo, colorizer_of, revision_for
 from raycolor.colorize.runner import Runner, check_runner, runs_here
 from raycolor.colorize.summary import FailureLimit, Timing, finish, summarize
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import RaycolorError
-from raycolor.models.checkpoints import load
+from raycolor.models.checkpoints import Checkpoint, load
 from raycolor.progress import Progress
 from raycolor.sources import Source, open_source
 from raycolor.storage import ObjectStore, open_store
@@ -66,6 +69,7 @@ def run(config: ColorizeConfig) -> int:
     timing = Timing()
     with Lease(dest) as lease:
         found = read_job(dest)
+        check_redo(config, found)
         record = begin_or_continue(found, config, source, dest, checkpoint)
         spec = ShardSpec(
             record.root or source.root,
@@ -80,7 +84,7 @@ def run(config: ColorizeConfig) -> int:
             images_per_shard=config.images_per_shard,
         )
         patient = open_store(config.dest, **dest_options)
-        job = _Job(config, record, spec, source, patient, timing, limit)
+        job = _Job(config, record, checkpoint, spec, source, patient, timing, limit)
         try:
             job.work(later=found is not None)
         except (KeyboardInterrupt, SystemExit, RaycolorError):
@@ -104,6 +108,7 @@ class _Job:
 
     config: ColorizeConfig
     record: JobRecord
+    checkpoint: Checkpoint
     spec: ShardSpec
     source: Source
     dest: ObjectStore
@@ -115,30 +120,45 @@ class _Job:
     def work(self, *, later: bool) -> None:
         """Do what is unfinished and what this run asks for; `later`: over a job that an earlier run began."""
         with ExitStack() as ends:
-            rounds = rounds_to_do(self.config, self.record) if later else []
-            for round_ in rounds:
-                self.record = open_round(self.config, self.record, round_, self.source, self.dest)
-                again = again_of(round_)
-                self._process(shards_to_do(self.dest, self.record.manifest, again), again, ends)
-            if not rounds:
+            redo_as, new = revision_for(self.config, self.record, self.checkpoint) if self.config.redo else (None, None)
+            rounds = rounds_to_do(self.config, self.record, redo_as) if later else []
+            if not rounds or self.config.redo:
                 self._process(shards_to_do(self.dest, self.record.manifest, None), None, ends)
+            for round_ in rounds:
+                self._round(round_, new, ends)
             if later:
-                self._process(missing_outputs(self.dest), Again(outputs="there"), ends)
+                for revision, todo in missing_outputs(self.dest).items():
+                    self._process(todo, Again(outputs="there", revision=revision), ends)
         if later and not any(round_.add_new or round_.retry for round_ in rounds):
             say_differences(self.config, self.record, self.source, self.dest)
+
+    def _round(self, round_: Round, new: Revision | None, ends: ExitStack) -> None:
+        """Do a round, for one revision after the other."""
+        following: Round | None = round_
+        while following is not None:
+            is_new = new is not None and following.revision == new.number and not following.number
+            self.record = open_round(
+                self.config, self.record, following, self.source, self.dest, new if is_new else None
+            )
+            assert self.record.round is not None
+            again = again_of(self.record.round)
+            self._process(shards_to_do(self.dest, self.record.manifest, again), again, ends)
+            following = next_pass(self.record.round)
 
     def _process(self, todo: Todo, again: Again | None, ends: ExitStack) -> None:
         """Have shards done, show the progress, and say what was found of earlier outputs."""
         if not todo.shards:
             return
-        runner = self._runner(todo, ends)
+        revision = again.revision if again is not None else 0
+        runner = self._runner(todo, revision, ends)
         self.worked = True
-        execution, self.record = runner.settle(self.record, self.dest)
+        colorizer = self._colorizer(revision)
+        execution, self.record = runner.settle(self.record, revision, self.dest)
         spec = replace(
             self.spec,
             totals=self.record.manifest,
             again=again,
-            colorizer=self.spec.colorizer.model_copy(update={"precision": execution.precision}),
+            colorizer=colorizer.model_copy(update={"precision": execution.precision}),
             computed_with=execution.computed_with,
             device=execution.device,
         )
@@ -162,6 +182,13 @@ class _Job:
                 # What is retried has failed before: it is judged among all others, at the end.
                 if again is None:
                     self.limit.watch(self.timing.failed, self.timing.images, spec.dest)
+        if found["stay"]:
+            stay = found["stay"]
+            logger.warning(
+                "%s failed, and what was made of %s before stays",
+                "1 photograph" if stay == 1 else f"{stay:,} photographs",
+                "it" if stay == 1 else "them",
+            )
         if again is not None and again.outputs != "trusted":
             logger.info(
                 "%s, made again: %s missing, %s changed",
@@ -170,10 +197,16 @@ class _Job:
                 f"{found['changed']:,}",
             )
 
-    def _runner(self, todo: Todo, ends: ExitStack) -> Runner:
+    def _colorizer(self, revision: int) -> ColorizerConfig:
+        """Return what a revision's outputs are made by; this run's own settings where they are the job's."""
+        if revision or self.config.redo:
+            return colorizer_of(self.record, revision)
+        return self.spec.colorizer
+
+    def _runner(self, todo: Todo, revision: int, ends: ExitStack) -> Runner:
         """Choose who does some shards; a Ray that runs already does them."""
         if self.pool is None:
-            if runs_here(self.config, self.record, todo):
+            if runs_here(self.config, self.record, revision, todo):
                 return OneProcess(self.config)
             # Whoever needs no Ray does not wait for its import.
             from raycolor.colorize.ray_driver import RayPool

@@ -72,6 +72,7 @@ def choose_execution(
 def settle_execution(
     config: ColorizeConfig,
     record: JobRecord,
+    revision: int,
     dest: ObjectStore,
     resources: Mapping[str, float],
     look: Callable[[str], Sequence[Node]],
@@ -81,22 +82,22 @@ def settle_execution(
     Args:
         config: this run's settings.
         record: the job, which gets what is decided now.
+        revision: of its outputs, 0 for the job's own settings.
         dest: the destination.
         resources: CPUs and GPUs, as Ray tells them.
         look: describes the nodes, given the device.
     """
-    execution = choose_execution(config.shape, record.device, resources, config.gpus)
+    made_by = record.made_by(revision)
+    execution = choose_execution(config.shape, made_by.device, resources, config.gpus)
     nodes = look(execution.device)
-    if record.device is None or record.precision is None or record.computed_with is None:
-        imported = record.checkpoint["method"] == ONNX_METHOD
-        settled = (
-            settle_onnx(execution.device, nodes) if imported else settle(config.precision, execution.device, nodes)
-        )
-        record = record.amend(
-            dest, device=execution.device, precision=settled.precision, computed_with=settled.computed_with
-        )
+    if made_by.device is None or made_by.precision is None or made_by.computed_with is None:
+        imported = made_by.checkpoint["method"] == ONNX_METHOD
+        precision = record.settings_of(revision)["precision"]
+        settled = settle_onnx(execution.device, nodes) if imported else settle(precision, execution.device, nodes)
+        how = {"precision": settled.precision, "computed_with": settled.computed_with}
+        record = record.settle(dest, revision, device=execution.device, **how)
     else:
-        settled = Arithmetic(record.precision, record.computed_with)
+        settled = Arithmetic(made_by.precision, made_by.computed_with)
     left_out = leave_out(nodes, settled, execution.device)
     if left_out:
         lost = {"CPU": sum(node.cpus for node in left_out), "GPU": sum(node.gpus for node in left_out)}
@@ -113,6 +114,8 @@ def settle_execution(
     return execution, record
 
 
-def settle_here(config: ColorizeConfig, record: JobRecord, dest: ObjectStore) -> tuple[Execution, JobRecord]:
+def settle_here(
+    config: ColorizeConfig, record: JobRecord, revision: int, dest: ObjectStore
+) -> tuple[Execution, JobRecord]:
     """Decide as `settle_execution` for the CPUs of this machine alone, as a local Ray on it would."""
-    return settle_execution(config, record, dest, {"CPU": cpu_count()}, lambda device: [describe(device)])
+    return settle_execution(config, record, revision, dest, {"CPU": cpu_count()}, lambda device: [describe(device)])

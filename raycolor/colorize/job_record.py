@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
@@ -29,6 +29,36 @@ class Round:
     verify: bool = False
     listed: bool = False
     """Whether the source was listed for it and the manifest says what was found."""
+    redo: tuple[str, ...] = ()
+    """Globs of keys that are made again, as `revision` says."""
+    revision: int = 0
+    """The revision whose outputs it is about; of a redo the one that it makes."""
+    then: tuple[int, ...] = ()
+    """Revisions that it is about afterwards, one after the other: each has a colorizer of its own."""
+
+    def asks_as(self, other: Round) -> bool:
+        """Whether another round asks for the same, however far either has come."""
+
+        def asked(one: Round) -> Round:
+            return replace(one, number=0, listed=False, revision=one.revision if one.redo else 0, then=())
+
+        return asked(self) == asked(other)
+
+
+@dataclass(frozen=True)
+class Revision:
+    """How some outputs of a job were made, other than by the job's own settings."""
+
+    number: int
+    """From 1 on; outcomes carry it. 0 are the job's own settings."""
+    settings: dict[str, Any]
+    """Of the colorizer, all of them."""
+    checkpoint: dict[str, Any]
+    network_sha256: str | None
+    created: str
+    device: str | None = None
+    precision: Literal["fp32", "bf16"] | None = None
+    computed_with: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +84,23 @@ class JobRecord:
     rounds: int = 0
     """Rounds that were begun."""
     round: Round | None = None
+    revisions: tuple[Revision, ...] = ()
+    """Other ways in which some outputs were made; outcomes say which."""
+
+    def made_by(self, revision: int) -> JobRecord | Revision:
+        """Return what says how outputs of a revision are computed, with `checkpoint` and what was settled."""
+        return self.revisions[revision - 1] if revision else self
+
+    def settings_of(self, revision: int) -> dict[str, Any]:
+        """Return the settings of a revision's colorizer, by name; for 0 all settings that the job began with."""
+        return self.revisions[revision - 1].settings if revision else self.config
+
+    def settle(self, dest: ObjectStore, revision: int, **settled: Any) -> JobRecord:
+        """Write down how a revision is computed."""
+        if not revision:
+            return self.amend(dest, **settled)
+        one = replace(self.revisions[revision - 1], **settled)
+        return self.amend(dest, revisions=(*self.revisions[: revision - 1], one, *self.revisions[revision:]))
 
     def write(self, dest: ObjectStore) -> None:
         """Write `job.json`; from then on the destination belongs to this job."""
@@ -82,7 +129,9 @@ def read_job(dest: ObjectStore) -> JobRecord | None:
         loaded["manifest"]["part_starts"] = tuple(loaded["manifest"]["part_starts"])
         loaded["manifest"] = ManifestTotals(**loaded["manifest"])
         if loaded.get("round"):
-            loaded["round"] = Round(**{**loaded["round"], "reasons": tuple(loaded["round"]["reasons"])})
+            lists = {name: tuple(loaded["round"].get(name, ())) for name in ("reasons", "redo", "then")}
+            loaded["round"] = Round(**{**loaded["round"], **lists})
+        loaded["revisions"] = tuple(Revision(**one) for one in loaded.get("revisions", ()))
         return JobRecord(**loaded)
     except StorageError as exc:
         if exc.reason == "not_found":
@@ -92,13 +141,19 @@ def read_job(dest: ObjectStore) -> JobRecord | None:
         raise ManifestError(f"{dest.uri}: {JOB_KEY} is damaged ({exc}): give a new DEST") from exc
 
 
-def check_same_job(record: JobRecord, wanted: Mapping[str, Any], dest_uri: str) -> None:
+def check_same_job(record: JobRecord, wanted: Mapping[str, Any], dest_uri: str, *, but: Collection[str] = ()) -> None:
     """Refuse to continue a job under settings that would change its outputs.
+
+    Args:
+        record: the job.
+        wanted: what its identity would be now.
+        dest_uri: its destination.
+        but: names that may differ.
 
     Raises:
         ManifestError: names every setting that differs, with both values.
     """
-    keys = sorted(record.identity.keys() | wanted.keys())
+    keys = sorted((record.identity.keys() | wanted.keys()) - set(but))
     differences = [
         f"{key} was {record.identity.get(key)!r}, now {wanted.get(key)!r}"
         for key in keys

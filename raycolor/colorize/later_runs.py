@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.job_folder import FOLDER
-from raycolor.colorize.job_record import JobRecord, Round
+from raycolor.colorize.job_record import JobRecord, Revision, Round
 from raycolor.colorize.manifest import Manifest, ManifestTotals, write_manifest
 from raycolor.colorize.outcomes import ShardOutcomes, done_shards, read_shards
 from raycolor.colorize.redo import Again
@@ -25,33 +26,59 @@ logger = logging.getLogger(__name__)
 _NOTHING: Final = Round(0)
 
 
-def rounds_to_do(config: ColorizeConfig, record: JobRecord) -> list[Round]:
-    """Return the rounds of this run: one that was stopped, and the one that is asked for unless it is the same."""
+def rounds_to_do(config: ColorizeConfig, record: JobRecord, redo_as: int | None = None) -> list[Round]:
+    """Return the rounds of this run: one that was stopped, and the one that is asked for unless it is the same.
+
+    One that was not begun has no number yet.
+
+    Args:
+        config: what this run asks for.
+        record: the job.
+        redo_as: the revision that a redo makes, as `revision_for` numbers it; one that is not in `record` is new.
+    """
+    others = () if config.redo else tuple(range(1, len(record.revisions) + 1))
     asked = Round(
         0,
         retry=config.retry_failed or bool(config.retry_reason),
         reasons=tuple(sorted(config.retry_reason)),
         add_new=config.add_new,
         verify=config.verify,
+        redo=tuple(sorted(config.redo)),
+        revision=redo_as or 0,
+        then=others,
     )
     rounds = [] if record.round is None else [record.round]
-    if asked != _NOTHING and (record.round is None or replace(record.round, number=0, listed=False) != asked):
-        rounds.append(replace(asked, number=record.rounds + 1))
+    if not asked.asks_as(_NOTHING) and (record.round is None or not record.round.asks_as(asked)):
+        rounds.append(asked)
     return rounds
 
 
+def next_pass(round_: Round) -> Round | None:
+    """Return a round as it goes on with the outputs of the next revision; None after the last."""
+    if not round_.then:
+        return None
+    return replace(round_, number=0, revision=round_.then[0], then=round_.then[1:])
+
+
 def open_round(
-    config: ColorizeConfig, record: JobRecord, round_: Round, source: Source, dest: ObjectStore
+    config: ColorizeConfig,
+    record: JobRecord,
+    round_: Round,
+    source: Source,
+    dest: ObjectStore,
+    revision: Revision | None = None,
 ) -> JobRecord:
     """Write down that a round has begun, and bring the manifest up to the source where the round needs that.
 
     The round is written before the manifest changes: whatever a kill leaves half-changed, the next run goes on with it.
+    A new revision is written with the round that makes it.
     """
-    if record.round is None:
-        record = record.amend(dest, round=round_, rounds=round_.number)
-    elif round_.number > record.rounds:
-        logger.info("finished the round of a stopped run; now beginning the round of this command")
-        record = record.amend(dest, round=round_, rounds=round_.number)
+    if not round_.number:
+        if record.round is not None and not record.round.asks_as(round_):
+            logger.info("finished the round of a stopped run; now beginning the round of this command")
+        round_ = replace(round_, number=record.rounds + 1)
+        new = {} if revision is None else {"revisions": (*record.revisions, revision)}
+        record = record.amend(dest, round=round_, rounds=round_.number, **new)
     elif not round_.listed:
         logger.info("continuing the round of a stopped run")
     if round_.listed or not (round_.add_new or round_.retry):
@@ -149,6 +176,8 @@ def again_of(round_: Round) -> Again:
         reasons=round_.reasons,
         changed=round_.add_new,
         outputs="same" if round_.verify else "trusted",
+        revision=round_.revision,
+        redo=round_.redo,
     )
 
 
@@ -163,37 +192,38 @@ class Todo:
 def shards_to_do(dest: ObjectStore, totals: ManifestTotals, again: Again | None) -> Todo:
     """Return the unfinished shards and, of the finished ones, those that a round has to do with."""
     manifest, done = Manifest(dest, totals), done_shards(dest)
-    todo = set(range(totals.shards)) - done
+    # Inputs that nothing was made of yet are made by the job's own settings.
+    todo = set() if again is not None and (again.revision or again.redo) else set(range(totals.shards)) - done
     if again is None and not todo:
         return Todo([], 0)
-    images = totals.images
+    unfinished, again_images = totals.images if todo else 0, 0
     for record in read_shards(dest, done):
-        images -= len(record.outcomes)
+        unfinished -= len(record.outcomes) if unfinished else 0
         wanted = 0 if again is None else _wanted(record, manifest, again)
         if wanted:
             todo.add(record.shard)
-            images += wanted
-    return Todo(sorted(todo), images)
+            again_images += wanted
+    return Todo(sorted(todo), unfinished + again_images)
 
 
 def _wanted(record: ShardOutcomes, manifest: Manifest, again: Again) -> int:
     """Count the outcomes of a shard that a round has to do with."""
     if again.outputs == "same" and record.round < again.number:
-        return len(record.outcomes)
+        return sum(map(again.concerns, record.outcomes))
     infos = {info.key: info for info in manifest.shard(record.shard)} if again.changed else {}
     return sum(again.wants(infos.get(outcome.key), outcome, record.round) for outcome in record.outcomes)
 
 
-def missing_outputs(dest: ObjectStore) -> Todo:
-    """List the destination and return the shards of which an output has gone."""
+def missing_outputs(dest: ObjectStore) -> dict[int, Todo]:
+    """List the destination and return the shards of which an output has gone, by the revision of these outputs."""
     with KeySet() as there:
         for info in dest.list():
             if not info.key.startswith(FOLDER):
                 there.add(info.key)
-        todo, images = [], 0
+        found: dict[int, Todo] = {}
         for record in read_shards(dest):
-            missing = sum(o.output_key is not None and o.output_key not in there for o in record.outcomes)
-            if missing:
-                todo.append(record.shard)
-                images += missing
-    return Todo(todo, images)
+            gone = [o for o in record.outcomes if o.output_key is not None and o.output_key not in there]
+            for revision, missing in sorted(Counter(outcome.revision for outcome in gone).items()):
+                before = found.get(revision, Todo([], 0))
+                found[revision] = Todo([*before.shards, record.shard], before.images + missing)
+    return dict(sorted(found.items()))

@@ -18,7 +18,7 @@ from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.later_runs import Todo
 from raycolor.colorize.manifest import order_of_work
 from raycolor.colorize.messages import TRIES_WHEN_BROKEN, BrokenWorkerError, ShardReport, ShardSpec
-from raycolor.colorize.summary import Timing
+from raycolor.colorize.summary import Timing, warm_page
 from raycolor.errors import RaycolorError
 from raycolor.machine import limit_instructions
 from raycolor.progress import JsonLines, TextLines, logs_json
@@ -96,27 +96,21 @@ class OneProcess:
     def __init__(self, config: ColorizeConfig) -> None:
         self._config = config
 
-    def settle(self, record: JobRecord, dest: ObjectStore) -> tuple[Execution, JobRecord]:
-        """Decide how the job is computed."""
-        return settle_here(self._config, record, dest)
+    def settle(self, record: JobRecord, revision: int, dest: ObjectStore) -> tuple[Execution, JobRecord]:
+        """Decide how a revision is computed."""
+        return settle_here(self._config, record, revision, dest)
 
     def reports(self, spec: ShardSpec, todo: Todo, timing: Timing) -> Iterator[ShardReport]:
         """Do shards and yield what became of each."""
         timing.device, timing.networks, timing.workers = spec.device, 0, 1
         # The page is made in this process, which has nothing to do meanwhile.
-        threading.Thread(target=_warm_page, name="raycolor-page", daemon=True).start()
+        warm_page()
         with LocalWorker(spec) as worker:
             for shard in order_of_work(todo.shards, spec.images_per_shard, 1):
                 yield worker.run(shard)
 
     def told(self, report: ShardReport, rates: dict[str, float | None]) -> None:
         """Tell nobody: there is no Prometheus without Ray."""
-
-
-def _warm_page() -> None:
-    from raycolor.colorize import page
-
-    page.warm()
 
 
 class HeadStart:

@@ -47,6 +47,8 @@ class Outcome:
     pages: int | None = None
     pixels: int | None = None
     """Of all pages."""
+    revision: int = 0
+    """By what it was made: 0 for the job's own settings, else one of job.json's `revisions`."""
 
 
 _ARROW_TYPES = {"int": pa.int64(), "float": pa.float64()}
@@ -132,6 +134,8 @@ class Tally:
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
+    revisions: Counter[int] = field(default_factory=Counter)
+    """Outcomes by what they were made by."""
     pages: int = 0
     pixels: int = 0
     """Of colorized photographs, as `pages`: each page once, at its own size."""
@@ -141,6 +145,7 @@ class Tally:
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
         self.counts[outcome.status] += 1
+        self.revisions[outcome.revision] += 1
         if outcome.reason:
             self.reasons[outcome.reason] += 1
         if outcome.source_kind:
@@ -156,6 +161,7 @@ class Tally:
         """Add another tally to this one."""
         for mine, theirs in ((self.counts, other.counts), (self.reasons, other.reasons), (self.kinds, other.kinds)):
             mine.update(theirs)
+        self.revisions.update(other.revisions)
         self.pages += other.pages
         self.pixels += other.pixels
         self.input_bytes += other.input_bytes

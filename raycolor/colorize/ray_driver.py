@@ -24,7 +24,7 @@ from raycolor.colorize.manifest import order_of_work
 from raycolor.colorize.messages import ShardReport, ShardSpec, worthwhile_workers
 from raycolor.colorize.network_actor import start_networks
 from raycolor.colorize.runner import can_start_here
-from raycolor.colorize.summary import Timing
+from raycolor.colorize.summary import Timing, warm_page
 from raycolor.storage import ObjectStore
 
 SHARDS_AT_ONCE: Final = 2  # in each worker
@@ -42,16 +42,17 @@ class RayPool:
 
     def __init__(self, config: ColorizeConfig, ends: ExitStack) -> None:
         self._config, self._ends = config, ends
-        self._connected = False
+        self._connected = self._told = False
         self._settled: tuple[Execution, JobRecord]
         self._dest: ObjectStore
+        self._revision = 0
         self._metrics: ColorizeMetrics | None = None
 
-    def settle(self, record: JobRecord, dest: ObjectStore) -> tuple[Execution, JobRecord]:
-        """Decide how the job is computed, by this machine alone if no other has to do with it."""
-        self._dest = dest
-        if self._config.ray is None and not self._connected and can_start_here(self._config, record):
-            self._settled = settle_here(self._config, record, dest)
+    def settle(self, record: JobRecord, revision: int, dest: ObjectStore) -> tuple[Execution, JobRecord]:
+        """Decide how a revision is computed, by this machine alone if no other has to do with it."""
+        self._dest, self._revision = dest, revision
+        if self._config.ray is None and not self._connected and can_start_here(self._config, record, revision):
+            self._settled = settle_here(self._config, record, revision, dest)
         else:
             self._settle_on_ray(record)
         return self._settled
@@ -61,7 +62,7 @@ class RayPool:
             config = self._config
             self._ends.enter_context(session.connect(config.address, scale_to=config.scale_to, gpus=config.gpus or 0))
             self._connected = True
-        self._settled = settle_execution(self._config, record, self._dest, cluster_resources(), look)
+        self._settled = settle_execution(self._config, record, self._revision, self._dest, cluster_resources(), look)
 
     def reports(self, spec: ShardSpec, todo: Todo, timing: Timing) -> Iterator[ShardReport]:
         """Do shards and yield what became of each."""
@@ -114,5 +115,9 @@ class RayPool:
 
     def told(self, report: ShardReport, rates: dict[str, float | None]) -> None:
         """Tell Prometheus."""
+        if not self._told:
+            # Ray's start is over, and this process has nothing to do until the last shard.
+            self._told = True
+            warm_page()
         if self._metrics is not None:
             self._metrics.add(report.tally.counts, report.tally.reasons, report.tally.pixels, rates)

@@ -6,13 +6,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from raycolor.colorize.memory_budget import MemoryBudget
 from raycolor.colorize.outcomes import Outcome, find_shard
 from raycolor.errors import StorageError
 from raycolor.sources import Input
+from raycolor.sources.keys import matches
 from raycolor.storage import ObjectStore
 
 _THREADS = 8
@@ -31,6 +32,10 @@ class Again:
     """Inputs that are not what their outcome is about."""
     outputs: Literal["trusted", "there", "same"] = "trusted"
     """Outputs must be there, or have the bytes that were written."""
+    revision: int = 0
+    """What inputs are made by; but for a redo, only outcomes of this revision are looked at."""
+    redo: tuple[str, ...] = ()
+    """Globs of keys whose outcomes of other revisions are made again."""
 
     def wants(self, info: Input | None, outcome: Outcome, number: int) -> bool:
         """Whether an input is done again for itself, whatever its output is.
@@ -40,9 +45,17 @@ class Again:
             outcome: what became of it.
             number: the round that its completion record carries.
         """
+        if self.redo:
+            return number < self.number and outcome.revision != self.revision and matches(outcome.key, self.redo)
+        if not self.concerns(outcome):
+            return False
         if self.retries(outcome, number):
             return True
         return self.changed and info is not None and self.differs(info, outcome)
+
+    def concerns(self, outcome: Outcome) -> bool:
+        """Whether an outcome would be made again as it was."""
+        return outcome.revision == self.revision
 
     def retries(self, outcome: Outcome, number: int) -> bool:
         """Whether an outcome is a failure that is retried; `number` as for `wants`."""
@@ -65,7 +78,8 @@ class Standing:
     kept: dict[str, Outcome] = field(default_factory=dict)
     replaced: tuple[Outcome, ...] = ()
     found: Counter[str] = field(default_factory=Counter)
-    """How many inputs are done again, by why: `asked for`, or the output is `missing` or has `changed`."""
+    """How many inputs are done again, by why: `asked for`, or the output is `missing` or has `changed`; and how many of
+    them `stay` as they were."""
     round: int = 0
     """Number that the new record carries."""
 
@@ -73,6 +87,22 @@ class Standing:
     def owned(self) -> frozenset[str]:
         """Keys of outputs that may be replaced: an outcome of the job names them."""
         return frozenset(outcome.output_key for outcome in self.replaced if outcome.output_key is not None)
+
+    def settle(self, made: Sequence[Outcome], again: Again | None) -> list[Outcome]:
+        """Return the outcomes that are recorded of what was made again, with the revision that they are of.
+
+        A photograph that a redo fails on keeps what it had: a colored one is not lost for a try at a better one.
+        """
+        before = {outcome.key: outcome for outcome in self.replaced}
+        rows = []
+        for outcome in made:
+            old = before.get(outcome.key)
+            if again is not None and again.redo and outcome.status == "failed" and old and old.status == "colorized":
+                self.found["stay"] += 1
+                rows.append(old)
+            else:
+                rows.append(replace(outcome, revision=again.revision) if again is not None else outcome)
+        return rows
 
     def drop_outputs(self, dest: ObjectStore, made: Sequence[Outcome]) -> None:
         """Remove outputs of replaced outcomes that have no new one at their key: no record says any more what they are.
@@ -112,7 +142,7 @@ def standing(dest: ObjectStore, shard: int, inputs: Sequence[Input], again: Agai
             info, outcome = pair
             if again.wants(info, outcome, record.round):
                 return "asked for"
-            if again.outputs == "trusted":
+            if again.outputs == "trusted" or not again.concerns(outcome):
                 return None
             with files.hold(outcome.output_bytes or 0):
                 return _problem(dest, outcome, read=again.outputs == "same")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Runner(Protocol):
     """Does shards. Whichever one it is, the same worker makes the same bytes and records."""
 
-    def settle(self, record: JobRecord, dest: ObjectStore) -> tuple[Execution, JobRecord]:
-        """Decide how the job is computed; what an earlier run has decided stands."""
+    def settle(self, record: JobRecord, revision: int, dest: ObjectStore) -> tuple[Execution, JobRecord]:
+        """Decide how a revision of the job's outputs is computed; what an earlier run has decided stands."""
         ...
 
     def reports(self, spec: ShardSpec, todo: Todo, timing: Timing) -> Iterator[ShardReport]:
@@ -63,23 +63,23 @@ def is_small(images: int, size: int) -> bool:
     return work_s(images, size) < RAY_START_S
 
 
-def runs_here(config: ColorizeConfig, record: JobRecord, todo: Todo) -> bool:
+def runs_here(config: ColorizeConfig, record: JobRecord, revision: int, todo: Todo) -> bool:
     """Whether a job's shards are done in one process of this machine: by --no-ray, or small, local and on its CPUs."""
     if config.ray is not None:
         return not config.ray
     share = todo.images / max(record.manifest.images, 1)
-    return is_small(todo.images, int(record.manifest.bytes * share)) and can_start_here(config, record)
+    return is_small(todo.images, int(record.manifest.bytes * share)) and can_start_here(config, record, revision)
 
 
-def can_start_here(config: ColorizeConfig, record: JobRecord) -> bool:
+def can_start_here(config: ColorizeConfig, record: JobRecord, revision: int) -> bool:
     """Whether this machine alone does a job, on its CPUs: then what it settles is what a local Ray would."""
-    places = (*_places(record), config.dest)
+    places, device = (record.source, record.root or "", config.dest), record.made_by(revision).device
     return (
         not any(_needs_ray(config).values())
         and not os.environ.get("RAY_ADDRESS")
         and not any(place.startswith("s3://") for place in places)
-        and record.device != "cuda"
-        and (config.shape == "fused" or record.device == "cpu" or gpu_model() is None)
+        and device != "cuda"
+        and (config.shape == "fused" or device == "cpu" or gpu_model() is None)
     )
 
 
@@ -92,7 +92,3 @@ def _needs_ray(config: ColorizeConfig) -> dict[str, object]:
         "--workers": config.workers if (config.workers or 1) > 1 else None,
         "--shape": "staged" if config.shape == "staged" else None,
     }
-
-
-def _places(record: JobRecord) -> list[str]:
-    return [record.source, record.root or ""]

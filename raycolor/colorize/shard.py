@@ -82,8 +82,9 @@ class ShardWorker:
                 before = standing(self.dest, shard, inputs, again, self._files) if again else Standing()
                 todo = [info for info in inputs if info.key not in before.kept]
                 made = self._process(todo, rank, attempts, before.owned)
-                before.drop_outputs(self.dest, made)
-                rows = before.kept | {outcome.key: outcome for outcome in made}
+                settled = before.settle(made, again)
+                before.drop_outputs(self.dest, settled)
+                rows = before.kept | {outcome.key: outcome for outcome in settled}
                 write_outcomes(self.dest, shard, [rows[info.key] for info in inputs], before.round)
             except OutageError:
                 # No photograph brought this attempt down.

@@ -6,6 +6,7 @@ import bisect
 import itertools
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.manifest import Manifest
 from raycolor.colorize.messages import ShardReport
 from raycolor.colorize.outcomes import Outcome, Tally, read_outcomes, write_csvs
+from raycolor.colorize.revisions import told
 from raycolor.errors import ConfigError, RaycolorError, StorageError, TooManyFailedError
 from raycolor.progress import printable
 from raycolor.sources import Reader, Source
@@ -79,6 +81,17 @@ class Timing:
             "startup_seconds": round(self.first_image - self.begun, 3),
             "colorizing_seconds": round(seconds, 3),
         }
+
+
+def warm_page() -> None:
+    """Load in a thread what the page is made with: two seconds that need not be waited for at the end."""
+
+    def load() -> None:
+        from raycolor.colorize import page
+
+        page.warm()
+
+    threading.Thread(target=load, name="raycolor-page", daemon=True).start()
 
 
 def finish(
@@ -143,6 +156,19 @@ def summarize(
             yield outcome
 
     write_csvs(dest, outcomes())
+    run = {
+        "seconds": round(time.time() - timing.begun, 3),
+        **timing.rates(),
+        "images_this_run": timing.images,
+        "megapixels_this_run": round(timing.pixels / 1e6, 3),
+        "timeline": timing.timeline(),
+        "workers": timing.workers,
+        "networks": timing.networks,
+        "device": timing.device,
+    }
+    if timing.images == 0:
+        # A run that found nothing to do tells no speed: that of the last one that did stays.
+        run = {name: value for name, value in _earlier(dest).items() if name in run} or run
     summary: dict[str, Any] = {
         "complete": tally.total == record.manifest.images,
         "counts": {status: tally.counts[status] for status in ("colorized", "skipped", "failed")},
@@ -153,23 +179,26 @@ def summarize(
         "megapixels": round(tally.pixels / 1e6, 3),
         "input_bytes": tally.input_bytes,
         "output_bytes": tally.output_bytes,
-        "seconds": round(time.time() - timing.begun, 3),
-        **timing.rates(),
-        "images_this_run": timing.images,
-        "megapixels_this_run": round(timing.pixels / 1e6, 3),
-        "timeline": timing.timeline(),
-        "workers": timing.workers,
-        "networks": timing.networks,
-        "device": timing.device,
+        **run,
         "checkpoint": record.checkpoint,
         "source": record.source,
         "dest": dest.uri,
-        "settings": config.model_dump(mode="json"),
+        "settings": record.config if config.redo else config.model_dump(mode="json"),
+        "revisions": told(record, tally.revisions),
         "shards": record.manifest.shards,
         "raycolor_version": __version__,
     }
     dest.put(FOLDER + "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
     return summary
+
+
+def _earlier(dest: ObjectStore) -> dict[str, Any]:
+    """Return what an earlier run's summary.json says; nothing if there is none that can be read."""
+    try:
+        found = json.loads(dest.get(FOLDER + "summary.json"))
+    except (StorageError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def print_summary(summary: dict[str, Any]) -> None:

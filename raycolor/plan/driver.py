@@ -15,7 +15,7 @@ from raycolor.models.card import say_license
 from raycolor.plan.config import PlanConfig
 from raycolor.plan.counts import Counts
 from raycolor.plan.probe import Probed, Prober
-from raycolor.plan.report import RAY_START_S, Looked, make_report
+from raycolor.plan.report import Looked, Start, begins, make_report
 from raycolor.plan.sample import Drawn, Sample
 from raycolor.plan.storage_classes import StorageClasses
 from raycolor.plan.terminal import show
@@ -48,7 +48,7 @@ def run(config: PlanConfig) -> int:
     sample = Sample(config.sample, config.seed)
     if config.sample == 0:
         counts = _list(config, source, classes, sample)
-        report = make_report(config, source, counts, [], [], None, cpus=config.cpus or cpu_count(), start_s=0.0)
+        report = make_report(config, source, counts, [], [], None, start=Start(config.cpus or cpu_count()))
     else:
         # Loading comes first: a wrong checkpoint must not be found out after an hour of listing.
         colorizer = ColorizerConfig.model_validate(config, from_attributes=True)
@@ -57,8 +57,7 @@ def run(config: PlanConfig) -> int:
                 say_license(prober.checkpoint.name, prober.card)
             begun = time.perf_counter()
             counts = _list(config, source, classes, sample)
-            # The job lists as well, then starts Ray, and then its workers, all of them at once.
-            start_s = time.perf_counter() - begun + RAY_START_S + prober.start_s
+            list_s = time.perf_counter() - begun
             population, drawn = sample.draw()
             looked = _look(
                 config, Reader(source.root, config.source_options(), config.max_file_bytes), classes, prober, drawn
@@ -70,8 +69,7 @@ def run(config: PlanConfig) -> int:
                 population,
                 looked,
                 prober.checkpoint,
-                cpus=config.cpus or cpu_count(),
-                start_s=start_s,
+                start=begins(config, counts.total, list_s=list_s, worker_s=prober.start_s),
             )
     show(report)
     if target is not None:

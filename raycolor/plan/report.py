@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from raycolor import __version__
-from raycolor.colorize.messages import worthwhile_workers
+from raycolor.colorize.messages import RAY_START_S, worthwhile_workers
+from raycolor.colorize.runner import is_small
+from raycolor.machine import cpu_count, gpu_model
 from raycolor.plan.config import PlanConfig
 from raycolor.plan.counts import FORMATS, PIXEL_CLASSES, SIZE_CLASSES, Count, Counts, class_of, named_format
 from raycolor.plan.estimate import Estimate, Stratum, count, total
@@ -20,9 +23,7 @@ NOT_MODELLED: Final = (
     "transfer from and to S3 or disk",
     "CPUs faster or slower than the one measured here, and CPUs that share a core or their memory's bandwidth",
     "photographs that fail and are tried again, and the end of a job, when not all CPUs have work",
-)
-RAY_START_S: Final = (
-    13.0  # measured: 17 to 20 s to the first photograph (docs/performance.md), 4.5 of them the worker's
+    "the page and the lists that a job ends with",
 )
 _BUSY: Final = 1.25  # wall time over CPU time
 
@@ -39,6 +40,35 @@ class Looked:
     probed: Probed
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where a job runs, and how it begins."""
+
+    cpus: int
+    """Of the cluster, or of this machine."""
+    seconds: float = 0.0
+    """From the command to the first photograph."""
+    alone_s: float = 0.0
+    """Seconds of them on that one worker is alone, while Ray starts for the others; infinite without Ray."""
+
+
+def begins(config: PlanConfig, counts: Count, *, list_s: float, worker_s: float) -> Start:
+    """Say how `raycolor colorize` would begin a job.
+
+    Args:
+        config: the command's settings.
+        counts: what was listed.
+        list_s: seconds that the listing took.
+        worker_s: seconds that a worker took to start here.
+    """
+    cpus = config.cpus or cpu_count()
+    local = config.cpus is None and not config.source.startswith("s3://") and gpu_model() is None
+    if not local:
+        # The job lists as well, then starts Ray, and then its workers, all of them at once.
+        return Start(cpus, list_s + RAY_START_S + worker_s)
+    return Start(cpus, list_s + worker_s, math.inf if is_small(counts.inputs, counts.bytes) else RAY_START_S)
+
+
 def make_report(
     config: PlanConfig,
     source: Source,
@@ -47,8 +77,7 @@ def make_report(
     looked: Sequence[Looked],
     checkpoint: CheckpointName | None,
     *,
-    cpus: int,
-    start_s: float,
+    start: Start,
 ) -> dict[str, Any]:
     """Return the plan, ready for JSON.
 
@@ -59,8 +88,7 @@ def make_report(
         population: inputs in each stratum.
         looked: the sample; empty for a plan without one.
         checkpoint: what colorized the sample.
-        cpus: CPUs of the cluster.
-        start_s: seconds from the command to the first photograph.
+        start: where the job runs and how it begins.
     """
     report: dict[str, Any] = {
         "raycolor_plan": FORMAT_VERSION,
@@ -82,7 +110,7 @@ def make_report(
         groups = _Groups(population, looked)
         report["sample"] = _sample(config, population, looked, checkpoint)
         report["estimates"] = _estimates(groups)
-        report["cluster"] = _cluster(groups, counts.total, cpus, start_s, config.price_per_hour)
+        report["cluster"] = _cluster(groups, counts.total, start, config.price_per_hour)
     return report
 
 
@@ -172,24 +200,24 @@ def _named_otherwise(one: Looked) -> bool:
     return one.probed.format is not None and named_format(one.key) != one.probed.format
 
 
-def _cluster(
-    groups: _Groups, inputs: Count, cpus: int, start_s: float, price_per_hour: float | None
-) -> dict[str, Any] | None:
-    """Return rates per CPU, and time and cost on `cpus` of them; None where the sample had nothing to colorize."""
+def _cluster(groups: _Groups, inputs: Count, start: Start, price_per_hour: float | None) -> dict[str, Any] | None:
+    """Return rates per CPU, and time and cost on the cluster; None where the sample had nothing to colorize."""
     cpu = groups.total(lambda one: one.probed.cpu_s)
     if cpu.value <= 0:
         return None
     megapixels = groups.total(_megapixels_to_colorize)
-    workers = min(cpus, worthwhile_workers(inputs.inputs, inputs.bytes))
-    colorizing = cpu.scaled(1 / workers)
-    seconds = colorizing.shifted(start_s)
+    workers = 1 if start.alone_s == math.inf else min(start.cpus, worthwhile_workers(inputs.inputs, inputs.bytes))
+    # One works alone until Ray is there, then all of them do.
+    colorizing = cpu.scaled(1 / workers).shifted(min(start.alone_s, cpu.value) * (1 - 1 / workers))
+    seconds = colorizing.shifted(start.seconds)
     return {
         # As in summary.json: images are all inputs, megapixels those that are colorized.
         "images_per_second_per_cpu": _figures(inputs.inputs / cpu.value),
         "megapixels_per_second_per_cpu": _figures(megapixels.value / cpu.value),
-        "cpus": cpus,
+        "cpus": start.cpus,
         "workers": workers,
-        "start_seconds": round(start_s, 3),
+        "start_seconds": round(start.seconds, 3),
+        "alone_seconds": None if start.alone_s == math.inf else start.alone_s,
         "colorizing_seconds": _rounded(colorizing, 6),
         "seconds": _rounded(seconds, 6),
         "price_per_hour": price_per_hour,

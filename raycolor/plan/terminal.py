@@ -83,7 +83,7 @@ def _cluster(table: Table, report: Mapping[str, Any]) -> None:
     time, cost = cluster["seconds"], cluster["cost"]
     cpus = "1 CPU" if cluster["cpus"] == 1 else f"{cluster['cpus']:,} CPUs"
     table.add_row(f"time on {cpus}", *_durations(time))
-    table.add_row("  start-up", _time_text(cluster["start_seconds"]), "listing, Ray, and the first worker")
+    table.add_row("  start-up", _time_text(cluster["start_seconds"]), _start_text(cluster["alone_seconds"]))
     few = (
         f"{cluster['workers']:,} workers: more are not worth their start"
         if cluster["workers"] < cluster["cpus"]
@@ -93,6 +93,12 @@ def _cluster(table: Table, report: Mapping[str, Any]) -> None:
     if cost is not None:
         value, interval = _figure(cost, "{:,.2f}")
         table.add_row("cost", value, f"{interval} at {cluster['price_per_hour']:g} per hour of the cluster".strip())
+
+
+def _start_text(alone_s: float | None) -> str:
+    if alone_s is None:
+        return "listing, and one worker without Ray"
+    return f"listing, and one worker; others after {alone_s:.0f} s of Ray" if alone_s else "listing, Ray, and workers"
 
 
 def _notes(console: Any, report: Mapping[str, Any], sample: Mapping[str, Any]) -> None:

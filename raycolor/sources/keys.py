@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 
 from raycolor.storage.base import TEMP_PREFIX
 from raycolor.storage.local import name_to_key
@@ -16,6 +17,12 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 def is_archive(key: str) -> bool:
     """Whether a key is an archive's by its name: a listing of millions must not cost a request each."""
     return _ARCHIVE.search(key) is not None
+
+
+def matches(key: str, patterns: Iterable[str]) -> bool:
+    """Whether a key is one of some globs; capital letters make no difference: `*.jpg` takes `SCAN.JPG`."""
+    lower = key.lower()
+    return any(fnmatchcase(lower, pattern.lower()) for pattern in patterns)
 
 
 def archive_part(key: str) -> str | None:

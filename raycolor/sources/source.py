@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 from raycolor.sources.archives import archive_members
 from raycolor.sources.key_set import KeySet
-from raycolor.sources.keys import archive_part, is_archive, member_key
+from raycolor.sources.keys import archive_part, is_archive, matches, member_key
 from raycolor.sources.location import Input
 from raycolor.sources.overlap import check_overlap, key_inside, place_holds
 from raycolor.sources.reader import Reader, stat_version
@@ -67,7 +66,7 @@ class Source:
 
         Args:
             dest: the destination; what lies inside is no input.
-            include: globs of keys to take; none means all.
+            include: globs of keys to take, whatever their capital letters; none means all.
             exclude: globs of keys to leave out; of an archive's key, all its members.
             unchanged: whether the members of an archive are known already, so that it need not be read.
 
@@ -79,16 +78,16 @@ class Source:
         self._folder = ("", False)  # of an earlier listing: links may have changed
         with KeySet() as keys:
             for info in self._listed():
-                if self._left_out(info, dest) or any(fnmatchcase(info.key, pattern) for pattern in exclude):
+                if self._left_out(info, dest) or matches(info.key, exclude):
                     continue
                 if self._opens(info) and unchanged(info):
                     continue
                 for found in self._expanded(info, keys):
                     # A broken archive is told whatever the patterns take: its members may be lost.
                     broken = found.key == info.key and found.location.reason is not None
-                    if include and not broken and not any(fnmatchcase(found.key, pattern) for pattern in include):
+                    if include and not broken and not matches(found.key, include):
                         continue
-                    if not any(fnmatchcase(found.key, pattern) for pattern in exclude):
+                    if not matches(found.key, exclude):
                         yield found
 
     def _listed(self) -> Iterator[Input]:

@@ -7,9 +7,13 @@ import photographs
 import pytest
 import torch
 
+from raycolor.colorize import driver
+from raycolor.colorize.config import ColorizeConfig
+from raycolor.colorize.local_worker import OneProcess
 from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.shard import ShardSpec, ShardWorker
 from raycolor.colorizer.config import ColorizerConfig
+from raycolor.errors import RaycolorError
 from raycolor.models import checkpoints
 from raycolor.models.build import build_model
 from raycolor.sources import open_source, reader
@@ -62,3 +66,46 @@ def packed_job(tmp_path, untrained, monkeypatch):
         return ShardWorker(ShardSpec(source.root, dest.uri, totals, ColorizerConfig(checkpoint=untrained))), fronts
 
     return make
+
+
+class StopError(RaycolorError):
+    """Ends a run where a test wants it."""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A function that runs the command with some flags; with `stop_after`, until so many shards are done."""
+    left, done = [], []
+
+    class Here(OneProcess):
+        def reports(self, spec, todo, timing):
+            worker = ShardWorker(spec)
+            for shard in todo.shards:
+                if left and len(done) >= left[0]:
+                    raise StopError("stopped")
+                yield worker.run(shard)
+                done.append(shard)
+
+    monkeypatch.setattr(driver, "OneProcess", Here)
+    photographs.archive(tmp_path / "in", count=9)
+
+    def run(dest="out", *, stop_after=None, **flags):
+        left[:] = [] if stop_after is None else [stop_after]
+        done.clear()
+        places = {"source": str(tmp_path / "in"), "dest": str(tmp_path / dest)}
+        settings = {
+            "checkpoint": "regression",
+            "network_size": 64,
+            "images_per_shard": 2,
+            "max_failed": "100%",
+            "ray": False,
+        }
+        config = ColorizeConfig(**(places | settings | flags))
+        if stop_after is None:
+            assert driver.run(config) == 0
+        else:
+            with pytest.raises(StopError):
+                driver.run(config)
+        return list(done)
+
+    return run

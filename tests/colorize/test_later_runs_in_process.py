@@ -7,58 +7,10 @@ import chaos
 import photographs
 import pytest
 
-from raycolor.colorize import driver
-from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.job_record import read_job
-from raycolor.colorize.local_worker import OneProcess
 from raycolor.colorize.outcomes import read_shards
-from raycolor.colorize.shard import ShardWorker
-from raycolor.errors import RaycolorError
 from raycolor.storage import open_store
 from raycolor.storage.local import LocalStore
-
-
-class StopError(RaycolorError):
-    """Ends a run where a test wants it."""
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """A function that runs the command with some flags; with `stop_after`, until so many shards are done."""
-    left, done = [], []
-
-    class Here(OneProcess):
-        def reports(self, spec, todo, timing):
-            worker = ShardWorker(spec)
-            for shard in todo.shards:
-                if left and len(done) >= left[0]:
-                    raise StopError("stopped")
-                yield worker.run(shard)
-                done.append(shard)
-
-    monkeypatch.setattr(driver, "OneProcess", Here)
-    photographs.archive(tmp_path / "in", count=9)
-
-    def run(dest="out", *, stop_after=None, **flags):
-        left[:] = [] if stop_after is None else [stop_after]
-        done.clear()
-        places = {"source": str(tmp_path / "in"), "dest": str(tmp_path / dest)}
-        settings = {
-            "checkpoint": "regression",
-            "network_size": 64,
-            "images_per_shard": 2,
-            "max_failed": "100%",
-            "ray": False,
-        }
-        config = ColorizeConfig(**places, **settings, **flags)
-        if stop_after is None:
-            assert driver.run(config) == 0
-        else:
-            with pytest.raises(StopError):
-                driver.run(config)
-        return list(done)
-
-    return run
 
 
 def change(source, good):
@@ -134,9 +86,12 @@ def test_a_plain_run_makes_the_job_whole_and_says_what_is_not_in_it(run, tmp_pat
     assert chaos.results(tmp_path / "out") == whole
     assert "8 new files are not in this job: --add-new" in caplog.text
     assert "2 changed files kept their old output: --add-new colorizes them again" in caplog.text
+    before = json.loads((tmp_path / "out" / "_raycolor" / "summary.json").read_text())
     assert run() == []
     summary = json.loads((tmp_path / "out" / "_raycolor" / "summary.json").read_text())
     assert (summary["complete"], summary["images"]) == (True, 9)
+    assert summary == before, "a run without work tells the speed of the last that had some"
+    assert summary["images_this_run"] == 1
 
 
 def test_a_job_reads_its_records_once(run, tmp_path, monkeypatch):

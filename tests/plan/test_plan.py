@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -13,13 +14,15 @@ import pytest
 from sources import packs
 
 from raycolor import cli
+from raycolor.colorize.messages import RAY_START_S
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import Colorized
 from raycolor.errors import ImageError, RaycolorError
-from raycolor.plan import driver
+from raycolor.plan import driver, report
 from raycolor.plan.config import PlanConfig
+from raycolor.plan.counts import Count
 from raycolor.plan.probe import CheckpointName, Probed, Prober, look
-from raycolor.plan.report import RAY_START_S
+from raycolor.plan.report import Start, begins
 from raycolor.plan.storage_classes import StorageClasses
 from raycolor.storage import open_store
 
@@ -154,6 +157,18 @@ def test_a_plan_of_all_inputs_is_exact(planned):
     assert plan["cluster"]["images_per_second_per_cpu"] > 0
     assert plan["cluster"]["seconds"]["value"] > plan["cluster"]["start_seconds"] > RAY_START_S
     assert folder
+
+
+def test_a_plan_knows_how_the_job_begins(monkeypatch):
+    """Small and local: one worker, no Ray; large: it works alone while Ray starts; elsewhere: Ray comes first."""
+    monkeypatch.setattr(report, "gpu_model", lambda: None)
+    monkeypatch.setattr(report, "cpu_count", lambda: 4)
+    small, large = Count(16, 10**6), Count(1000, 10**8)
+    here = PlanConfig(source="/in")
+    assert begins(here, small, list_s=1, worker_s=5) == Start(4, 6, math.inf)
+    assert begins(here, large, list_s=1, worker_s=5) == Start(4, 6, RAY_START_S)
+    for elsewhere in (PlanConfig(source="/in", cpus=64), PlanConfig(source="s3://bucket/in")):
+        assert begins(elsewhere, small, list_s=1, worker_s=5) == Start(elsewhere.cpus or 4, 6 + RAY_START_S)
 
 
 def test_a_plan_writes_its_file_and_nothing_else(planned):

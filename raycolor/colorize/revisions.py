@@ -1,0 +1,125 @@
+"""Revisions of a job: outputs that were made again by other settings than its own (`--redo`)."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from raycolor.colorize.config import ColorizeConfig
+from raycolor.colorize.job_record import JobRecord, Revision
+from raycolor.colorizer.config import ColorizerConfig
+from raycolor.errors import ConfigError, ManifestError
+from raycolor.models.checkpoints import Checkpoint, load
+
+logger = logging.getLogger(__name__)
+
+HASHES: Final = ("weights_sha256", "network_sha256")
+MAY_DIFFER: Final = (*ColorizerConfig.model_fields, *HASHES)
+"""What of a job's identity a redo may set otherwise."""
+
+
+def check_redo(config: ColorizeConfig, found: JobRecord | None) -> None:
+    """Refuse a redo that cannot be one.
+
+    Raises:
+        ConfigError: there is no job to redo anything of, or another request stands beside it.
+    """
+    if not config.redo:
+        return
+    others = {"retry_failed": config.retry_failed, "retry_reason": config.retry_reason}
+    others |= {"add_new": config.add_new, "verify": config.verify}
+    for name, asked in others.items():
+        if asked:
+            raise ConfigError(f"--redo and --{name.replace('_', '-')}: one after the other, in two commands")
+    if found is None:
+        raise ConfigError(f"--redo: {config.dest} holds no job: run the command without it first")
+
+
+def revision_for(config: ColorizeConfig, record: JobRecord, checkpoint: Checkpoint) -> tuple[int, Revision | None]:
+    """Return the number of the revision that a redo's settings are, and what is to be written of it if it is new.
+
+    0 are the job's own settings: a redo by them takes an earlier redo back.
+    """
+    wanted = _decisive(config.model_dump(mode="json"), checkpoint.weights_sha256, checkpoint.network_sha256)
+    known = [_decisive(record.identity, record.identity["weights_sha256"], record.identity["network_sha256"])]
+    known += [_decisive(one.settings, one.checkpoint["weights_sha256"], one.network_sha256) for one in record.revisions]
+    if wanted in known:
+        number = known.index(wanted)
+        logger.info("redo: as revision %d", number)
+        return number, None
+    number = len(known)
+    differences = [
+        f"{name} {known[0].get(name)} -> {value}" for name, value in wanted.items() if known[0][name] != value
+    ]
+    logger.info("redo: revision %d: %s", number, ", ".join(differences))
+    settings = {name: value for name, value in config.model_dump(mode="json").items() if name in _FIELDS}
+    if Path(config.checkpoint).exists():
+        settings["checkpoint"] = str(Path(config.checkpoint).absolute())
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return number, Revision(number, settings, described(checkpoint), checkpoint.network_sha256, now)
+
+
+_FIELDS: Final = frozenset(ColorizerConfig.model_fields)
+
+
+def _decisive(settings: Mapping[str, Any], weights: str, network: str | None) -> dict[str, Any]:
+    """Return what decides bytes: settings but for the checkpoint, which counts by its hashes."""
+    chosen = {name: settings.get(name) for name in sorted(_FIELDS - {"checkpoint"})}
+    return {**chosen, "weights_sha256": weights, "network_sha256": network}
+
+
+def differences(own: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Say in what settings differ from a job's own."""
+    shown = (f"{name} {own.get(name)} -> {value}" for name, value in other.items() if own.get(name) != value)
+    return ", ".join(shown)
+
+
+def described(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what job.json says of a checkpoint."""
+    card = checkpoint.card
+    return {
+        "name": checkpoint.name,
+        "method": checkpoint.method,
+        "weights_sha256": checkpoint.weights_sha256,
+        **({} if card is None else {"card": card.name, "license": card.license}),
+    }
+
+
+def told(record: JobRecord, images: Mapping[int, int]) -> list[dict[str, Any]]:
+    """Return what summary.json says of each revision.
+
+    Args:
+        record: the job.
+        images: outcomes of each revision.
+    """
+    own = _decisive(record.identity, "", None)
+    return [
+        {
+            "number": one.number,
+            "images": images.get(one.number, 0),
+            "differences": differences(own, _decisive(one.settings, "", None)),
+            "checkpoint": one.checkpoint,
+            "created": one.created,
+        }
+        for one in record.revisions
+    ]
+
+
+def colorizer_of(record: JobRecord, revision: int) -> ColorizerConfig:
+    """Return the settings of a revision's colorizer, as the job has written them down.
+
+    Raises:
+        ManifestError: its checkpoint is not what it was.
+    """
+    settings = record.settings_of(revision)
+    config = ColorizerConfig.model_validate({name: settings[name] for name in _FIELDS if name in settings})
+    found, was = load(config.checkpoint), record.made_by(revision).checkpoint["weights_sha256"]
+    if found.weights_sha256 != was:
+        raise ManifestError(
+            f"--checkpoint {config.checkpoint}: has weights {found.weights_sha256[:12]}, and outputs of this job were "
+            f"made with {was[:12]}: put that checkpoint back"
+        )
+    return config
