@@ -20,6 +20,7 @@ import numpy as np
 import simplejpeg
 
 from raycolor.cluster import session
+from raycolor.prepare.config import PrepareConfig
 from raycolor.prepare.driver import prepare
 
 
@@ -85,15 +86,15 @@ def main() -> None:
         with session.connect():
             for repeat in range(args.repeats + 1):
                 started = time.perf_counter()
-                summary = prepare(
-                    str(source),
-                    str(work / f"out{repeat}"),
+                config = PrepareConfig(
+                    source=str(source),
+                    dataset=str(work / f"out{repeat}"),
                     train=None,
                     val=None,
                     size_px=args.size,
                     workers=args.workers,
-                    rows_per_shard=args.rows_per_shard,
                 )
+                summary = prepare(config, rows_per_shard=args.rows_per_shard)
                 rate = sum(summary["counts"].values()) / (time.perf_counter() - started)
                 rates.setdefault("prepare" if repeat else "prepare, first", []).append(rate)
         spreads = {name: common.spread(values) for name, values in rates.items()}

@@ -43,7 +43,7 @@ JOBS = {
         "Convert photographs to a Lab dataset for training.",
         "raycolor.prepare.config:PrepareConfig",
         ("source", "dataset"),
-        "raycolor.prepare.command:run",
+        "raycolor.prepare.driver:run",
         "Places365: the validation photographs of 256x256 (val_256.tar, 36,500 files) are distributed by MIT at "
         "places2.csail.mit.edu for non-commercial research and education; read their terms, download the file, and "
         "give it as SOURCE without unpacking it. Any folder of color photographs will do as well.",

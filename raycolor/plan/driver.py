@@ -27,7 +27,6 @@ from raycolor.storage.single import locate
 logger = logging.getLogger(__name__)
 
 DONE: Final = 0
-_NOWHERE: Final = "s3://."  # a destination that holds no input: no bucket is called so
 _STEP: Final = 1000
 
 
@@ -85,7 +84,7 @@ def _list(config: PlanConfig, source: Source, classes: StorageClasses, sample: S
     classes.watch(lister)
     counts = Counts()
     with Progress("list", None, "photographs") as progress:
-        for info in source.inputs(_NOWHERE, config.include, config.exclude):
+        for info in source.inputs(None, config.include, config.exclude):
             counts.add(info.key, info.size, classes.listed(lister, info.object))
             sample.add(info)
             if counts.total.inputs % _STEP == 0:

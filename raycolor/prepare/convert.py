@@ -18,8 +18,11 @@ from raycolor.color.tone import classify_tone
 from raycolor.dataset.planes import colorfulness, planes_of, square_rgb
 from raycolor.dataset.shards import encode_shard
 from raycolor.errors import ImageError
-from raycolor.prepare.source import Picture, PictureSource
+from raycolor.prepare.config import PrepareConfig
+from raycolor.sources.location import Input
+from raycolor.sources.reader import Reader
 from raycolor.storage import ObjectStore
+from raycolor.storage.patience import local_store
 
 Square = NDArray[np.uint8] | NDArray[np.uint16]
 """(S, S, 3) RGB, as `square_rgb` returns it."""
@@ -44,59 +47,56 @@ class ShardResult:
 
 
 def convert_shard(
-    source: PictureSource,
-    pictures: Sequence[Picture],
+    reader: Reader,
+    inputs: Sequence[Input],
     dataset: ObjectStore,
     path: str,
+    config: PrepareConfig,
     *,
-    size_px: int,
-    min_colorfulness: float,
     limit: int | None = None,
-    max_file_bytes: int | None = None,
     square: Callable[[bytes, int], Square] = square_rgb,
 ) -> ShardResult:
     """Convert candidates in their order and write those that are good as one shard.
 
     Args:
-        source: where the photographs are.
-        pictures: the candidates of this shard.
+        reader: reads the candidates.
+        inputs: the candidates of this shard.
         dataset: where the shard goes.
         path: its key there.
-        size_px: side of the stored squares.
-        min_colorfulness: above 0, gray and toned photographs and those duller than this are left out.
+        config: side of the stored squares and least colorfulness: above 0, gray and toned photographs are left out too.
         limit: stop after so many rows.
-        max_file_bytes: what is larger is not read.
         square: decodes a photograph to a square; `IsolatedSquares` outlives decoders that die.
 
     Raises:
         StorageError: the shard cannot be written. A photograph that cannot be read is listed in `bad` instead.
     """
     cv2.setNumThreads(1)  # one worker process per CPU already
-    limit = len(pictures) if limit is None else min(limit, len(pictures))
+    size_px = config.size_px
+    limit = len(inputs) if limit is None else min(limit, len(inputs))
     ids: list[str] = []
     L = np.empty((limit, size_px, size_px), np.uint8)
     ab = np.empty((limit, 2, size_px, size_px), np.int8)
     result = ShardResult()
-    for picture, data in _read_in_order(source, pictures, max_file_bytes):
+    for info, data in _read_in_order(reader, inputs):
         if len(ids) == limit:
             break
         result.seen += 1
         try:
             rgb = square(data.result(), size_px)
         except ImageError as exc:
-            result.bad.append({"key": picture.key, "reason": exc.reason, "detail": exc.detail})
+            result.bad.append({"key": info.key, "reason": exc.reason, "detail": exc.detail})
             continue
         except ChildDiedError as exc:
-            result.bad.append({"key": picture.key, "reason": "internal_error", "detail": str(exc)})
+            result.bad.append({"key": info.key, "reason": "internal_error", "detail": str(exc)})
             continue
         kind = classify_tone(rgb)
-        reason, value = _why_drop(rgb, kind, min_colorfulness)
+        reason, value = _why_drop(rgb, kind, config.min_colorfulness)
         if reason:
-            result.dropped.append({"key": picture.key, "reason": reason, "colorfulness": round(value, 2)})
+            result.dropped.append({"key": info.key, "reason": reason, "colorfulness": round(value, 2)})
             continue
         result.kinds[kind] += 1
         L[len(ids)], ab[len(ids)] = planes_of(rgb)
-        ids.append(picture.key)
+        ids.append(info.key)
     result.rows = len(ids)
     if ids:
         shard = encode_shard(ids, L[: len(ids)], ab[: len(ids)])
@@ -146,22 +146,15 @@ def make_squares(options: None, ask: Ask) -> Work:
     return lambda size_px, data: (square_rgb(data, size_px), b"")
 
 
-def _read_in_order(
-    source: PictureSource, pictures: Sequence[Picture], max_bytes: int | None
-) -> Iterator[tuple[Picture, Future[bytes]]]:
-    """Yield the bytes of each picture in order; over a network the next ones are under way meanwhile."""
-    ahead = _READS_AT_ONCE if source.is_remote else 1
+def _read_in_order(reader: Reader, inputs: Sequence[Input]) -> Iterator[tuple[Input, Future[bytes]]]:
+    """Yield the bytes of each input in order; over a network the next ones are under way meanwhile."""
+    ahead = _READS_AT_ONCE if local_store(reader.store(inputs[0].location.uri)) is None else 1
     pool = ThreadPoolExecutor(ahead, thread_name_prefix="raycolor-read")
-
-    def read(picture: Picture) -> bytes:
-        if max_bytes is not None and picture.length > max_bytes:
-            raise ImageError("too_large", f"{picture.length:,} bytes: --max-file-bytes allows {max_bytes:,}")
-        return source.read(picture)
-
     try:
-        under_way: deque[tuple[Picture, Future[bytes]]] = deque()
-        for picture in pictures:
-            under_way.append((picture, pool.submit(read, picture)))
+        under_way: deque[tuple[Input, Future[bytes]]] = deque()
+        for info in inputs:
+            # A dataset of thumbnails is what somebody may want: names forbid nothing here.
+            under_way.append((info, pool.submit(lambda info: reader.get_any(reader.sized(info)), info)))
             if len(under_way) > ahead:
                 yield under_way.popleft()
         yield from under_way

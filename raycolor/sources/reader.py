@@ -57,14 +57,21 @@ class Reader:
         return info if found is None else info._replace(size=found.size)
 
     def get(self, info: Input) -> bytes:
-        """Return all bytes of one input, whose size is known (`sized`).
+        """Return all bytes of one input, whose size is known (`sized`), unless its name says that it is no photograph.
 
         Raises:
-            ImageError: it cannot be read; `reason` is what its outcome says. `SkippedInputError` if it is none: then
-                nothing is read.
+            ImageError: as `get_any`. `SkippedInputError` if it is no photograph: then nothing is read.
         """
         if (what := non_photograph(info.key)) is not None:
             raise SkippedInputError("not_a_photograph", what)
+        return self.get_any(info)
+
+    def get_any(self, info: Input) -> bytes:
+        """Return all bytes of one input of known size, whatever its name.
+
+        Raises:
+            ImageError: it cannot be read; `reason` is what its outcome says.
+        """
         place = info.location
         place.raise_problem()
         if self._max_bytes is not None and info.size > self._max_bytes:

@@ -52,20 +52,20 @@ class Source:
 
     def inputs(
         self,
-        dest: str,
+        dest: str | None = None,
         include: tuple[str, ...] = (),
         exclude: tuple[str, ...] = (),
         *,
         unchanged: Callable[[Input], bool] = lambda archive: False,
     ) -> Iterator[Input]:
-        """Yield what a job has to colorize, each key once, archives member by member.
+        """Yield what a job has to read, each key once, archives member by member.
 
         Left out, and counted in `notes`: what lies in the destination, records of an earlier job, and repetitions. An
         archive that cannot be read to its end is an input of its own beside the members before the damage. Memory does
         not grow with the number of inputs.
 
         Args:
-            dest: the destination; what lies inside is no input.
+            dest: the destination; what lies inside is no input. None if a job writes none.
             include: globs of keys to take, whatever their capital letters; none means all.
             exclude: globs of keys to leave out; of an archive's key, all its members.
             unchanged: whether the members of an archive are known already, so that it need not be read.
@@ -94,9 +94,9 @@ class Source:
         """Yield the objects of the source, archives unopened."""
         return (Input(*info) for info in self.reader.store().list())
 
-    def _left_out(self, info: Input, dest: str) -> bool:
+    def _left_out(self, info: Input, dest: str | None) -> bool:
         where = f"{(info.location.uri or self.root).rstrip('/')}/{info.object}"
-        if key_inside(dest, where) is not None or self._leads_into(dest, info):
+        if dest is not None and (key_inside(dest, where) is not None or self._leads_into(dest, info)):
             self.notes["inside DEST"] += 1
             return True
         if info.key.startswith(RECORDS):

@@ -6,8 +6,10 @@ import photographs
 import pytest
 
 from raycolor.child_process import ChildStartError
+from raycolor.prepare.config import PrepareConfig
 from raycolor.prepare.convert import IsolatedSquares, convert_shard
-from raycolor.prepare.source import PictureSource
+from raycolor.sources.open import open_source
+from raycolor.sources.reader import Reader
 from raycolor.storage import open_store
 
 CHILD = """
@@ -26,28 +28,29 @@ child_process.serve()
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Good pictures among three that end or hang their decoder, one that is none, and a large one."""
+    """A folder of good pictures, three that end or hang their decoder, one that is none, and a large one."""
     good = {f"good{i}.png": photographs.encoded(photographs.color_pixels()) for i in range(2)}
     bad = {f"abort{i}.png": b"abort" for i in range(2)} | {"hang.png": b"hang", "text.png": b"no picture"}
     photographs.write_all(tmp_path / "in", {**good, **bad, "large.png": bytes(10_000_000)})
-    return PictureSource(str(tmp_path / "in"))
+    return tmp_path / "in"
 
 
-def convert(pictures, dest, square):
-    return convert_shard(
-        pictures, list(pictures.list()), dest, "train/part-00000.parquet",
-        size_px=32, min_colorfulness=0.0, max_file_bytes=9_000_000, square=square,
-    )  # fmt: skip
+def convert(pictures, dest, square, read=None):
+    reader = Reader(str(pictures), None, 9_000_000)
+    if read is not None:
+        get = reader.store().get
+        reader.store().get = lambda key: read.append(key) or get(key)
+    inputs = list(open_source(str(pictures)).inputs())
+    config = PrepareConfig(source=str(pictures), dataset=dest.uri, size_px=32)
+    return convert_shard(reader, inputs, dest, "train/part-00000.parquet", config, square=square)
 
 
 def test_pictures_that_end_their_decoder_are_bad_ones(pictures, tmp_path):
     """Each stands there with a reason, the others are used, and it ends; what is too large is not read."""
     square = IsolatedSquares(20.0, command=[sys.executable, "-c", CHILD])
     read = []
-    get = pictures.store.get
-    pictures.store.get = lambda key: read.append(key) or get(key)
     try:
-        result = convert(pictures, open_store(tmp_path / "out"), square)
+        result = convert(pictures, open_store(tmp_path / "out"), square, read)
     finally:
         square.child.close()
     assert (result.seen, result.rows) == (7, 2)

@@ -16,6 +16,7 @@ from raycolor.dataset.planes import planes_of, square_rgb
 from raycolor.dataset.shards import LabSplit
 from raycolor.dataset.split import order_key, split_of
 from raycolor.errors import ConfigError, DatasetError, StorageError
+from raycolor.prepare.config import PrepareConfig
 from raycolor.prepare.driver import prepare
 from raycolor.storage import open_store
 
@@ -53,8 +54,10 @@ def photos(tmp_path_factory):
 
 
 def run(source, dataset, **options):
-    given = {"train": None, "val": None, "size_px": SIZE, "rows_per_shard": 7} | options
-    return prepare(str(source), str(dataset), **given)
+    given = {"train": None, "val": None, "size_px": SIZE} | options
+    on_progress = given.pop("on_progress", None)
+    config = PrepareConfig(source=str(source), dataset=str(dataset), **given)
+    return prepare(config, rows_per_shard=7, on_progress=on_progress)
 
 
 def contents(folder):

@@ -1,12 +1,14 @@
-"""Laws of PictureSource: folders and tars."""
+"""Laws of what a dataset is made of: folders, and archives that are read in place."""
 
 import io
 import tarfile
+import zipfile
 
 import pytest
 
 from raycolor.errors import ArchiveError, ConfigError
-from raycolor.prepare.source import PictureSource, is_picture
+from raycolor.prepare.source import is_picture, list_inputs
+from raycolor.sources.open import open_source
 
 
 def write_tar(path, members, mode="w"):
@@ -15,6 +17,12 @@ def write_tar(path, members, mode="w"):
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
+
+
+def listed(path):
+    """The inputs of a source, and how to read them."""
+    source = open_source(str(path), archives=False)
+    return [(info.key, source.reader.get_any(info)) for info in list_inputs(source)]
 
 
 def test_tar_members_are_read_in_place(tmp_path):
@@ -26,17 +34,33 @@ def test_tar_members_are_read_in_place(tmp_path):
         folder = tarfile.TarInfo("folder")
         folder.type = tarfile.DIRTYPE
         tar.addfile(folder)
-    source = PictureSource(str(path))
-    found = {picture.key: source.read(picture) for picture in source.list()}
-    assert found == {name.removeprefix("./"): data for name, data in members}
+        link = tarfile.TarInfo("link.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "c"
+        tar.addfile(link)
+    assert listed(path) == [(name.removeprefix("./"), data) for name, data in members]
+
+
+def test_zip_members_are_read_in_place(tmp_path):
+    """A zip gives the keys and bytes of its members too."""
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a/1.jpg", b"one" * 99)
+        file.writestr("b.jpg", b"two")
+    assert listed(tmp_path / "photos.zip") == [("a/1.jpg", b"one" * 99), ("b.jpg", b"two")]
 
 
 def test_folder_members_are_its_files(tmp_path):
-    """A folder lists its files by key and reads them."""
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "1.jpg").write_bytes(b"one")
-    source = PictureSource(str(tmp_path))
-    assert [(picture.key, source.read(picture)) for picture in source.list()] == [("a/1.jpg", b"one")]
+    """A folder lists its files by key and reads them: archives are files like others, and no folder is clutter."""
+    files = {"@eaDir/2.jpg": b"two", "a/1.jpg": b"one", "b.tar": bytes(1024)}
+    for key, data in files.items():
+        (tmp_path / key).parent.mkdir(exist_ok=True)
+        (tmp_path / key).write_bytes(data)
+    assert dict(listed(tmp_path)) == files
+
+
+def test_a_single_file_is_a_source(tmp_path):
+    """One photograph is a source of one."""
+    (tmp_path / "1.jpg").write_bytes(b"one")
+    assert listed(tmp_path / "1.jpg") == [("1.jpg", b"one")]
 
 
 @pytest.mark.parametrize("keep", [0, 100, 513, 700, 1536, 1536 + 100, 3072])
@@ -46,7 +70,7 @@ def test_a_tar_cut_short_is_refused(tmp_path, keep):
     write_tar(path, [("a.jpg", b"1" * 600), ("b.jpg", b"2" * 600)])
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ArchiveError, match="fetch it again"):
-        list(PictureSource(str(path)).list())
+        listed(path)
 
 
 def test_a_broken_header_is_not_the_end(tmp_path):
@@ -57,14 +81,20 @@ def test_a_broken_header_is_not_the_end(tmp_path):
     data[1024:1100] = b"\x55" * 76
     path.write_bytes(data)
     with pytest.raises(ArchiveError, match="damaged tar header at byte 1024: fetch it again"):
-        list(PictureSource(str(path)).list())
+        listed(path)
 
 
 def test_sources_that_cannot_be_read_are_refused(tmp_path):
     """Compressed archives and missing places get a line that says what to do."""
-    for name, said in [("x.tar.gz", "make a plain .tar"), ("x.tar", "no such file"), ("x", "no such folder")]:
-        with pytest.raises(ConfigError, match=said):
-            PictureSource(str(tmp_path / name))
+    (tmp_path / "x.tar.gz").write_bytes(b"any")
+    (tmp_path / "x.tar").write_bytes(b"no tar" * 200)
+    for name, error, said in [
+        ("x.tar.gz", ConfigError, "make a .tar"),
+        ("x.tar", ArchiveError, "no archive: fetch it again"),
+        ("y.tar", ConfigError, "no such folder"),
+    ]:
+        with pytest.raises(error, match=said):
+            listed(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""The candidates of a dataset in their order, the shards that are made of them, and what came of those."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from raycolor import __version__
+from raycolor.dataset.info import DatasetInfo, ShardInfo
+from raycolor.dataset.split import KEPT_SPLIT_RULE, SPLIT_RULE, SPLITS, order_key, split_of
+from raycolor.prepare.config import PrepareConfig
+from raycolor.prepare.convert import ShardResult
+from raycolor.prepare.source import is_picture
+from raycolor.sources.location import Input
+
+_LOWEST_SHARE: Final = 0.05  # a source of which less is good is searched in rounds, not all at once
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard to make: some candidates of one split."""
+
+    split: str
+    number: int
+    inputs: tuple[Input, ...]
+    limit: int | None = None
+
+    @property
+    def path(self) -> str:
+        """Key of the shard in the dataset."""
+        return shard_path(self.split, self.number)
+
+
+def shard_path(split: str, number: int) -> str:
+    """Return the key of a shard in its dataset."""
+    return f"{split}/part-{number:05}.parquet"
+
+
+@dataclass
+class Split:
+    """How far one split has come. Shard k is made of candidates [k·R, (k+1)·R) in hash order, so which worker makes
+    it, and how many there are, changes nothing in it."""
+
+    name: str
+    candidates: list[Input]
+    wanted: int
+    rows_per_shard: int
+    results: dict[int, ShardResult] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Photographs that are in the shards made so far."""
+        return sum(result.rows for result in self.results.values())
+
+    def next_tasks(self) -> list[Task]:
+        """Return the shards that will probably fill the split, judged by the share of good candidates so far."""
+        missing = self.wanted - self.rows
+        first = len(self.results)
+        rest = len(self.candidates) - first * self.rows_per_shard
+        if missing <= 0 or rest <= 0:
+            return []
+        seen = sum(result.seen for result in self.results.values())
+        share = max(self.rows / seen, _LOWEST_SHARE) if seen else 1.0
+        count = -(-min(round(missing / share), rest) // self.rows_per_shard) or 1
+        return [self._task(number) for number in range(first, first + count)]
+
+    def trim(self) -> list[Task]:
+        """Forget shards past the wanted number; return the one to make again with fewer rows, if any."""
+        before, again = 0, []
+        for number in sorted(self.results):
+            rows = self.results[number].rows
+            if before >= self.wanted:
+                del self.results[number]
+            elif before + rows > self.wanted:
+                again.append(self._task(number, self.wanted - before))
+            before += rows
+        return again
+
+    def _task(self, number: int, limit: int | None = None) -> Task:
+        start = number * self.rows_per_shard
+        return Task(self.name, number, tuple(self.candidates[start : start + self.rows_per_shard]), limit)
+
+
+def choose(inputs: Iterable[Input], config: PrepareConfig, rows_per_shard: int) -> tuple[list[Split], int]:
+    """Put each split's candidates in hash order; also count the files that are none."""
+    found: dict[str, dict[str, Input]] = {name: {} for name in SPLITS}
+    other_files = 0
+    for info in inputs:
+        split = split_of(info.key, config.seed, keep_splits=config.keep_splits) if is_picture(info.key) else None
+        if split is None:
+            other_files += 1
+        else:
+            found[split][info.key] = info  # a later member of a tar replaces an earlier one of its name
+    splits = []
+    for name, limit in (("train", config.train), ("val", config.val)):
+        candidates = sorted(found[name].values(), key=lambda info: order_key(info.key, config.seed))
+        wanted = len(candidates) if limit is None else min(limit, len(candidates))
+        splits.append(Split(name, candidates, wanted, rows_per_shard))
+    return splits, other_files
+
+
+def describe(config: PrepareConfig, splits: Sequence[Split], other_files: int) -> DatasetInfo:
+    """Return what `dataset.json` says."""
+    done = [(split.name, number, split.results[number]) for split in splits for number in sorted(split.results)]
+    return DatasetInfo(
+        source=config.source,
+        seed=config.seed,
+        split_rule=KEPT_SPLIT_RULE if config.keep_splits else SPLIT_RULE,
+        image_size=config.size_px,
+        min_colorfulness=config.min_colorfulness,
+        counts={split.name: split.rows for split in splits},
+        shards=tuple(
+            ShardInfo(shard_path(name, number), name, result.rows, result.bytes, result.sha256)
+            for name, number, result in done
+            if result.rows
+        ),
+        wanted={name: count for name, count in (("train", config.train), ("val", config.val)) if count is not None},
+        dropped=tuple({**row, "split": name} for name, _, result in done for row in result.dropped),
+        bad=tuple({**row, "split": name} for name, _, result in done for row in result.bad),
+        other_files=other_files,
+        raycolor_version=__version__,
+    )
+
+
+def summarize(info: DatasetInfo, splits: Sequence[Split], listing_s: float, converting_s: float) -> dict[str, Any]:
+    """Return what the command prints."""
+    results = [result for split in splits for result in split.results.values()]
+    seen = sum(result.seen for result in results)
+    return {
+        "counts": dict(info.counts),
+        "candidates": {split.name: len(split.candidates) for split in splits},
+        "kinds": {kind: sum(result.kinds[kind] for result in results) for kind in ("gray", "toned", "color")},
+        "dropped": dict(sorted(Counter(row["reason"] for row in info.dropped).items())),
+        "bad": dict(sorted(Counter(row["reason"] for row in info.bad).items())),
+        "other_files": info.other_files,
+        "shards": len(info.shards),
+        "bytes": sum(shard.bytes for shard in info.shards),
+        "fingerprint": info.fingerprint,
+        "images_per_second": round(seen / max(converting_s, 1e-9), 2),
+        "listing_seconds": round(listing_s, 2),
+        "seconds": round(listing_s + converting_s, 2),
+    }
