@@ -14,8 +14,7 @@ from typing import Any, Final
 
 from raycolor.colorize.job_folder import ATTEMPTS
 from raycolor.colorize.outcomes import Outcome
-from raycolor.errors import StorageError
-from raycolor.storage import ObjectStore
+from raycolor.storage import ObjectStore, get_if_there
 
 ONE_BY_ONE: Final = 4
 """The attempt from which on each photograph is written down."""
@@ -48,11 +47,8 @@ class Attempts:
         """Outcomes that an earlier attempt wrote down, by key."""
 
     def _read(self) -> dict[str, Any]:
-        try:
-            data = self._dest.get(self._key)
-        except StorageError as exc:
-            if exc.reason != "not_found":
-                raise
+        data = get_if_there(self._dest, self._key)
+        if data is None:
             return {}
         try:
             known = json.loads(data)

@@ -7,8 +7,8 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raycolor.errors import ManifestError, StorageError
-from raycolor.storage import ObjectStore
+from raycolor.errors import ManifestError
+from raycolor.storage import ObjectStore, get_if_there
 
 FOLDER: Final = "_raycolor/"
 ATTEMPTS: Final = FOLDER + "attempts/"
@@ -27,11 +27,10 @@ def get_table(dest: ObjectStore, key: str) -> pa.Table:
     Raises:
         ManifestError: it is missing or damaged.
     """
+    data = get_if_there(dest, key)
+    if data is None:
+        raise ManifestError(f"{dest.uri}: {key} is missing: give a new DEST")
     try:
-        return pq.read_table(pa.BufferReader(dest.get(key)))
+        return pq.read_table(pa.BufferReader(data))
     except pa.ArrowException as exc:
         raise ManifestError(f"{dest.uri}: {key} is damaged ({exc}): remove it and run the same command again") from exc
-    except StorageError as exc:
-        if exc.reason == "not_found":
-            raise ManifestError(f"{dest.uri}: {key} is missing: give a new DEST") from exc
-        raise

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 
 from raycolor.colorize.job_folder import FOLDER
 from raycolor.colorize.manifest import ManifestTotals
-from raycolor.errors import ManifestError, StorageError
-from raycolor.storage import ObjectStore
+from raycolor.errors import ManifestError
+from raycolor.storage import ObjectStore, get_if_there
 
 JOB_KEY: Final = FOLDER + "job.json"
 FORMAT_VERSION: Final = 1
@@ -119,8 +119,11 @@ def read_job(dest: ObjectStore) -> JobRecord | None:
     Raises:
         ManifestError: `job.json` is damaged or of another format version.
     """
+    data = get_if_there(dest, JOB_KEY)
+    if data is None:
+        return None
     try:
-        loaded = json.loads(dest.get(JOB_KEY))
+        loaded = json.loads(data)
         if loaded["format_version"] != FORMAT_VERSION:
             raise ManifestError(
                 f"{dest.uri}: {JOB_KEY} has format version {loaded['format_version']}, this raycolor reads "
@@ -133,10 +136,6 @@ def read_job(dest: ObjectStore) -> JobRecord | None:
             loaded["round"] = Round(**{**loaded["round"], **lists})
         loaded["revisions"] = tuple(Revision(**one) for one in loaded.get("revisions", ()))
         return JobRecord(**loaded)
-    except StorageError as exc:
-        if exc.reason == "not_found":
-            return None
-        raise
     except (ValueError, KeyError, TypeError) as exc:
         raise ManifestError(f"{dest.uri}: {JOB_KEY} is damaged ({exc}): give a new DEST") from exc
 

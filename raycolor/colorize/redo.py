@@ -11,10 +11,9 @@ from typing import Literal
 
 from raycolor.colorize.memory_budget import MemoryBudget
 from raycolor.colorize.outcomes import Outcome, find_shard
-from raycolor.errors import StorageError
 from raycolor.sources import Input
 from raycolor.sources.keys import matches
-from raycolor.storage import ObjectStore
+from raycolor.storage import ObjectStore, get_if_there
 
 _THREADS = 8
 
@@ -163,10 +162,7 @@ def _problem(dest: ObjectStore, outcome: Outcome, *, read: bool) -> str | None:
         return None
     if not read:
         return None if dest.stat(outcome.output_key) else "missing"
-    try:
-        data = dest.get(outcome.output_key)
-    except StorageError as exc:
-        if exc.reason != "not_found":
-            raise
+    data = get_if_there(dest, outcome.output_key)
+    if data is None:
         return "missing"
     return None if hashlib.sha256(data).hexdigest() == outcome.output_sha256 else "changed"

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from raycolor.errors import DatasetError, StorageError
-from raycolor.storage import ObjectStore
+from raycolor.errors import DatasetError
+from raycolor.storage import ObjectStore, get_if_there
 
 FORMAT_VERSION: Final = 1
 DATASET_FILE: Final = "dataset.json"
@@ -92,12 +92,9 @@ def read_dataset(store: ObjectStore) -> DatasetInfo:
         StorageError: the store cannot be read.
     """
     where = f"{store.uri}/{DATASET_FILE}"
-    try:
-        raw = store.get(DATASET_FILE)
-    except StorageError as exc:
-        if exc.reason != "not_found":
-            raise
-        raise DatasetError(f"{store.uri}: not a dataset (no {DATASET_FILE}): make one with `raycolor prepare`") from exc
+    raw = get_if_there(store, DATASET_FILE)
+    if raw is None:
+        raise DatasetError(f"{store.uri}: not a dataset (no {DATASET_FILE}): make one with `raycolor prepare`")
     try:
         facts = json.loads(raw)
     except ValueError as exc:
@@ -125,14 +122,9 @@ def read_shard(store: ObjectStore, shard: ShardInfo) -> bytes:
         DatasetError: the shard is missing or has other bytes.
         StorageError: the store cannot be read.
     """
-    try:
-        data = store.get(shard.path)
-    except StorageError as exc:
-        if exc.reason != "not_found":
-            raise
-        raise DatasetError(
-            f"{store.uri}/{shard.path}: shard is missing: copy it again or prepare the dataset again"
-        ) from exc
+    data = get_if_there(store, shard.path)
+    if data is None:
+        raise DatasetError(f"{store.uri}/{shard.path}: shard is missing: copy it again or prepare the dataset again")
     found = hashlib.sha256(data).hexdigest()
     if found != shard.sha256:
         raise DatasetError(

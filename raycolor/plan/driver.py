@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from raycolor.colorizer.config import ColorizerConfig
-from raycolor.errors import ConfigError, ImageError, StorageError
+from raycolor.errors import ConfigError, ImageError
 from raycolor.machine import cpu_count
 from raycolor.models.card import say_license
 from raycolor.plan.config import PlanConfig
@@ -21,7 +21,7 @@ from raycolor.plan.storage_classes import StorageClasses
 from raycolor.plan.terminal import show
 from raycolor.progress import Progress
 from raycolor.sources import Reader, SkippedInputError, Source, open_source
-from raycolor.storage import ObjectStore
+from raycolor.storage import ObjectStore, get_if_there
 from raycolor.storage.single import locate
 
 logger = logging.getLogger(__name__)
@@ -128,12 +128,9 @@ def _target(uri: str, options: Mapping[str, Any]) -> tuple[ObjectStore, str]:
         StorageError: it cannot be asked.
     """
     store, name = locate(uri, "--json ", endpoint_url=options["endpoint_url"])
-    try:
-        known = store.get(name)
-    except StorageError as exc:
-        if exc.reason == "not_found":
-            return store, name
-        raise
+    known = get_if_there(store, name)
+    if known is None:
+        return store, name
     try:
         earlier = "raycolor_plan" in json.loads(known)
     except (ValueError, TypeError):

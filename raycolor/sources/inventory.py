@@ -15,9 +15,9 @@ from urllib.parse import unquote_plus
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raycolor.errors import ConfigError, StorageError
+from raycolor.errors import ConfigError
 from raycolor.sources.list_rows import Lines, Row, plain_name, row_of
-from raycolor.storage import ObjectStore, open_store
+from raycolor.storage import ObjectStore, get_if_there, open_store
 
 
 def read_manifest(store: ObjectStore, key: str) -> dict[str, Any]:
@@ -106,9 +106,7 @@ def _data_file(store: ObjectStore, key: str, name: str, options: Mapping[str, An
     near = [f"{folder}/{base}", f"{folder}/data/{base}", f"{above}/data/{base}"]
     places += [(store, candidate.lstrip("/")) for candidate in near]
     for place, candidate in places:
-        try:
-            return place.get(candidate)
-        except StorageError as exc:
-            if exc.reason != "not_found":
-                raise
+        data = get_if_there(place, candidate)
+        if data is not None:
+            return data
     raise ConfigError(f"{name}: the inventory's data file is not there: keep it in a folder data/ beside manifest.json")

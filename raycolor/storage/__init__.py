@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from raycolor.errors import ConfigError, StorageError
-from raycolor.storage.base import ObjectInfo, ObjectStore, check_endpoint, check_key
+from raycolor.storage.base import ObjectInfo, ObjectStore, check_endpoint, check_key, get_if_there
 from raycolor.storage.local import LocalStore
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "absolute",
     "check_endpoint",
     "check_key",
+    "get_if_there",
     "open_store",
 ]
 

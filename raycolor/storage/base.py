@@ -90,6 +90,20 @@ class ObjectStore(Protocol):
         ...
 
 
+def get_if_there(store: ObjectStore, key: str) -> bytes | None:
+    """Return all bytes of one object, or None where there is none.
+
+    Raises:
+        StorageError: it is there and cannot be read.
+    """
+    try:
+        return store.get(key)
+    except StorageError as exc:
+        if exc.reason == "not_found":
+            return None
+        raise
+
+
 def check_endpoint(url: str | None, where: str) -> str | None:
     """Return the address of an S3 server, or refuse one that holds credentials: it is written into records and logs.
 

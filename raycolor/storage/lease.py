@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from raycolor.errors import ManifestError, StorageError
-from raycolor.storage import ObjectStore
+from raycolor.storage import ObjectStore, get_if_there
 
 LEASE_KEY: Final = "_raycolor/lease.json"
 _SETTLE_S = 0.2
@@ -80,12 +80,11 @@ class Lease:
         return json.dumps({**self._holder, "beats": self._beats}).encode()
 
     def _read(self) -> dict[str, Any] | None:
+        data = get_if_there(self._dest, LEASE_KEY)
+        if data is None:
+            return None
         try:
-            loaded = json.loads(self._dest.get(LEASE_KEY))
-        except StorageError as exc:
-            if exc.reason == "not_found":
-                return None
-            raise
+            loaded = json.loads(data)
         except ValueError:
             return {}
         return loaded if isinstance(loaded, dict) else {}

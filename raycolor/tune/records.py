@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from raycolor import __version__
-from raycolor.errors import ConfigError, ManifestError, StorageError
-from raycolor.storage import ObjectStore
+from raycolor.errors import ConfigError, ManifestError
+from raycolor.storage import ObjectStore, get_if_there
 from raycolor.training.loop import parse_curve
 
 FORMAT: Final = "raycolor-sweep"
@@ -121,12 +121,11 @@ class SweepRecords:
                 )
 
     def _read_identity(self) -> dict[str, Any] | None:
+        data = get_if_there(self.store, SWEEP_FILE)
+        if data is None:
+            return None
         try:
-            record = json.loads(self.store.get(SWEEP_FILE))
-        except StorageError as exc:
-            if exc.reason == "not_found":
-                return None
-            raise
+            record = json.loads(data)
         except ValueError as exc:
             raise ConfigError(f"{self.store.uri}/{SWEEP_FILE}: damaged: sweep into another folder") from exc
         if not isinstance(record, dict) or record.get("format") != FORMAT:
