@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,15 +61,14 @@ def merge(batches: Sequence[Measured]) -> Measured:
 def make_rows(
     label: str,
     plan: DatasetPlan,
-    names: Sequence[str],
-    subjects: Sequence[Subject],
+    subjects: Mapping[str, Subject],
     batches: Sequence[Measured],
     merged: Measured,
     seed: int,
 ) -> list[Row]:
     """Make the rows of one dataset; `merged` is all of `batches`."""
     rows = []
-    for number, (method, sums) in enumerate(zip([*FLOORS, *names], merged.sums, strict=True)):
+    for number, (method, sums) in enumerate(zip([*FLOORS, *subjects], merged.sums, strict=True)):
         metrics = sums.result(seed=seed)
         if merged.st_lpips:
             values = merged.st_lpips[number]
@@ -85,17 +84,18 @@ def make_rows(
         )
         if number >= len(FLOORS):
             at = number - len(FLOORS)
+            about = subjects[method]
             row = replace(
                 row,
-                checkpoint=subjects[at].source,
-                weights_sha256=subjects[at].weights_sha256,
-                parameters=subjects[at].parameters,
-                license=subjects[at].license or "",
-                input_px=subjects[at].network_px or plan.sizes_px[at],
+                checkpoint=about.source,
+                weights_sha256=about.weights_sha256,
+                parameters=about.parameters,
+                license=about.license or "",
+                input_px=about.network_px or plan.sizes_px[at],
                 images_per_second=_rate(batches, at),
                 device=", ".join(sorted({batch.device for batch in batches})),
                 # Networks of others compute as they are.
-                precision=merged.precision if subjects[at].network_px is None else "",
+                precision=merged.precision if about.network_px is None else "",
                 confidence_rank=rank_correlation(sums, seed) if "confidence" in sums.values else None,
             )
         rows.append(row)

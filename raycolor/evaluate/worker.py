@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from raycolor.cluster.errors import answers
 from raycolor.color.scale import ab_to_net
 from raycolor.dataset.info import DatasetInfo, read_shard
 from raycolor.dataset.shards import decode_shard
-from raycolor.errors import DatasetError, RaycolorError
+from raycolor.errors import RaycolorError
 from raycolor.evaluate.measure import Evaluator
 from raycolor.evaluate.subjects import DatasetPlan
 from raycolor.models.checkpoints import Checkpoint
@@ -22,35 +22,31 @@ from raycolor.storage import open_store
 
 
 def mean_colors(
-    data: Sequence[str], labels: Sequence[str], infos: Sequence[DatasetInfo]
+    datasets: Mapping[str, tuple[DatasetPlan, DatasetInfo]],
 ) -> tuple[list[tuple[float, float]], list[str]]:
     """Return the mean color of each dataset's train split, network units, and what is to be said about it."""
+    labels, found = list(datasets), list(datasets.values())
     tasks = [
         {"dataset": number, "shard": at}
-        for number, info in enumerate(infos)
+        for number, (_, info) in enumerate(found)
         for at, shard in enumerate(info.shards)
         if shard.split == "train"
     ]
-    if not tasks:
-        raise DatasetError(
-            f"{data[0]}: no photographs in train, whose mean is the floor 'mean color': "
-            "add a dataset that has some with --data, or prepare it again"
-        )
 
     def add_up(batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[bytes]]:
         number, at = int(batch["dataset"][0]), int(batch["shard"][0])
         try:
-            return {"result": [pickle.dumps((number, _sum_of_shard(data[number], infos[number], at)))]}
+            return {"result": [pickle.dumps((number, _sum_of_shard(found[number][0].uri, found[number][1], at)))]}
         except RaycolorError as exc:
             return {"result": [pickle.dumps(exc)]}
 
     shards = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(add_up, batch_size=1, num_cpus=1)
-    totals = np.zeros((len(infos), 3), dtype=np.int64)  # integers: the order of the shards changes nothing
+    totals = np.zeros((len(found), 3), dtype=np.int64)  # integers: the order of the shards changes nothing
     for number, sums in answers(shards, "result"):
         totals[number] += sums
     first = int(totals[:, 2].nonzero()[0][0])
     notes = []
-    for number in range(len(infos)):
+    for number in range(len(found)):
         if not totals[number, 2]:
             notes.append(f"{labels[number]} has no photographs to train on: its mean color is that of {labels[first]}.")
             totals[number] = totals[first]

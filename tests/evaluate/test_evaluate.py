@@ -13,6 +13,7 @@ from labset import write_checkpoint, write_dataset_of
 
 from raycolor import cli
 from raycolor.evaluate import driver, evaluate
+from raycolor.evaluate.check import check
 from raycolor.evaluate.config import EvaluateConfig
 from raycolor.evaluate.driver import compare
 from raycolor.evaluate.table import table_csv
@@ -41,7 +42,7 @@ def made(tmp_path_factory):
 def compared(root, checkpoint, data, **more):
     """Compare in this process' Ray, without a report."""
     config = EvaluateConfig(checkpoint=checkpoint, data=data, out=str(root / "unused"), precision="fp32", **more)
-    return compare(config, cache_dir=str(root / "cache"))
+    return compare(check(config), cache_dir=str(root / "cache"))
 
 
 def without_rate(data):
