@@ -20,6 +20,7 @@ import numpy as np
 import simplejpeg
 
 from raycolor.cluster import session
+from raycolor.prepare.candidates import choose
 from raycolor.prepare.config import PrepareConfig
 from raycolor.prepare.driver import prepare
 
@@ -94,7 +95,7 @@ def main() -> None:
                     size_px=args.size,
                     workers=args.workers,
                 )
-                summary = prepare(config, rows_per_shard=args.rows_per_shard)
+                summary = prepare(choose(config, args.rows_per_shard))
                 rate = sum(summary["counts"].values()) / (time.perf_counter() - started)
                 rates.setdefault("prepare" if repeat else "prepare, first", []).append(rate)
         spreads = {name: common.spread(values) for name, values in rates.items()}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import logging
 import pickle
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import ray
@@ -15,27 +14,21 @@ from ray.data import DataContext, TaskPoolStrategy
 
 from raycolor.cluster import session
 from raycolor.cluster.errors import answers
-from raycolor.dataset.info import DATASET_FILE, DatasetInfo, write_dataset
+from raycolor.dataset.info import DatasetInfo, write_dataset
 from raycolor.dataset.split import SPLITS
-from raycolor.errors import ConfigError, DatasetError, RaycolorError
-from raycolor.prepare.candidates import Task, choose, describe, summarize
+from raycolor.errors import RaycolorError
+from raycolor.prepare.candidates import Chosen, Task, choose, describe, summarize
 from raycolor.prepare.config import PrepareConfig
 from raycolor.prepare.convert import IsolatedSquares, ShardResult, convert_shard
-from raycolor.prepare.source import list_inputs
 from raycolor.progress import Progress, printable
-from raycolor.sources.open import open_source
-from raycolor.sources.reader import Reader
-from raycolor.storage import ObjectStore, absolute, open_store
+from raycolor.storage import ObjectStore
 
-logger = logging.getLogger(__name__)
-
-ROWS_PER_SHARD: Final = 256  # 30 MB as Parquet, 50 MB in a worker while it is made
 _SHARD_NAME: Final = re.compile(r"(train|val)/part-\d{5,}\.parquet")
 
 
 def run(config: PrepareConfig) -> int:
-    """Prepare a dataset; see `prepare` for what is raised."""
-    config = config.model_copy(update={"source": absolute(config.source), "dataset": absolute(config.dataset)})
+    """Prepare a dataset; see `choose` and `prepare` for what is raised."""
+    chosen = choose(config)
     with (
         session.connect(config.address, scale_to=config.scale_to),
         Progress("prepare", None, "photographs") as progress,
@@ -45,7 +38,7 @@ def run(config: PrepareConfig) -> int:
             progress.total = wanted
             progress.update(written - progress.done, left_out=bad)
 
-        summary = prepare(config, on_progress=show)
+        summary = prepare(chosen, show)
     _print(summary)
     return 0
 
@@ -63,75 +56,53 @@ def _print(summary: dict[str, object]) -> None:
     Console(highlight=False).print(table)
 
 
-def prepare(
-    config: PrepareConfig,
-    *,
-    rows_per_shard: int = ROWS_PER_SHARD,
-    on_progress: Callable[[int, int, int], None] | None = None,
-) -> dict[str, Any]:
+def prepare(chosen: Chosen, on_progress: Callable[[int, int, int], None] | None = None) -> dict[str, Any]:
     """Convert photographs to Lab planes in Parquet shards. Ray must be connected.
 
     The same source, seed and settings give byte-identical shards, whatever the number of workers. Files that cannot
     be read are listed in `dataset.json` and replaced by the next ones in hash order. `dataset.json` is written last.
 
     Args:
-        config: what is converted, where to, and how.
-        rows_per_shard: candidates per shard, the unit of work; decides the bytes, as size and seed do.
+        chosen: the candidates.
         on_progress: called with (photographs written so far, photographs wanted, files that could not be used).
 
     Returns:
-        A summary: counts per split, dropped by reason, bad by reason, photographs per second, seconds, fingerprint.
+        A summary; see `summarize`.
 
     Raises:
-        ConfigError: nothing at the source, or the destination holds a dataset already.
         DatasetError: not one photograph could be used.
-        ArchiveError: a damaged archive.
-        StorageError: the source cannot be listed or the dataset not written.
+        StorageError: the dataset cannot be written.
     """
     started = time.monotonic()
-    store = open_store(config.dataset)
-    if store.stat(DATASET_FILE) is not None:
-        raise ConfigError(f"{config.dataset}: holds a dataset already: choose another place, or delete it first")
-    source = open_source(config.source, archives=False)
-    splits, other_files = choose(list_inputs(source), config, rows_per_shard)
-    listed = time.monotonic()
-    by_name = {split.name: split for split in splits}
+    splits = {split.name: split for split in chosen.splits}
 
     def make(tasks: list[Task]) -> Iterator[None]:
-        for task, result in _run(Reader(source.root, None, config.max_file_bytes), store, tasks, config):
-            by_name[task.split].results[task.number] = result
+        for task, result in _run(chosen, tasks):
+            splits[task.split].results[task.number] = result
             yield
 
     def report() -> None:
         if on_progress is not None:
-            results = [result for split in splits for result in split.results.values()]
+            results = [result for split in splits.values() for result in split.results.values()]
             unused = sum(len(result.bad) + len(result.dropped) for result in results)
-            done = sum(min(split.rows, split.wanted) for split in splits)
-            on_progress(done, sum(split.wanted for split in splits), unused)
+            done = sum(min(split.rows, split.wanted) for split in splits.values())
+            on_progress(done, sum(split.wanted for split in splits.values()), unused)
 
     report()
-    while tasks := [task for split in splits for task in split.next_tasks()]:
+    while tasks := [task for split in splits.values() for task in split.next_tasks()]:
         for _ in make(tasks):
             report()
-    for _ in make([task for split in splits for task in split.trim()]):
+    for _ in make([task for split in splits.values() for task in split.trim()]):
         pass
-    info = describe(config, splits, other_files)
-    if not info.shards:
-        first = f", the first: {info.bad[0]['key']}: {info.bad[0]['detail']}" if info.bad else ""
-        folders = " and its train/ and val/ folders" if config.keep_splits else ""
-        raise DatasetError(
-            f"{config.source}: no photograph could be used ({len(info.bad)} bad{first}; {len(info.dropped)} dropped; "
-            f"{other_files} other files): check the path{folders}"
-        )
-    _remove_leftovers(store, info)
-    write_dataset(store, info)
-    return summarize(info, splits, listed - started, time.monotonic() - listed)
+    info = describe(chosen)
+    _remove_leftovers(chosen.store, info)
+    write_dataset(chosen.store, info)
+    return summarize(chosen, info, time.monotonic() - started)
 
 
-def _run(
-    reader: Reader, store: ObjectStore, tasks: list[Task], config: PrepareConfig
-) -> Iterable[tuple[Task, ShardResult]]:
+def _run(chosen: Chosen, tasks: list[Task]) -> Iterator[tuple[Task, ShardResult]]:
     """Make shards on Ray Data, in whatever order they finish."""
+    config, reader, store = chosen.config, chosen.reader, chosen.store
     if not tasks:
         return
 

@@ -16,6 +16,7 @@ from raycolor.dataset.planes import planes_of, square_rgb
 from raycolor.dataset.shards import LabSplit
 from raycolor.dataset.split import order_key, split_of
 from raycolor.errors import ConfigError, DatasetError, StorageError
+from raycolor.prepare.candidates import choose
 from raycolor.prepare.config import PrepareConfig
 from raycolor.prepare.driver import prepare
 from raycolor.storage import open_store
@@ -57,7 +58,7 @@ def run(source, dataset, **options):
     given = {"train": None, "val": None, "size_px": SIZE} | options
     on_progress = given.pop("on_progress", None)
     config = PrepareConfig(source=str(source), dataset=str(dataset), **given)
-    return prepare(config, rows_per_shard=7, on_progress=on_progress)
+    return prepare(choose(config, rows_per_shard=7), on_progress)
 
 
 def contents(folder):
