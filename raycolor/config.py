@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, TypeVar, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeVar, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator
@@ -47,7 +47,24 @@ CLUSTER: Final[JsonDict] = {"group": Group.CLUSTER}
 ADVANCED: Final[JsonDict] = {"group": Group.ADVANCED}
 
 
-class Frozen(BaseModel):
+if TYPE_CHECKING:
+    _Base = BaseModel
+else:
+
+    class _OneLineErrors(type(BaseModel)):
+        """Makes one line of what is wrong where Python code makes a model; inside models pydantic goes past it."""
+
+        def __call__(cls, **values: Any) -> Any:
+            try:
+                return super().__call__(**values)
+            except ValidationError as exc:
+                raise ConfigError(_explain(exc, cls, {}, cls.__name__)) from exc
+
+    class _Base(BaseModel, metaclass=_OneLineErrors):
+        pass
+
+
+class Frozen(_Base):
     """A model that refuses unknown keys by name and never changes."""
 
     help_group: ClassVar[Group] = Group.SETTINGS
@@ -264,17 +281,28 @@ def _set_dotted(target: dict[str, Any], setting: str) -> None:
     target[last] = value
 
 
-def _explain(exc: ValidationError, model: type[Frozen], where: Mapping[str, str]) -> str:
-    """Turn pydantic's report into one line: source, key, value, what is allowed."""
+def _explain(exc: ValidationError, model: type[BaseModel], where: Mapping[str, str], otherwise: str = "") -> str:
+    """Turn pydantic's report into one line: source, key, value, what is allowed.
+
+    Args:
+        exc: the report.
+        model: the configuration.
+        where: dotted or first key -> what to call the place it was set in.
+        otherwise: what to call it elsewhere: the model, where Python code made it.
+    """
     first = exc.errors()[0]
     path = [str(part) for part in first["loc"]]
     key = _short(".".join(path))
-    source = where.get(key, where.get(path[0] if path else "", "settings"))
+    source = where.get(key, where.get(path[0] if path else "", otherwise or "settings"))
     if first["type"] == "extra_forbidden":
         known = ", ".join(sorted(_fields_at(model, path[:-1])))
         return f"{source}: unknown key {key}: known are {known}"
     if first["type"] == "missing":
-        return f"{key} is missing: give it as an argument or in --config"
+        return (
+            f"{otherwise}: {key} is missing"
+            if otherwise
+            else f"{key} is missing: give it as an argument or in --config"
+        )
     value = _short(json.dumps(first["input"], default=str))
     more = f" (and {exc.error_count() - 1} more)" if exc.error_count() > 1 else ""
     message = _short(first["msg"].removeprefix("Value error, "))

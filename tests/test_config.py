@@ -2,11 +2,15 @@
 
 import pytest
 
+from raycolor import Colorizer
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.config import load_config
 from raycolor.errors import ConfigError
+from raycolor.evaluate.config import EvaluateConfig
+from raycolor.prepare.config import PrepareConfig
 from raycolor.storage import open_store
 from raycolor.train.config import TrainConfig
+from raycolor.training.config import OptimConfig
 
 
 def write(tmp_path, text):
@@ -159,3 +163,31 @@ def test_set_and_flags_are_held_to_the_same(setting):
     assert len(str(caught.value).splitlines()) == 1
     with pytest.raises(ConfigError, match=r"--workers: workers = 1000000.*: must be at most"):
         load_config(ColorizeConfig, flags={"source": "a", "dest": "b", "workers": 10**20})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: TrainConfig(method="gan", data="d", out="o", lr=1),
+            r"TrainConfig: unknown key lr: known are address, ",
+        ),
+        (
+            lambda: TrainConfig(method="gan", data="d", out="o", optim={"lr": -1}),
+            r"TrainConfig: optim\.lr = -1: input ",
+        ),
+        (lambda: TrainConfig(method="gan", data="d"), r"TrainConfig: out is missing$"),
+        (lambda: EvaluateConfig(checkpoint=[], data="d", out="o"), r"EvaluateConfig: checkpoint = \[\]: "),
+        (
+            lambda: PrepareConfig(source="s", dataset="d", train=-1),
+            r"PrepareConfig: train = -1: input should be greater",
+        ),
+        (lambda: Colorizer(saturate=1), r"Colorizer: unknown key saturate: known are "),
+        (lambda: OptimConfig(lr="fast"), r"OptimConfig: lr = \"fast\": input should be a valid number"),
+    ],
+)
+def test_mistakes_in_python_are_one_line(make, message):
+    """A configuration made in Python says what is wrong as the commands do: which model, which key, which value."""
+    with pytest.raises(ConfigError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
