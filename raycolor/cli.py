@@ -61,7 +61,7 @@ JOBS = {
         "Search hyperparameters: run many trainings and report on them.",
         "raycolor.tune.config:TuneConfig",
         (),
-        "raycolor.tune.command:run",
+        "raycolor.tune.driver:run",
         "SWEEP.yaml is a file such as those of tune_configs/; flags and --set (base.epochs=3) override it. The report, "
         "OUT/report/index.html, is updated during the sweep. The same command continues a sweep that was stopped.",
         "SWEEP.yaml",

@@ -20,6 +20,21 @@ def cluster_resources() -> dict[str, float]:
     return found
 
 
+def gpus_to_use(wanted: bool | None) -> int:
+    """Return how many GPUs a job has; 0 if it runs on CPUs.
+
+    Args:
+        wanted: None for GPUs if the cluster has any.
+
+    Raises:
+        ConfigError: GPUs are wanted and the cluster has none.
+    """
+    gpus = int(cluster_resources().get("GPU", 0))
+    if wanted and not gpus:
+        raise ConfigError("--use-gpu: the cluster has no GPU: leave it out to use CPUs")
+    return 0 if wanted is False else gpus
+
+
 def living_nodes() -> list[dict[str, Any]]:
     """Describe the nodes of the connected cluster that are alive, as Ray does."""
     listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]

@@ -51,11 +51,11 @@ def segment_bytes(marker: int, payload: bytes) -> bytes:
 
 def _with_xmp(parts: list[tuple[int, bytes]], packet: bytes, provenance: Provenance | None) -> list[tuple[int, bytes]]:
     """Put the packet after JFIF and EXIF; one too long for a segment is moved to extended XMP."""
-    room = MAX_PAYLOAD - len(XMP_HEAD)
-    if len(packet) > room:
+    space = MAX_PAYLOAD - len(XMP_HEAD)
+    if len(packet) > space:
         packet = xmp.shrink(packet)
     extended: list[tuple[int, bytes]] = []
-    if len(packet) > room and provenance is not None:
+    if len(packet) > space and provenance is not None:
         packet, rest, guid = xmp.move_to_extended(packet, _extended_xmp(parts), provenance)
         parts = [p for p in parts if not (p[0] == APP1 and p[1].startswith(EXTENDED_XMP_HEAD))]
         for i in range(0, len(rest), _EXTENDED_STEP):

@@ -69,10 +69,10 @@ def _unpack(coded: Bytes, out: Bytes, old: bool) -> int:  # pragma: no cover
                 return -1 - at
             source = last if code == free else start[code]
             count = last_length + 1 if code == free else length[code]
-            room = out.size - at
-            for i in range(count if count < room else room):
+            left = out.size - at
+            for i in range(count if count < left else left):
                 out[at + i] = out[source + i]
-            at += count if count < room else room
+            at += count if count < left else left
         if last_length > 0 and free < 4096:
             start[free], length[free] = last, last_length + 1
             free += 1

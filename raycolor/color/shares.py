@@ -71,10 +71,10 @@ def read_shares(
         raise ShapeError(f"{size} logits, centers {centers.shape}, weights {weights.shape}: one of each per color")
     table = np.concatenate([centers.T * weights, weights[None]]).astype(np.float32)
     mean, entropy = np.empty((count, 2), np.float32), np.empty(count, np.float32)
-    room = torch.empty(min(_ROWS, count), size)
+    buffer = torch.empty(min(_ROWS, count), size)
     for start in range(0, count, _ROWS):
         part = slice(start, start + _ROWS)
-        values = room[: len(mean[part])].copy_(logits[part])
+        values = buffer[: len(mean[part])].copy_(logits[part])
         if temperature != 1:
             values /= temperature
         _read(values.numpy(), values.amax(dim=1).numpy(), table, mean[part], entropy[part])

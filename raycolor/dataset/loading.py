@@ -202,14 +202,14 @@ def _tables() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def _crops(
-    indices: NDArray[np.int64], seed: int, epoch: int, room: int
+    indices: NDArray[np.int64], seed: int, epoch: int, slack_px: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Return top, left (0..room) and flip by photograph, each decided by (seed, epoch, index) alone."""
+    """Return top, left (0..slack_px) and flip by photograph, each decided by (seed, epoch, index) alone."""
     n = len(indices)
     base = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
     mixed = _splitmix(np.arange(n, dtype=np.uint64) + base)
-    tops = _splitmix(mixed ^ np.uint64(1)) % np.uint64(room + 1)
-    lefts = _splitmix(mixed ^ np.uint64(2)) % np.uint64(room + 1)
+    tops = _splitmix(mixed ^ np.uint64(1)) % np.uint64(slack_px + 1)
+    lefts = _splitmix(mixed ^ np.uint64(2)) % np.uint64(slack_px + 1)
     flips = (_splitmix(mixed ^ np.uint64(3)) >> np.uint64(63)).astype(np.bool_)
     return tops.astype(np.int64), lefts.astype(np.int64), flips
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from raycolor.cluster import session
-from raycolor.cluster.placement import cluster_resources, worker_count
+from raycolor.cluster.placement import gpus_to_use, worker_count
 from raycolor.errors import ConfigError
 from raycolor.evaluate.check import Checked, check
 from raycolor.evaluate.comparison import Comparison, Shown, make_rows, merge
@@ -126,10 +126,8 @@ def compare(
 
 def _placement(workers: int | None, use_gpu: bool | None) -> tuple[bool, int]:
     """Return whether GPUs are used, and how many workers."""
-    gpus = int(cluster_resources().get("GPU", 0))
-    if use_gpu and not gpus:
-        raise ConfigError("--use-gpu: the cluster has no GPU: leave it out to measure on CPUs")
-    if not gpus or use_gpu is False:
+    gpus = gpus_to_use(use_gpu)
+    if not gpus:
         return False, worker_count(workers)
     if workers is not None and workers > gpus:
         raise ConfigError(f"--workers {workers}: the cluster has {gpus} GPUs: ask for at most {gpus}")

@@ -88,9 +88,9 @@ def rank_correlation(sums: MetricSums, seed: int) -> dict[str, float]:
     """
     from scipy.stats import spearmanr  # half a second to import
 
-    sure, error = np.asarray(sums.values["confidence"]), np.asarray(sums.values["mse"])
+    confidence, error = np.asarray(sums.values["confidence"]), np.asarray(sums.values["mse"])
     rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(sure), (200, len(sure)))
-    draws = [float(spearmanr(sure[pick], error[pick]).statistic) for pick in picks]
+    picks = rng.integers(0, len(confidence), (200, len(confidence)))
+    draws = [float(spearmanr(confidence[pick], error[pick]).statistic) for pick in picks]
     low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return {"value": float(spearmanr(sure, error).statistic), "low": float(low), "high": float(high)}
+    return {"value": float(spearmanr(confidence, error).statistic), "low": float(low), "high": float(high)}

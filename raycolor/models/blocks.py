@@ -95,12 +95,14 @@ class ColorNet(nn.Module):
 
     def color_with(self, tta: str, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
         """Predict as `color` does; with `tta` "flip" the mean of that and of what the mirrored photograph gives."""
-        ab_net, sure = self.color(L_net)
+        ab_net, confidence = self.color(L_net)
         if tta != "flip":
-            return ab_net, sure
-        mirrored, sure_mirrored = self.color(L_net.flip(3))
+            return ab_net, confidence
+        mirrored, mirrored_confidence = self.color(L_net.flip(3))
         both = (ab_net.float() + mirrored.float().flip(3)) / 2
-        return both, None if sure is None or sure_mirrored is None else (sure + sure_mirrored) / 2
+        return both, None if confidence is None or mirrored_confidence is None else (
+            confidence + mirrored_confidence
+        ) / 2
 
     def check_input(self, L_net: Tensor) -> None:
         """Refuse an input that the network cannot take.

@@ -171,6 +171,6 @@ def generator_loss(
         pixel: form of the pixel loss.
         lambda_pixel: weight of the pixel loss.
     """
-    judged = generator_adversarial_loss(adversarial, fake_logits)
+    adversarial_error = generator_adversarial_loss(adversarial, fake_logits)
     error = pixel_loss(pixel, predicted, truth)
-    return GeneratorLoss(judged + lambda_pixel * error, judged, error)
+    return GeneratorLoss(adversarial_error + lambda_pixel * error, adversarial_error, error)

@@ -55,9 +55,9 @@ def list_checkpoints() -> list[ShippedCheckpoint]:
     """
     found = []
     for name in shipped_names():
-        told = json.loads((SHIPPED / name / JSON_FILE).read_bytes())
-        parameters = int(told["weights"]["parameters"])
-        found.append(ShippedCheckpoint(name, PURPOSES[name], told["method"], parameters, LICENSE))
+        described = json.loads((SHIPPED / name / JSON_FILE).read_bytes())
+        parameters = int(described["weights"]["parameters"])
+        found.append(ShippedCheckpoint(name, PURPOSES[name], described["method"], parameters, LICENSE))
     return found
 
 

@@ -56,14 +56,14 @@ class DecoderLevel(nn.Module):
         return self.convs(torch.cat([self.resize(x), skip], dim=1))  # type: ignore[no-any-return]
 
 
-THIN: Final = 3  # all pixels of the bins head would cost more than half of the rest of the network
+SUBSAMPLE: Final = 3  # all pixels of the bins head would cost more than half of the rest of the network
 
 
-class Thinned(NamedTuple):
+class Subsampled(NamedTuple):
     """What training on the bins head reads: some pixels of the half-size plane, and the whole color if asked."""
 
     logits: Tensor
-    """(B, K, ...): every `THIN`-th pixel of every `THIN`-th row of the half-size plane."""
+    """(B, K, ...): every `SUBSAMPLE`-th pixel of every `SUBSAMPLE`-th row of the half-size plane."""
     ab_net: Tensor | None
     """(B, 2, H, W), network units."""
 
@@ -117,26 +117,28 @@ class UNet(ColorNet):
             module.eval()
         return self
 
-    def forward(self, L_net: Tensor, *, thin: tuple[int, int] | None = None, whole: bool = True) -> Tensor | Thinned:
+    def forward(
+        self, L_net: Tensor, *, subsample: tuple[int, int] | None = None, whole: bool = True
+    ) -> Tensor | Subsampled:
         """Predict color.
 
         Args:
             L_net: (B, 1, H, W) in [-1, 1], H and W multiples of 32.
-            thin: of the bins head, in training: return the logits of every `THIN`-th pixel from this row and column of
-                the half-size plane on.
-            whole: with `thin`: the color of all pixels, too.
+            subsample: of the bins head, in training: return the logits of every `SUBSAMPLE`-th pixel, from this row and
+                column of the half-size plane on.
+            whole: with `subsample`: the color of all pixels, too.
 
         Returns:
-            (B, 2, H, W), network units; with `thin` a `Thinned`.
+            (B, 2, H, W), network units; with `subsample` a `Subsampled`.
 
         Raises:
             ShapeError: the input has another shape.
         """
         features = self.features(L_net)
-        if thin is None:
+        if subsample is None:
             return self._enlarged(self.head(features))
-        logits = self.head(features[:, :, thin[0] :: THIN, thin[1] :: THIN])
-        return Thinned(logits, self._enlarged(self.head(features)) if whole else None)
+        logits = self.head(features[:, :, subsample[0] :: SUBSAMPLE, subsample[1] :: SUBSAMPLE])
+        return Subsampled(logits, self._enlarged(self.head(features)) if whole else None)
 
     def color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `ColorNet.color`; the bins head gives a confidence."""

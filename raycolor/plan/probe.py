@@ -103,8 +103,8 @@ def make(config: ColorizerConfig, _ask: Ask) -> Work:
 
     def work(request: object, data: bytes) -> tuple[object, bytes]:
         if request == _CHECKPOINT:
-            told = colorizer.provenance
-            name = CheckpointName(told.checkpoint, told.checkpoint_sha256, told.license)
+            provenance = colorizer.provenance
+            name = CheckpointName(provenance.checkpoint, provenance.checkpoint_sha256, provenance.license)
             return (name, colorizer.checkpoint.card), b""
         return look(colorizer, data, warm), b""
 

@@ -44,6 +44,6 @@ class StorageClasses:
     def _hear_get(self, parsed: Mapping[str, Any], **_: Any) -> None:
         error = parsed.get("Error")
         # A refusal because of the class tells the class as well.
-        told = parsed.get("StorageClass") if error is None else error.get("StorageClass")
-        if error is None or told:
-            self.read = told or _STANDARD
+        named = parsed.get("StorageClass") if error is None else error.get("StorageClass")
+        if error is None or named:
+            self.read = named or _STANDARD

@@ -31,13 +31,15 @@ def read_manifest(store: ObjectStore, key: str) -> dict[str, Any]:
     try:
         loaded = json.loads(store.get(key))
         fields = ("sourceBucket", "fileFormat", "fileSchema", "files")
-        told = {name: loaded[name] for name in fields}
-        told["files"] = [(str(file["key"]), file.get("MD5checksum")) for file in told["files"]]
+        manifest = {name: loaded[name] for name in fields}
+        manifest["files"] = [(str(file["key"]), file.get("MD5checksum")) for file in manifest["files"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ConfigError(f"{where}: is not an S3 Inventory manifest.json ({exc}): give a CSV or Parquet list") from exc
-    if str(told["fileFormat"]).lower() not in ("csv", "parquet"):
-        raise ConfigError(f"{where}: data files in {told['fileFormat']}: configure the inventory for CSV or Parquet")
-    return told
+    if str(manifest["fileFormat"]).lower() not in ("csv", "parquet"):
+        raise ConfigError(
+            f"{where}: data files in {manifest['fileFormat']}: configure the inventory for CSV or Parquet"
+        )
+    return manifest
 
 
 def inventory_rows(

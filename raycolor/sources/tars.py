@@ -99,10 +99,10 @@ def is_tar_header(block: bytes) -> bool:
     if not any(block):
         return True
     try:
-        told = int(block[148:156].strip(b" \0") or b"x", 8)
+        checksum = int(block[148:156].strip(b" \0") or b"x", 8)
     except ValueError:
         return False
-    return told == sum(block[:148]) + 8 * 32 + sum(block[156:])
+    return checksum == sum(block[:148]) + 8 * 32 + sum(block[156:])
 
 
 def read_member(file: RangedBytes | UnpackedBytes, start: int, size: int) -> bytes:

@@ -17,7 +17,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from raycolor.cluster import session
 from raycolor.cluster.errors import last_line
-from raycolor.cluster.placement import cluster_resources, living_nodes
+from raycolor.cluster.placement import cluster_resources, gpus_to_use, living_nodes
 from raycolor.errors import ConfigError, RaycolorError, StorageError, TrainingError
 from raycolor.storage import ObjectStore, open_store
 from raycolor.train.config import TrainConfig
@@ -135,11 +135,8 @@ def train_connected(
 
 def _placement(workers: int | None, use_gpu: bool | None) -> tuple[bool, int]:
     """Choose GPU or CPU and the number of workers, and refuse what the cluster cannot hold, instead of waiting."""
-    have = cluster_resources()
-    gpus, cpus = int(have.get("GPU", 0)), int(have.get("CPU", 0))
-    gpu = gpus > 0 if use_gpu is None else use_gpu
-    if gpu and not gpus:
-        raise ConfigError("use_gpu = true: the cluster has no GPU: leave it out to train on CPUs")
+    gpus, cpus = gpus_to_use(use_gpu), int(cluster_resources().get("CPU", 0))
+    gpu = gpus > 0
     nodes = len([node for node in living_nodes() if node["Resources"].get("CPU", 0) >= 1])
     count = workers if workers is not None else (gpus if gpu else nodes)
     most, kind = (gpus, "GPUs") if gpu else (cpus, "CPUs")

@@ -19,7 +19,7 @@ from raycolor.models.losses import (
     pixel_loss,
 )
 from raycolor.models.perceptual import PerceptualLoss
-from raycolor.models.unet import THIN, Thinned, UNet
+from raycolor.models.unet import SUBSAMPLE, Subsampled, UNet
 from raycolor.training.config import LossConfig
 from raycolor.training.teacher import Teacher
 
@@ -57,13 +57,13 @@ class Objective:
         self._perceptual = PerceptualLoss().to(device) if config.perceptual else None
         self._whole = bool(config.colorfulness or config.perceptual)
 
-    def predict(self, forward: Callable[..., Any] | nn.Module, L_net: Tensor, step: int) -> Tensor | Thinned:
+    def predict(self, forward: Callable[..., Any] | nn.Module, L_net: Tensor, step: int) -> Tensor | Subsampled:
         """Run the network on (B, 1, H, W); update `step` decides which pixels the bins head is asked for."""
         if self._head is None:
             return forward(L_net)  # type: ignore[no-any-return]
-        return forward(L_net, thin=_start(step), whole=self._whole)  # type: ignore[no-any-return]
+        return forward(L_net, subsample=_start(step), whole=self._whole)  # type: ignore[no-any-return]
 
-    def loss(self, output: Tensor | Thinned, L_net: Tensor, ab_net: Tensor, step: int) -> dict[str, Tensor]:
+    def loss(self, output: Tensor | Subsampled, L_net: Tensor, ab_net: Tensor, step: int) -> dict[str, Tensor]:
         """Compare with the truth (B, 2, H, W), network units.
 
         Args:
@@ -78,11 +78,11 @@ class Objective:
         chosen = self._config
         truth = ab_net if chosen.chroma_gain == 1 else ab_net * chosen.chroma_gain
         terms: dict[str, tuple[float, Tensor]] = {}
-        if isinstance(output, Thinned) and self._head is not None:
+        if isinstance(output, Subsampled) and self._head is not None:
             row, column = _start(step)
-            thin = nn.functional.avg_pool2d(truth, 2)[:, :, row::THIN, column::THIN]
-            terms["pixel"] = (1.0, pixel_loss(chosen.pixel_loss, self._head.mean(output.logits, plain=True), thin))
-            targets = self._head.targets(thin)
+            sampled = nn.functional.avg_pool2d(truth, 2)[:, :, row::SUBSAMPLE, column::SUBSAMPLE]
+            terms["pixel"] = (1.0, pixel_loss(chosen.pixel_loss, self._head.mean(output.logits, plain=True), sampled))
+            targets = self._head.targets(sampled)
             self._head.observe(targets)
             rarity = self._head.rarity() ** chosen.balance if chosen.balance else None
             terms["classes"] = (
@@ -109,4 +109,4 @@ class Objective:
 
 def _start(step: int) -> tuple[int, int]:
     """Return the first row and column that update `step` asks the bins head for: each in its turn."""
-    return step // THIN % THIN, step % THIN
+    return step // SUBSAMPLE % SUBSAMPLE, step % SUBSAMPLE

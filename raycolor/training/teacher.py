@@ -11,7 +11,7 @@ from raycolor.errors import ConfigError
 from raycolor.models.bins import BinsHead
 from raycolor.models.blocks import ColorNet, to_channels_last
 from raycolor.models.checkpoints import Checkpoint
-from raycolor.models.unet import THIN, UNet
+from raycolor.models.unet import SUBSAMPLE, UNet
 
 
 class Teacher:
@@ -51,14 +51,14 @@ class Teacher:
 
         Args:
             L_net: (B, 1, H, W).
-            start: first row and column of the half-size plane; every `THIN`-th pixel from there on.
+            start: first row and column of the half-size plane; every `SUBSAMPLE`-th pixel from there on.
 
         Returns:
             (B, K, h, w) float32, sums to 1 over K.
         """
         row, column = start
         found = [
-            network.head(network.features(L_net)[:, :, row::THIN, column::THIN]).float().softmax(dim=1)
+            network.head(network.features(L_net)[:, :, row::SUBSAMPLE, column::SUBSAMPLE]).float().softmax(dim=1)
             for network in self._networks
         ]
         return torch.stack(found).mean(dim=0)

@@ -8,43 +8,142 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final
 
-# Read by Tune when it is imported or when it starts.
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # checkpoints within an epoch carry no metrics
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints a box even when told to be silent
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the command as it ends every other
+from ray import tune
 
-import ray
-from ray import ActorID, PlacementGroupID, tune
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
-from ray.tune.search import Searcher
-from ray.util.placement_group import PlacementGroup, remove_placement_group
-
-from raycolor.cluster.errors import last_line
+from raycolor.cluster import session
+from raycolor.cluster.placement import SPARE_CPUS, gpus_to_use, living_nodes
 from raycolor.errors import ConfigError, TrainingError
+from raycolor.pages.plots import number_text
 from raycolor.storage import open_store
-from raycolor.tune.placement import TRIAL_CPUS, Placement
-from raycolor.tune.plan import Plan
-from raycolor.tune.records import ENDED, SweepRecords, Trial
+from raycolor.storage.lease import Lease
+from raycolor.tune.callbacks import TRIAL_RESTARTS, OnEvent, Points, Watcher, scheduler_of
+from raycolor.tune.choose import describe
+from raycolor.tune.config import TuneConfig
+from raycolor.tune.page_content import Results, SweepFacts, value_text
+from raycolor.tune.placement import TRIAL_CPUS, Placement, place
+from raycolor.tune.plan import Plan, make_plan
+from raycolor.tune.records import ENDED, SweepRecords
+from raycolor.tune.report import REPORT, Reporter
 from raycolor.tune.worker import run_trial
 
 logger = logging.getLogger(__name__)
 
 TUNE_FOLDER: Final = "tune"  # Ray Tune's own files; of no use once the sweep has ended
-TRIAL_RESTARTS: Final = 2  # of the process that watches over a trial, for example when its node is lost
-
-ORPHANS_EVERY_S: Final = 2.0
-
-OnEvent = Callable[[set[int], int, Mapping[str, Any]], None]
+_REPORT_SHARE: Final = 20  # a report that took a second is not written again for so many
+_LONGEST_REST_S: Final = 300.0
 
 
-def run_sweep(plan: Plan, records: SweepRecords, placement: Placement, on_event: OnEvent) -> None:
+def run(config: TuneConfig) -> int:
+    """Run a sweep, or go on with it.
+
+    Raises:
+        ConfigError: settings that cannot be used, another sweep in `out`, or more than the cluster has.
+        ManifestError: another `raycolor tune` is at work there, or a record is damaged.
+        DatasetError: no dataset, or a damaged one.
+        StorageError: dataset or sweep folder cannot be reached.
+        TrainingError: every trial failed, or Ray Tune did.
+    """
+    started = time.monotonic()
+    plan = make_plan(config)
+    records = SweepRecords(open_store(plan.out))
+    if config.resume and not records.exists():
+        raise ConfigError(f"{plan.out}: holds no sweep to resume: leave --resume out to start one")
+    records.check(plan.identity())
+    with Lease(records.store):
+        if _has_work(config, plan, records):
+            gpu = bool(config.use_gpu)
+            with session.connect(config.address, scale_to=config.scale_to, gpu=gpu):
+                placement = _placement(plan)
+                _claim(config, plan, records)
+                results = _sweep(plan, records, placement, started)
+        else:
+            results = Reporter(records, facts_of(plan)).write(seconds=time.monotonic() - started)
+    _tell(plan, results)
+    failed = [trial for trial in results.trials if trial.status == "failed"]
+    if len(failed) == len(results.trials):
+        raise TrainingError(f"{plan.out}: every trial failed; the first: {failed[0].reason}")
+    return 0
+
+
+def _has_work(config: TuneConfig, plan: Plan, records: SweepRecords) -> bool:
+    trials = records.trials()
+    open_ones = [trial for trial in trials if trial.status not in ENDED]
+    again = config.retry_failed and any(trial.status == "failed" for trial in trials)
+    return len(trials) < plan.trials or bool(open_ones) or again
+
+
+def _placement(plan: Plan) -> Placement:
+    nodes, config = [dict(node["Resources"]) for node in living_nodes()], plan.config
+    wanted = config.use_gpu
+    if wanted is None and "GPU" in config.resources:
+        wanted = bool(config.resources["GPU"])
+    return place(
+        nodes,
+        resources=config.resources,
+        workers=config.workers,
+        max_concurrent=config.max_concurrent,
+        gpu=gpus_to_use(wanted) > 0,
+        spare_cpus=SPARE_CPUS,
+    )
+
+
+def _claim(config: TuneConfig, plan: Plan, records: SweepRecords) -> None:
+    """Take the folder, and write down what each trial is before the first one starts."""
+    records.claim(plan.identity())
+    if plan.sampler is None:
+        taken = {trial.number for trial in records.trials()}
+        for number in range(plan.trials):
+            if number not in taken:
+                records.plan(plan.trial(number, plan.point(number)))
+    if config.retry_failed:
+        numbers = records.forget_failures()
+        if numbers:
+            logger.info("tune: trying failed trials again: %s", ", ".join(map(str, numbers)))
+
+
+def _sweep(plan: Plan, records: SweepRecords, placement: Placement, started: float) -> Results:
+    """Run the trials, and keep the report up to date until the end, whatever the end is."""
+    reporter = Reporter(records, facts_of(plan))
+    done = sum(trial.status in ENDED for trial in records.trials())
+    logger.info(
+        "tune: %d trials, %d of them done | %d at once, %d worker(s) each | %s",
+        plan.trials, done, placement.concurrent, plan.config.workers, ", ".join(one.key for one in plan.space),
+    )  # fmt: skip
+    not_before = 0.0
+
+    def on_event(running: set[int], number: int, row: Mapping[str, Any]) -> None:
+        nonlocal not_before
+        if row:
+            found = " | ".join(f"{name} {number_text(row[f'val/{name}'])}" for name in plan.config.objectives)
+            logger.info("tune: trial %d: epoch %d/%d | %s", number, row["epoch"], plan.epochs, found)
+        else:
+            trials = records.trials()
+            trial = next(trial for trial in trials if trial.number == number)
+            ended = sum(trial.status in ENDED for trial in trials)
+            reason = f" ({trial.reason})" if trial.reason else ""
+            logger.info("tune: trial %d %s%s | trials %d/%d", number, trial.status, reason, ended, plan.trials)
+        if time.monotonic() >= not_before:
+            # The clock would count what else the machine does: a busy one would have no report for an hour.
+            before = time.process_time()
+            reporter.write(frozenset(running))
+            rest_s = _REPORT_SHARE * (time.process_time() - before)
+            not_before = time.monotonic() + min(rest_s, _LONGEST_REST_S)
+
+    reporter.write()
+    try:
+        _run_sweep(plan, records, placement, on_event)
+    finally:
+        # After Ctrl-C and errors too; after SIGKILL the report is the last one that was written.
+        results = reporter.write(seconds=time.monotonic() - started)
+    return results
+
+
+def _run_sweep(plan: Plan, records: SweepRecords, placement: Placement, on_event: OnEvent) -> None:
     """Run every trial that has not ended, on the connected cluster.
 
     Args:
@@ -64,12 +163,12 @@ def run_sweep(plan: Plan, records: SweepRecords, placement: Placement, on_event:
     missing = plan.trials - len(known)
     if not pending and not missing:
         return
-    scheduler = _scheduler(plan, known)
-    watcher = _Watcher(plan, records, scheduler, on_event)
+    scheduler = scheduler_of(plan, known)
+    watcher = Watcher(plan, records, scheduler, on_event)
     tuner = tune.Tuner(
         tune.with_resources(run_trial, {"CPU": TRIAL_CPUS}),
         tune_config=tune.TuneConfig(
-            search_alg=_Points(plan, records, placement, pending),
+            search_alg=Points(plan, records, placement, pending),
             scheduler=scheduler,
             num_samples=len(pending) + missing,
             max_concurrent_trials=placement.concurrent,
@@ -97,200 +196,34 @@ def run_sweep(plan: Plan, records: SweepRecords, placement: Placement, on_event:
         records.store.delete(info.key)
 
 
-def _scheduler(plan: Plan, known: Iterable[Trial]) -> FIFOScheduler:
-    if plan.config.scheduler.name == "none":
-        return FIFOScheduler()  # type: ignore[no-untyped-call]
-    return RecordedAsha(plan, known)
+def facts_of(plan: Plan) -> SweepFacts:
+    """Return what the report has to know of a sweep."""
+    config = plan.config
+    scheduler = config.scheduler
+    asha = f"asha, grace_epochs {scheduler.grace_epochs}, reduction_factor {scheduler.reduction_factor:g}"
+    return SweepFacts(
+        uri=open_store(plan.out).uri,
+        data=plan.data,
+        space=plan.space,
+        objectives=config.objectives,
+        rule=config.best.rule,
+        tolerance=config.best.tolerance,
+        planned=plan.trials,
+        settings={
+            "objectives": ", ".join(f"{mode} {name}" for name, mode in config.objectives.items()),
+            "best": describe(config.best.rule, config.best.tolerance, config.objectives),
+            "search": config.search,
+            "seed": config.seed,
+            "scheduler": asha if scheduler.name == "asha" else "none",
+            "epochs": plan.epochs,
+            "workers per trial": config.workers,
+            "dataset fingerprint": plan.dataset.fingerprint[:12],
+        },
+    )
 
 
-class RecordedAsha(AsyncHyperBandScheduler):
-    """ASHA that knows the curves of an earlier start, and tells why it stops a trial."""
-
-    def __init__(self, plan: Plan, known: Iterable[Trial]) -> None:
-        settings = plan.config.scheduler
-        self.objective = settings.metric or next(iter(plan.config.objectives))
-        super().__init__(
-            time_attr="epoch",
-            metric=f"val/{self.objective}",
-            mode=plan.config.objectives[self.objective],
-            max_t=plan.epochs,
-            grace_period=settings.grace_epochs,
-            reduction_factor=settings.reduction_factor,
-            stop_last_trials=False,
-        )
-        self.reasons: dict[int, str] = {}
-        nobody: Any = None  # a replay has no controller, and ASHA asks for none
-        for trial in known:
-            if trial.curve and trial.status != "failed":
-                stub = _stub(trial.number)
-                super().on_trial_add(nobody, stub)
-                for row in trial.curve:
-                    result = {"epoch": row["epoch"], f"val/{self.objective}": row.get(f"val_{self.objective}")}
-                    super().on_trial_result(nobody, stub, result)
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """See `TrialScheduler`; trials go by their number here, which lasts longer than Tune's name for them."""
-        super().on_trial_add(tune_controller, _stub(trial.config["number"]))
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """See `TrialScheduler`."""
-        number = trial.config["number"]
-        decision: str = super().on_trial_result(tune_controller, _stub(number), result)
-        if decision == TrialScheduler.STOP:
-            value = result[f"val/{self.objective}"]
-            self.reasons[number] = f"asha: {self.objective} {value:.5g} after epoch {result['epoch']:.0f}"
-        return decision
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """See `TrialScheduler`."""
-        super().on_trial_complete(tune_controller, _stub(trial.config["number"]), result)
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """See `TrialScheduler`."""
-        super().on_trial_remove(tune_controller, _stub(trial.config["number"]))
-
-
-def _stub(number: int) -> Any:
-    return SimpleNamespace(trial_id=str(number))
-
-
-class _Points(Searcher):
-    """Hands out the trials: those begun, those planned, and with TPE those that are drawn when their turn comes."""
-
-    def __init__(self, plan: Plan, records: SweepRecords, placement: Placement, pending: list[int]) -> None:
-        super().__init__()
-        self._plan, self._records, self._placement, self._pending = plan, records, placement, pending
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # Searcher says so in words
-        """Return what `run_trial` takes, for the next trial."""
-        if self._pending:
-            wanted = self._pending.pop(0)
-            trial = next(trial for trial in self._records.trials() if trial.number == wanted)
-            return self._assignment(trial)
-        while (drawn := self._draw()) is not None:
-            if drawn.status == "waiting":
-                return self._assignment(drawn)
-        return self.FINISHED
-
-    def _draw(self) -> Trial | None:
-        known = self._records.trials()
-        taken = {trial.number for trial in known}
-        number = next((number for number in range(self._plan.trials) if number not in taken), None)
-        if number is None or self._plan.sampler is None:
-            return None
-        values = self._plan.sampler.ask(number, known)
-        try:
-            trial = self._plan.trial(number, values)
-        except ConfigError as exc:  # its corners were valid, this combination is not
-            trial = Trial(number, values, {}, "failed")
-            self._records.plan(trial)
-            self._records.end(number, "failed", reason=str(exc))
-            return trial
-        self._records.plan(trial)
-        return trial
-
-    def _assignment(self, trial: Trial) -> dict[str, Any]:
-        return {
-            "number": trial.number,
-            "settings": self._plan.train_config(trial).model_dump(mode="json"),
-            "sweep": self._plan.out,
-            "resources": self._placement.per_worker,
-            "workers_per_node": self._placement.workers_per_node,
-            "max_failures": self._plan.config.max_failures,
-        }
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Learn nothing here: the sampler reads the records."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Write the file that Tune asks for; nothing is ever read from it."""
-        Path(checkpoint_path).write_bytes(b"")
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Do nothing: a sweep is continued from its records."""
-
-
-class _Watcher(tune.Callback):
-    """Writes the end of trials that could not write it themselves, and tells what happens."""
-
-    def __init__(self, plan: Plan, records: SweepRecords, scheduler: FIFOScheduler, on_event: OnEvent) -> None:
-        self._plan, self._records, self._scheduler, self._on_event = plan, records, scheduler, on_event
-        self._running: set[int] = set()
-        self._freed = time.monotonic()
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Count the trial as running."""
-        self._running.add(trial.config["number"])
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Pass a row of the curve on."""
-        if "epoch" in result:
-            self._on_event(set(self._running), trial.config["number"], result)
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Record a trial that the scheduler stopped; one that finished has a record of its own."""
-        number = trial.config["number"]
-        reasons: dict[int, str] = getattr(self._scheduler, "reasons", {})
-        last = trial.last_result or {}
-        if number in reasons:
-            done = last.get("epoch", 0) >= self._plan.epochs
-            self._records.end(
-                number,
-                "finished" if done else "stopped",
-                reason="" if done else reasons[number],
-                seconds=last.get("time_total_s"),
-            )
-        self._ended(number)
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Free what trials held that were stopped, or died."""
-        if time.monotonic() - self._freed >= ORPHANS_EVERY_S:
-            free_orphans()
-            self._freed = time.monotonic()
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Record a trial whose process died, or that met what it does not expect, too often."""
-        number = trial.config["number"]
-        reason = last_line(trial.get_error())[:500]
-        self._records.end(number, "failed", reason=f"the trial's process failed {TRIAL_RESTARTS + 1} times: {reason}")
-        self._ended(number)
-
-    def _ended(self, number: int) -> None:
-        self._running.discard(number)
-        self._on_event(set(self._running), number, {})
-
-
-def free_orphans() -> int:
-    """Remove the placement groups of this job whose creator, an actor, is dead; returns how many.
-
-    Ray keeps them until the job ends, and with them the CPUs of a trial that was stopped. Ray Train's own cleaner needs
-    a dashboard, and gives up where a machine runs more than one Ray. To free the group when the trial is stopped would
-    be too early: the training, which dies a little later, would take the loss of its workers for a failure and make
-    a new group.
-    """
-    groups = _orphaned_groups(ray.get_runtime_context().get_job_id())
-    for group in groups:
-        remove_placement_group(group)
-    return len(groups)
-
-
-def _orphaned_groups(job_id: str) -> list[PlacementGroup]:
-    """Return the placement groups of a job whose creating actor is dead.
-
-    No public function of Ray tells that, so this one alone uses private ones; tests/tune/test_orphans.py runs it.
-    """
-    from ray._private import state
-    from ray.core.generated import gcs_pb2
-
-    table: Any = vars(gcs_pb2)["PlacementGroupTableData"]  # made when it is imported: no type checker sees it
-    records = state.state._connect_and_get_accessor().get_placement_group_table()
-    return [
-        PlacementGroup(PlacementGroupID(group.placement_group_id))
-        for group in map(table.FromString, records)
-        if group.creator_job_id.hex() == job_id
-        and group.state != table.REMOVED
-        and not ActorID(group.creator_actor_id).is_nil()
-        and group.creator_actor_dead
-    ]
+def _tell(plan: Plan, results: Results) -> None:
+    if results.best is not None:
+        point = ", ".join(f"{key} = {value_text(value)}" for key, value in results.best.values.items())
+        logger.info("tune: best is trial %d (%s)", results.best.number, point)
+    logger.info("tune: report in %s/%s/index.html", plan.out, REPORT)

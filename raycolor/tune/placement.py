@@ -55,27 +55,27 @@ def place(
     if gpu:
         per_worker.setdefault("GPU", 1.0)
     free = [{**node, "CPU": node.get("CPU", 0.0) - TRIAL_CPUS} for node in nodes]
-    if not any(_room(node, per_worker) for node in free):
+    if not any(_fitting(node, per_worker) for node in free):
         have = "; ".join(dict.fromkeys(_text(node, per_worker) for node in nodes)) or "nothing"
         raise ConfigError(
             f"resources = {_text(given or per_worker)}: no node has {_text(per_worker)} for one worker "
             f"(nodes have {have}): ask for less"
         )
-    room = sum(_room(node, per_worker) for node in free)
-    if room < workers:
+    fitting = sum(_fitting(node, per_worker) for node in free)
+    if fitting < workers:
         raise ConfigError(
-            f"workers = {workers} with {_text(per_worker)} each: the cluster holds {room} of them: ask for less"
+            f"workers = {workers} with {_text(per_worker)} each: the cluster holds {fitting} of them: ask for less"
         )
-    fits = room // workers
+    fits = fitting // workers
     if max_concurrent is None:
         cpus = sum(node.get("CPU", 0.0) for node in nodes) - spare_cpus
         fits = max(1, min(fits, int(cpus / (workers * per_worker["CPU"]))))
     concurrent = min(fits, max_concurrent or fits)
-    holding = sum(1 for node in free if _room(node, per_worker))
+    holding = sum(1 for node in free if _fitting(node, per_worker))
     return Placement(per_worker, concurrent, math.ceil(concurrent * workers / holding))
 
 
-def _room(node: Mapping[str, float], per_worker: Mapping[str, float]) -> int:
+def _fitting(node: Mapping[str, float], per_worker: Mapping[str, float]) -> int:
     """Return how many workers a node holds."""
     return max(0, min(math.floor(node.get(name, 0.0) / amount + 1e-9) for name, amount in per_worker.items()))
 

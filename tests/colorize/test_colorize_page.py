@@ -134,7 +134,7 @@ def test_a_photograph_that_has_gone_is_left_out(job):
 
 
 def test_the_least_confident_come_first(job):
-    """The gallery begins with what the network was least sure of, worst first, each shown once; flags can be chosen."""
+    """The gallery begins with what got the lowest confidence, worst first, each shown once; flags can be chosen."""
     _, dest = job
     outcomes = [
         Outcome(

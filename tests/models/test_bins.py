@@ -11,7 +11,7 @@ from raycolor.color.scale import ab_to_net, net_to_ab
 from raycolor.errors import ConfigError
 from raycolor.models.bins import BinsHead
 from raycolor.models.build import build_model
-from raycolor.models.unet import THIN, Thinned
+from raycolor.models.unet import SUBSAMPLE, Subsampled
 
 
 def head(**settings) -> BinsHead:
@@ -134,18 +134,18 @@ def test_the_compiled_way_and_torch_read_alike():
 
 
 def test_unet_with_bins_trains_on_a_part_of_what_it_predicts():
-    """Thinned logits are those of the whole plane at every third pixel; color is the mean, enlarged."""
+    """Subsampled logits are those of the whole plane at every third pixel; color is the mean, enlarged."""
     torch.manual_seed(0)
     net = build_model("unet", {"head": "bins", "pretrained": False}).eval()
     L_net = torch.rand(1, 1, 64, 64) * 2 - 1
     with torch.inference_mode():
         features = net.features(L_net)
         whole = net.head(features)
-        thinned = net(L_net, thin=(1, 2))
+        subsampled = net(L_net, subsample=(1, 2))
         ab, sure = net.color(L_net)
-    assert isinstance(thinned, Thinned)
-    assert torch.allclose(thinned.logits, whole[:, :, 1::THIN, 2::THIN], atol=1e-5)
-    assert torch.allclose(thinned.ab_net, ab, atol=1e-5)
+    assert isinstance(subsampled, Subsampled)
+    assert torch.allclose(subsampled.logits, whole[:, :, 1::SUBSAMPLE, 2::SUBSAMPLE], atol=1e-5)
+    assert torch.allclose(subsampled.ab_net, ab, atol=1e-5)
     assert torch.allclose(net(L_net), ab, atol=1e-5)
     assert ab.shape == (1, 2, 64, 64)
     assert 0 <= float(sure) <= 1

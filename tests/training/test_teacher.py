@@ -10,7 +10,7 @@ from raycolor.errors import ConfigError
 from raycolor.models import checkpoints
 from raycolor.models.bins import BinsHead
 from raycolor.models.build import build_model
-from raycolor.models.unet import THIN
+from raycolor.models.unet import SUBSAMPLE
 from raycolor.training.config import LossConfig, TrainingConfig
 from raycolor.training.objective import Objective
 from raycolor.training.settings import resolve
@@ -51,8 +51,8 @@ def test_an_ensemble_teaches_the_mean_of_its_distributions(tmp_path):
     teacher = Teacher(saved(tmp_path / "t", together, "ensemble"), members[0].head, CPU)
     shares = teacher.shares(lightness(), (1, 2))
     with torch.no_grad():
-        each = [one(lightness(), thin=(1, 2), whole=False).logits.softmax(dim=1) for one in members]
-    assert shares.shape == (2, members[0].head.count, len(range(1, 32, THIN)), len(range(2, 32, THIN)))
+        each = [one(lightness(), subsample=(1, 2), whole=False).logits.softmax(dim=1) for one in members]
+    assert shares.shape == (2, members[0].head.count, len(range(1, 32, SUBSAMPLE)), len(range(2, 32, SUBSAMPLE)))
     assert torch.allclose(shares.sum(dim=1), torch.ones(()), atol=1e-5)
     assert torch.allclose(shares, (each[0] + each[1]) / 2, atol=1e-5)
 

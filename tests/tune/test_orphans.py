@@ -12,7 +12,7 @@ def test_a_group_is_freed_once_its_creator_is_dead(ray_local):
     import ray
     from ray.util.placement_group import placement_group, placement_group_table
 
-    from raycolor.tune.driver import free_orphans
+    from raycolor.tune.callbacks import free_orphans
 
     @ray.remote(num_cpus=0)
     class Creator:
