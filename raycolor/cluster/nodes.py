@@ -26,10 +26,10 @@ def look(device: str) -> list[Node]:
     found = []
     for node in alive:
         try:
-            answer = describe(device) if node["NodeID"] == here else ray.get(asked[node["NodeID"]], timeout=_ANSWER_S)
+            told = describe(device) if node["NodeID"] == here else ray.get(asked[node["NodeID"]], timeout=_ANSWER_S)
         except ray.exceptions.RayError:
             # It died, or runs another raycolor: who computes nothing decides nothing.
-            answer = Node(node["NodeManagerHostname"], "unknown", None, {})
+            told = Node(node["NodeManagerHostname"], "unknown", None, {})
         has = node["Resources"]
-        found.append(answer._replace(id=node["NodeID"], cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0))))
+        found.append(told._replace(id=node["NodeID"], cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0))))
     return found

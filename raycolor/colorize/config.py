@@ -72,8 +72,7 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, SourceConfig):
     )
     shape: Literal["auto", "fused", "staged"] = Field(
         "auto",
-        description="fused: every worker runs the network; staged: workers of its own run it, on GPUs if there "
-        "are any; auto: staged if there are GPUs",
+        description="fused: every worker runs the network; staged: GPUs run it for all; auto: staged if there are GPUs",
         json_schema_extra=ADVANCED,
     )
     gpus: int | None = Field(

@@ -62,11 +62,10 @@ def _headers(file: RangedBytes | UnpackedBytes, kind: ArchiveKind) -> Iterator[t
     offset = -1
     try:
         with tarfile.open(fileobj=cast(Any, file), mode="r:") as tar:
-            while (info := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # else tarfile keeps 1 KB for each
-                if info.size < 0 or tar.offset <= offset:
+            while (found := next_header(tar)) is not None:
+                info, before, offset = found[0], offset, found[1]
+                if info.size < 0 or offset <= before:
                     raise DecodeError("decode_error", f"damaged tar header at byte {info.offset}")
-                offset = tar.offset
                 if not info.isdir():
                     yield _member(info, kind), info.offset_data + (0 if info.type in _SPECIAL else info.size)
     except (tarfile.TarError, ValueError, OverflowError) as exc:
@@ -77,6 +76,16 @@ def _headers(file: RangedBytes | UnpackedBytes, kind: ArchiveKind) -> Iterator[t
         raise DecodeError("truncated", f"the tar ends without its end mark, after {file.reached} bytes")
     if any(file.last):
         raise DecodeError("decode_error", f"damaged tar header at byte {file.tell() - len(file.last)}")
+
+
+def next_header(tar: tarfile.TarFile) -> tuple[tarfile.TarInfo, int] | None:
+    """Return the next header and the offset of the one after it, without holding it; None at the end.
+
+    This function alone uses what tarfile does not document: `members`, where it keeps 1 KB for each, and `offset`.
+    """
+    info = tar.next()
+    tar.members.clear()  # type: ignore[attr-defined]
+    return None if info is None else (info, tar.offset)
 
 
 def _member(info: tarfile.TarInfo, kind: ArchiveKind) -> Member:

@@ -20,6 +20,7 @@ from raycolor.errors import DecodeError, StorageError
 from raycolor.sources import Reader, open_source, zips
 from raycolor.sources import streams as streams_module
 from raycolor.sources.keys import member_key
+from raycolor.sources.tars import next_header
 from raycolor.storage import check_key, open_store
 
 MEMBERS = [
@@ -160,6 +161,16 @@ def test_a_cut_tar_keeps_what_lies_before_the_cut(read, kind, sixteenth):
     assert list(found.items()) == [(f"{name}/{key}", data) for key, data in members[: len(found)]]
     if kind == "tar":
         assert len(found) >= sixteenth * 24 // 16 - 3
+
+
+def test_what_tarfile_does_not_document_is_there():
+    """`next_header` keeps no header and says where the next one is, whichever Python runs it."""
+    with tarfile.open(fileobj=io.BytesIO(packs.tar(MEMBERS))) as tar:
+        offsets = []
+        while (found := next_header(tar)) is not None:
+            assert tar.members == []
+            offsets.append((found[0].offset, found[1]))
+    assert [end for _, end in offsets[:-1]] == [begin for begin, _ in offsets[1:]]
 
 
 def test_a_tar_without_its_end_mark_is_told(read):
