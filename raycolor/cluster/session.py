@@ -127,7 +127,7 @@ def _join_or_start(target: str | None, verbose: bool) -> None:
                 num_cpus=cpu_count() + SPARE_CPUS,
                 include_dashboard=False,
                 dashboard_host="127.0.0.1",
-                _node_ip_address="127.0.0.1",  # not documented; a Ray that has it no more refuses it, and all tests fail
+                _node_ip_address="127.0.0.1",  # not documented: without it all tests fail
                 logging_level=level,
                 log_to_driver=verbose,
             )
