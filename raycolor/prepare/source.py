@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
+from raycolor.codecs.photograph import SUFFIXES
 from raycolor.errors import ArchiveError, ConfigError
 from raycolor.sources.keys import is_archive
 from raycolor.sources.location import Input
 from raycolor.sources.source import OneObject, Source
 
 # By name alone: a list of millions must not cost a request each. A file without a suffix may be a picture.
-PICTURE_SUFFIXES: Final = frozenset(
-    ["", ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".jp2", ".j2k", ".gif", ".ppm"]
-)
+PICTURE_SUFFIXES: Final = frozenset(["", *itertools.chain(*SUFFIXES.values())])
 _PACKED: Final = (".tgz", ".gz", ".bz2", ".xz", ".zst")
 
 

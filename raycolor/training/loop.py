@@ -15,7 +15,7 @@ from torch import Tensor
 
 from raycolor.errors import CheckpointError, ConfigError
 from raycolor.models import checkpoints
-from raycolor.models.metrics import MetricSums
+from raycolor.models.metrics import CHEAP, MetricSums
 from raycolor.training.config import TrainingConfig
 from raycolor.training.context import TrainContext, TrainData
 from raycolor.training.samples import sample_files
@@ -23,7 +23,7 @@ from raycolor.training.step import UpdateStep, learning_rate_factor
 
 log = logging.getLogger(__name__)
 
-VALIDATED = ("n", "mse", "accuracy_10", "psnr_db", "colorfulness", "colorfulness_truth")
+VALIDATED = ("n", *CHEAP, "colorfulness_truth")
 
 
 @dataclass
