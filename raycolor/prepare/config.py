@@ -20,7 +20,7 @@ class PrepareConfig(ClusterConfig):
 
     help_group: ClassVar = Group.SELECTION
 
-    source: str = Field(description="folder, tar file or s3://bucket/prefix of color photographs")
+    source: str = Field(description="folder, s3://bucket/prefix, .tar, .zip or list of color photographs")
     dataset: str = Field(description="folder or s3://bucket/prefix for the Lab-converted Parquet shards")
     train: Annotated[int | None, BeforeValidator(_all)] = Field(
         2500, ge=0, description="photographs to train on, or 'all'"

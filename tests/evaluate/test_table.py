@@ -91,9 +91,7 @@ def sums(**values):
     area[:, 0] = values.get("auc", np.ones(count))
     pixels = np.zeros_like(area)
     pixels[:, 0] = 1
-    names = ("mse", "accuracy_10", "auc", "psnr_db", "ssim", "delta_e00", "delta_e00_gray")
-    names += ("colorfulness", "colorfulness_truth")
-    full = {name: list(values.get(name, np.zeros(count))) for name in names}
+    full = {name: list(values.get(name, np.zeros(count))) for name in (*FULL, "delta_e00_gray", "colorfulness_truth")}
     return MetricSums(True, [str(k) for k in range(count)], full, list(area), list(pixels))
 
 
