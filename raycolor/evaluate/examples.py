@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raycolor.evaluate.measure import Measured
-from raycolor.models.metrics import MetricSums
+from raycolor.models.metrics import FULL, MetricSums
 from raycolor.pages.tables import COLUMNS
 
 
@@ -35,11 +35,9 @@ def per_image(sums: MetricSums, st_lpips: Sequence[float] = ()) -> dict[str, NDA
 
     `farther_than_gray`, a share of photographs, is for one of them the difference of its errors.
     """
-    found = {name: np.asarray(sums.values[name]) for name in ("mse", "accuracy_10", "auc")}
+    found = {name: np.asarray(numbers) for name, numbers in sums.values.items() if name in FULL}
     area, weight = sums.balance()
     found["auc_rebalanced"] = area / weight
-    for name in ("psnr_db", "ssim", "delta_e00", "colorfulness"):
-        found[name] = np.asarray(sums.values[name])
     found["farther_than_gray"] = found["delta_e00"] - np.asarray(sums.values["delta_e00_gray"])
     found["delta_colorfulness"] = np.abs(found["colorfulness"] - np.asarray(sums.values["colorfulness_truth"]))
     if st_lpips:
