@@ -31,9 +31,9 @@ def run(config: ImportConfig) -> int:
     # Whatever the file makes onnxruntime do, it does to a child, for a time and in a memory that have an end.
     with Child(TASK, path.name, timeout_s=config.timeout_s) as child:
         try:
-            listing, data = child.ask(("read", str(path)))
+            listing, data = child.ask(str(path))
             card = choose_card(config.card, listing, path.name)
-            answers: Answers = child.ask(card, data)[0]
+            answers: Answers = child.ask(card)[0]
         except ChildDiedError as exc:
             raise CheckpointError(f"{config.file}: {exc}: it is not imported; --timeout-s gives it longer") from exc
     wrong = contradiction(card, answers)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from raycolor.child_process import Ask, Work
 from raycolor.errors import CheckpointError
 from raycolor.models.card import METADATA_KEY, Card
+from raycolor.models.onnx_file import dtype_of, parse, start_session, tensors
 
 TASK: Final = "raycolor.exchange.probe:make"
 _MEMORY: Final = 12 << 30  # bytes; the largest published colorizer needs 4 GB at 512 px
@@ -52,15 +53,20 @@ class Answers(NamedTuple):
 
 
 def make(source: str, ask: Ask) -> Work:
-    """Be the task of the child: `("read", path)` gives a `Listing` and the file, a `Card` with the file `Answers`."""
+    """Be the task of the child: a path gives a `Listing` and the file; a `Card`, after that, `Answers`."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, resource.RLIM_INFINITY))
+    session: Any = None
 
-    def work(request: Any, data: bytes) -> tuple[Any, bytes]:
+    def work(request: Any, _: bytes) -> tuple[Any, bytes]:
+        nonlocal session
         try:
-            if isinstance(request, Card):
-                return _try(data, request, source), b""
-            whole = read_whole(Path(request[1]))
-            return _list(whole, source), whole
+            if not isinstance(request, Card):
+                whole = read_whole(Path(request))
+                session = start_session(whole, source)
+                return _list(session), whole
+            if session is None:
+                raise CheckpointError(f"{source}: the process that tried it was killed: is there memory enough?")
+            return _try(session, request, source), b""
         except MemoryError as exc:
             raise CheckpointError(
                 f"{source}: needs more than {_MEMORY >> 30} GB of memory: is it a colorizer?"
@@ -76,8 +82,6 @@ def read_whole(path: Path) -> bytes:
         CheckpointError: it cannot be read, is none, or names files elsewhere.
     """
     import onnx
-
-    from raycolor.models.onnx_file import parse, tensors
 
     try:
         size = path.stat().st_size
@@ -122,11 +126,7 @@ def _read_beside(path: Path, said: dict[str, str]) -> bytes:
         raise CheckpointError(f"{beside}: cannot be read as weights ({exc}): copy it again") from exc
 
 
-def _list(data: bytes, source: str) -> Listing:
-    from raycolor.models.onnx_file import dtype_of, open_session
-
-    session = open_session(data, source)
-
+def _list(session: Any) -> Listing:
     def ports(found: Any) -> tuple[Port, ...]:
         return tuple(
             Port(one.name, tuple(side if isinstance(side, int) else None for side in one.shape), dtype_of(one.type))
@@ -137,12 +137,10 @@ def _list(data: bytes, source: str) -> Listing:
     return Listing(ports(session.get_inputs()), ports(session.get_outputs()), said)
 
 
-def _try(data: bytes, card: Card, source: str) -> Answers:
+def _try(session: Any, card: Card, source: str) -> Answers:
     from raycolor.models.card_arithmetic import color_of, run_network
-    from raycolor.models.onnx_file import open_session
 
     side = card.size.fixed_px or max(card.size.multiple_of, _TRY_PX // card.size.multiple_of * card.size.multiple_of)
-    session = open_session(data, source)
     # RGB is looked at before it is clipped.
     scaled = np.concatenate([run_network(session, card, plane[None], source)[0] for plane in _planes(side)])
     found = color_of(card, scaled)

@@ -93,15 +93,26 @@ def providers(device: str) -> list[Any]:
 
 
 def open_session(data: bytes, source: str, device: str = "cpu") -> Any:
+    """Return a session of onnxruntime for a file that may be anybody's; as `start_session`.
+
+    Raises:
+        CheckpointError: it names other files, too.
+    """
+    # onnxruntime looks for other files in the current folder.
+    refuse_other_files(parse(data, source), source)
+    return start_session(data, source, device)
+
+
+def start_session(data: bytes, source: str, device: str = "cpu") -> Any:
     """Return a session of onnxruntime: one thread, deterministic.
 
     Args:
-        data: the ONNX file.
+        data: the ONNX file, which names no other files.
         source: what messages call it.
         device: `cpu` or `cuda`.
 
     Raises:
-        CheckpointError: onnxruntime does not take the file, or it names other files.
+        CheckpointError: onnxruntime does not take the file.
         ConfigError: onnxruntime is not installed, or has no CUDA provider.
     """
     if importlib.util.find_spec("onnxruntime") is None:
@@ -113,8 +124,6 @@ def open_session(data: bytes, source: str, device: str = "cpu") -> Any:
             f"{source}: onnxruntime has no CUDA provider here: pip uninstall onnxruntime, then pip install "
             "'raycolor[onnx-gpu]', or give --shape fused"
         )
-    # onnxruntime looks for other files in the current folder.
-    refuse_other_files(parse(data, source), source)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
