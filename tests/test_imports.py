@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+ONNX = {"onnx", "onnxruntime", "onnxscript"}
+SAMPLE = Path(__file__).parent.parent / "docs" / "sample" / "fsaowi_LC-USF33-020593.jpg"
 JOBS = ("colorize", "evaluate", "exchange", "plan", "prepare", "train", "tune")
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "raycolor").rglob("*.py"))
@@ -39,6 +41,10 @@ def loaded(statement: str) -> set[str]:
         ("import raycolor.training.loop", {"ray"}),
         ("from raycolor.evaluate import evaluate; from raycolor.train import train", {"torch", "ray", "numpy"}),
         ("import raycolor.plan.driver", {"torch", "ray", "boto3"}),
+        ("import raycolor.exchange.import_onnx", {"torch", "ray", "boto3", *ONNX}),
+        ("import raycolor.colorize.shard, raycolor.evaluate.measure, raycolor.models.onnx_checkpoint", ONNX),
+        # The whole way of a photograph through a network of ours.
+        (f"from raycolor import Colorizer; Colorizer('regression')(r'{SAMPLE}')", ONNX),
         *((f"import raycolor.{job}.config", {"torch", "ray", "boto3", "numpy"}) for job in JOBS),
     ],
 )

@@ -14,14 +14,14 @@ import numpy as np
 import simplejpeg
 import torch
 
-from raycolor.colorize.messages import BrokenWorkerError
+from raycolor.colorize.messages import TRIES_WHEN_BROKEN, BrokenWorkerError
 from raycolor.colorize.priority_queue import PriorityQueue
 from raycolor.colorizer.photograph import Colorized, FileColorizer, Prepared
 
 EXIT_HUNG, EXIT_BROKEN = 70, 71
 TEST_PICTURE: Final = simplejpeg.encode_jpeg(np.full((64, 64, 1), 128, np.uint8), 90, "GRAY")
 """Plain gray: a worker that cannot colorize it can colorize nothing."""
-START_S: Final = 300.0  # for compiled code and a network on a machine that is busy, whatever an image may take
+START_S: Final = 200.0  # for compiled code and a small photograph, a hundred times what a machine that is busy takes
 _LARGE_BYTES: Final = 64_000_000  # of one photograph's pixels
 
 _Made = TypeVar("_Made")
@@ -47,13 +47,12 @@ class InProcessColorizer:
         # which nothing works says so by its first photograph, with all that is known then.
         warming = threading.Thread(target=self._warm_up, daemon=True)
         warming.start()
-        limit_s = max(timeout_s, START_S)
-        warming.join(limit_s)
+        warming.join(START_S)
         if warming.is_alive():
             raise BrokenWorkerError(
                 f"the worker on {socket.gethostname()} cannot colorize anything: a plain gray photograph took more "
-                f"than {limit_s:.0f} s: does the network ever end?",
-                attempts=1,
+                f"than {START_S:.0f} s: does the network ever end?",
+                attempts=TRIES_WHEN_BROKEN,  # another process would not fare better
             )
 
     def _warm_up(self) -> None:

@@ -23,7 +23,7 @@ from raycolor.colorize.outcomes import read_outcomes
 from raycolor.models import checkpoints
 from raycolor.storage import open_store
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(560)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(560)]
 
 IMAGES = 90
 KILLS = 2
@@ -38,7 +38,8 @@ def imported(tmp_path, s3):
     return f"{place}/rgb"
 
 
-def test_a_killed_job_on_s3_ends_with_the_same_bytes(tmp_path, s3, imported):
+@pytest.mark.parametrize("how", [pytest.param("--ray", marks=pytest.mark.ray), "--no-ray"])
+def test_a_killed_job_on_s3_ends_with_the_same_bytes(tmp_path, s3, imported, how):
     """SIGKILL in the middle of the work, twice, and the same command again: every output is that of a quiet run.
 
     The network, the photographs and the results lie in buckets; outputs name the network, its hash and its license.
@@ -49,7 +50,7 @@ def test_a_killed_job_on_s3_ends_with_the_same_bytes(tmp_path, s3, imported):
         open_store(source).put(key, data)
 
     def command(dest):
-        return chaos.job(source, dest, "--checkpoint", imported, "--images-per-shard", "2", "--workers", "1")
+        return chaos.job(source, dest, "--checkpoint", imported, "--images-per-shard", "2", "--workers", "1", how)
 
     assert subprocess.run(command(quiet), capture_output=True, timeout=200).returncode == 0
     expected = chaos.results(quiet)
@@ -77,23 +78,31 @@ def test_a_killed_job_on_s3_ends_with_the_same_bytes(tmp_path, s3, imported):
     }  # fmt: skip
 
 
-def test_a_network_that_loops_for_ever_costs_its_photographs(tmp_path):
-    """--image-timeout-s ends it, in a worker and then in a child process: the photograph fails with a reason.
-
-    In an actor of its own the network is everybody's: the job stops, and says in one line that it does not answer.
-    """
-    data = network(tmp_path / "net.onnx", nodes=endless(above=90.0)).SerializeToString()
-    write_imported(tmp_path / "looping", data, output_offset=-50.0, size={"default_px": 64})
-    photographs.archive(tmp_path / "in", count=4)
+def looping(folder):
+    """Make a source of four photographs and a white one, over which a network loops; return flags of a job with it."""
+    data = network(folder / "net.onnx", nodes=endless(above=90.0)).SerializeToString()
+    write_imported(folder / "looping", data, output_offset=-50.0, size={"default_px": 64})
+    photographs.archive(folder / "in", count=4)
     white = photographs.encoded(np.full((48, 64), 255, np.uint8), "png")
-    photographs.write_all(tmp_path / "in", {"white.png": white})
-    flags = ["--checkpoint", tmp_path / "looping", "--image-timeout-s", "20", "--workers", "1", "--max-failed", "1"]
+    photographs.write_all(folder / "in", {"white.png": white})
+    return ["--checkpoint", folder / "looping", "--image-timeout-s", "20", "--workers", "1", "--max-failed", "1"]
+
+
+def test_a_network_that_loops_for_ever_costs_its_photographs(tmp_path):
+    """--image-timeout-s ends it, in a worker and then in a child process: the photograph fails with a reason."""
+    flags = looping(tmp_path)
     done = subprocess.run(chaos.job(tmp_path / "in", tmp_path / "out", *flags), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     outcomes = {outcome.key: outcome for outcome in read_outcomes(open_store(tmp_path / "out"))}
     assert (outcomes["white.png"].status, outcomes["white.png"].reason) == ("failed", "internal_error")
     assert outcomes["white.png"].detail == "its process hung for 20 s and was ended"
     assert [outcome.status for outcome in outcomes.values()].count("colorized") == 4
+
+
+@pytest.mark.ray
+def test_a_network_that_loops_for_ever_in_an_actor_stops_the_job(tmp_path):
+    """There the network is everybody's: one line says that it does not answer. Without the photograph all is well."""
+    flags = looping(tmp_path)
     staged = [*flags, "--shape", "staged"]
     done = subprocess.run(chaos.job(tmp_path / "in", tmp_path / "staged", *staged), capture_output=True, text=True)
     assert done.returncode == 1
@@ -103,26 +112,35 @@ def test_a_network_that_loops_for_ever_costs_its_photographs(tmp_path):
     dest = tmp_path / "staged without"
     done = subprocess.run(chaos.job(tmp_path / "in", dest, *staged), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    fused = {key: found for key, found in chaos.results(tmp_path / "out").items() if key != "white.png"}
-    assert chaos.results(dest) == fused
+    done = subprocess.run(chaos.job(tmp_path / "in", tmp_path / "fused", *flags), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert chaos.results(dest) == chaos.results(tmp_path / "fused")
 
 
-def test_a_network_in_python_does_every_job(tmp_path):
-    """The example of the documentation from the current folder: colorized and compared beside ours and an imported one.
-
-    The table names what is known of each: parameters, the size that it sees, and its license.
-    """
+@pytest.fixture
+def toning(tmp_path):
+    """Write the example of the documentation into a folder, where it is `toning:network`; returns its text."""
     page = (Path(__file__).parents[2] / "docs" / "own-network.md").read_text(encoding="utf-8")
     text = re.search(r"```python\n(.*?)```", page, re.S).group(1)
     (tmp_path / "toning.py").write_text(text)
+    return text
+
+
+def test_a_network_in_python_colorizes_in_a_job(tmp_path, toning):
+    """By its name, from the current folder; the job is that of its file's hash."""
     photographs.archive(tmp_path / "in", count=4)
     colorize = chaos.job("in", "out", "--checkpoint", "toning:network", "--workers", "1")
     done = subprocess.run(colorize, cwd=tmp_path, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     assert [status for status, _, _ in chaos.results(tmp_path / "out").values()] == ["colorized"] * 4
     job = json.loads((tmp_path / "out" / "_raycolor" / "job.json").read_text())
-    assert job["checkpoint"]["weights_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+    assert job["checkpoint"]["weights_sha256"] == hashlib.sha256(toning.encode()).hexdigest()
 
+
+@pytest.mark.ray
+def test_networks_of_others_are_compared_with_ours(tmp_path, toning):
+    """In Python, imported and ours in one table, which says what is known of each: parameters, input, license."""
+    del toning
     write_dataset_of(tmp_path / "scenes", val=3, size_px=48)
     write_checkpoint(tmp_path / "ours", scale=0.2)
     data = network(tmp_path / "net.onnx").SerializeToString()
