@@ -177,6 +177,10 @@ def _command(name: str, job: Job) -> click.Command:
         from raycolor.config import as_yaml, load_config
 
         _configure_logging(log_level, log_format)
+        first, *others = job.arguments or ("",)
+        if others and given[first] == () and given[others[0]] is not None:
+            # One value alone is the first argument's, though that takes any number of them.
+            given[first], given[others[0]] = (given[others[0]],), None
         flags = {key: value for key, value in given.items() if value is not None and value != ()}
         config = load_config(model, file=config_file, sets=sets, flags=flags, may_miss=print_config)
         if print_config:

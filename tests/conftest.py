@@ -63,3 +63,19 @@ def ray_local(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A checkpoint with seeded random weights: colors mean nothing, but are the same each time."""
+    import torch
+
+    from raycolor.models import checkpoints
+    from raycolor.models.build import build_model
+
+    folder = tmp_path_factory.mktemp("untrained") / "untrained"
+    torch.manual_seed(0)
+    checkpoints.save(
+        folder, build_model("regression"), method="regression", training={}, dataset={"image_size": 64}, metrics={}
+    )
+    return str(folder)

@@ -72,11 +72,14 @@ def begin_or_continue(
     for why, count in source.notes.items():
         logger.info("left out: %s (%s)", f"{count:,}", why)
     if totals.images == 0:
-        raise ConfigError(f"{config.source}: holds no files to colorize: check the path, --include and --exclude")
+        raise ConfigError(
+            f"{' '.join(config.source)}: holds no files to colorize: check the path, --include and --exclude"
+        )
     record = JobRecord(
         identity=identity,
         checkpoint=described(checkpoint),
         source=source.uri,
+        sources=source.uris if len(source.uris) > 1 else (),
         config=config.model_dump(mode="json"),
         raycolor_version=__version__,
         manifest=totals,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from raycolor.cluster.config import ClusterConfig
 from raycolor.colorizer.config import ColorizerConfig
@@ -15,6 +15,10 @@ from raycolor.storage import check_endpoint
 
 def _without_credentials(value: str | None) -> str | None:
     return check_endpoint(value, "--endpoint-url")
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
 
 
 class SourceConfig(Frozen):
@@ -62,9 +66,10 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, SourceConfig):
 
     help_group: ClassVar = Group.SELECTION
 
-    source: str = Field(
+    source: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+        min_length=1,
         description="folder, file or s3://bucket/prefix of photographs, or a list of them (CSV, Parquet, S3 "
-        "Inventory's manifest.json, an earlier job's failed.csv)"
+        "Inventory's manifest.json, an earlier job's failed.csv); or several files and folders",
     )
     dest: str = Field(description="folder or s3://bucket/prefix for the colorized photographs and _raycolor/")
     max_failed: str = Field(

@@ -34,7 +34,7 @@ from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import RaycolorError
 from raycolor.models.checkpoints import Checkpoint, load
 from raycolor.progress import Progress
-from raycolor.sources import Source, open_source
+from raycolor.sources import Source, open_sources
 from raycolor.storage import ObjectStore, open_store
 from raycolor.storage.lease import Lease
 
@@ -61,7 +61,7 @@ def run(config: ColorizeConfig) -> int:
     patience = {"patience_s": config.patience}
     source_options = {**config.source_options(), **patience}
     dest_options = {**config.dest_options(), **patience, "probe_under": ATTEMPTS}
-    source = open_source(config.source, root=config.root, archives=config.archives, options=source_options)
+    source = open_sources(config.source, root=config.root, archives=config.archives, options=source_options)
     dest = open_store(config.dest, **config.dest_options())
     source.check_dest(dest.uri)
     checkpoint = load(config.checkpoint)

@@ -81,6 +81,8 @@ class JobRecord:
     """Instruction set of their CPUs, or model of their GPU."""
     root: str | None = None
     """Store of the inputs that have no location: a list that has grown may have another one."""
+    sources: tuple[str, ...] = ()
+    """The files and folders that `source` stands for, where they are several."""
     rounds: int = 0
     """Rounds that were begun."""
     round: Round | None = None
@@ -134,6 +136,7 @@ def read_job(dest: ObjectStore) -> JobRecord | None:
         if loaded.get("round"):
             lists = {name: tuple(loaded["round"].get(name, ())) for name in ("reasons", "redo", "then")}
             loaded["round"] = Round(**{**loaded["round"], **lists})
+        loaded["sources"] = tuple(loaded.get("sources", ()))
         loaded["revisions"] = tuple(Revision(**one) for one in loaded.get("revisions", ()))
         return JobRecord(**loaded)
     except (ValueError, KeyError, TypeError) as exc:

@@ -1,7 +1,7 @@
 """What jobs read: places, single objects, lists of inputs, and members of archives."""
 
 from raycolor.sources.location import Input, Location, SkippedInputError
-from raycolor.sources.open import open_source
+from raycolor.sources.open import open_source, open_sources
 from raycolor.sources.overlap import LinkGuard
 from raycolor.sources.reader import Reader
 from raycolor.sources.source import Source
@@ -14,4 +14,5 @@ __all__ = [
     "SkippedInputError",
     "Source",
     "open_source",
+    "open_sources",
 ]

@@ -154,7 +154,7 @@ class InputList:
 class EarlierJob:
     """What `job.json` beside a failed.csv says of the job's source."""
 
-    source: str
+    sources: tuple[str, ...]
     root: str | None
     archives: bool
 
@@ -172,7 +172,8 @@ def earlier_job(store: ObjectStore, key: str) -> EarlierJob | None:
     try:
         job = json.loads(store.get(f"{folder}/job.json"))
         config = job["config"]
-        return EarlierJob(str(job["source"]), config.get("root"), bool(config.get("archives", True)))
+        sources = job.get("sources") or [job["source"]]
+        return EarlierJob(tuple(map(str, sources)), config.get("root"), bool(config.get("archives", True)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ConfigError(
             f"{store.uri}/{folder}/job.json: is damaged ({exc}): give --root, the place that keys are relative to"

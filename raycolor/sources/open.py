@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,25 @@ from raycolor.errors import ConfigError
 from raycolor.sources.input_list import InputList, earlier_job
 from raycolor.sources.list_rows import SUFFIXES
 from raycolor.sources.list_source import ListSource, RetrySource
+from raycolor.sources.many import ManySources
 from raycolor.sources.source import OneObject, Source
 from raycolor.storage import ObjectStore, open_store
 from raycolor.storage.local import name_to_key
 
 _LONGEST_CHAIN = 20
+
+
+def open_sources(
+    sources: Sequence[str],
+    *,
+    root: str | None = None,
+    archives: bool = True,
+    options: Mapping[str, Any] | None = None,
+    depth: int = 0,
+) -> Source:
+    """Open one source, or several files and folders as one; arguments and errors as `open_source` and `ManySources`."""
+    opened = [open_source(one, root=root, archives=archives, options=options, depth=depth) for one in sources]
+    return opened[0] if len(opened) == 1 else ManySources(opened, archives=archives, options=options or {})
 
 
 def open_source(
@@ -58,8 +72,8 @@ def open_source(
             raise ConfigError(
                 f"{source}: the source of its job leads back to this list: give --root, where its keys are"
             )
-        earlier = open_source(job.source, root=job.root, archives=job.archives, options=options, depth=depth + 1)
-        if type(earlier) in (ListSource, RetrySource):
+        earlier = open_sources(job.sources, root=job.root, archives=job.archives, options=options, depth=depth + 1)
+        if type(earlier) in (ListSource, RetrySource, ManySources):
             return RetrySource(InputList(store, key, "/", options), earlier, options=options)
         root, archives = earlier.root, archives and job.archives
     elif root is not None:

@@ -41,6 +41,11 @@ class Source:
         """What its inputs lie in."""
         return self.uri, self.root
 
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """What it was opened from: itself, or several places."""
+        return (self.uri,)
+
     def check_dest(self, dest: str) -> None:
         """Refuse a destination that could overwrite inputs.
 

@@ -5,7 +5,6 @@ import tarfile
 
 import photographs
 import pytest
-import torch
 
 from raycolor.colorize import driver
 from raycolor.colorize.config import ColorizeConfig
@@ -14,21 +13,8 @@ from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.shard import ShardSpec, ShardWorker
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import RaycolorError
-from raycolor.models import checkpoints
-from raycolor.models.build import build_model
 from raycolor.sources import open_source, reader
 from raycolor.storage import open_store
-
-
-@pytest.fixture(scope="session")
-def untrained(tmp_path_factory):
-    """A checkpoint with seeded random weights: colors mean nothing, but are the same each time."""
-    folder = tmp_path_factory.mktemp("untrained") / "untrained"
-    torch.manual_seed(0)
-    checkpoints.save(
-        folder, build_model("regression"), method="regression", training={}, dataset={"image_size": 64}, metrics={}
-    )
-    return str(folder)
 
 
 @pytest.fixture
