@@ -30,6 +30,15 @@ _DECODERS: Final[dict[Format, Callable[[bytes, Header], Photograph]]] = {
     "bmp": bmp_gif.decode,
     "gif": bmp_gif.decode,
 }
+_Pages = Sequence[Plane | Rows]
+_ENCODERS: Final[dict[Format, Callable[[Photograph, _Pages, Provenance | None, int], bytes]]] = {
+    "jpeg": lambda photo, pages, made, q: jpeg.encode(photo, np.asarray(pages[0]), provenance=made, quality=q),
+    "png": lambda photo, pages, made, _: png.encode(photo, pages[0], provenance=made),
+    "tiff": lambda photo, pages, made, q: tiff.encode(photo, pages, provenance=made, quality=q),
+    "webp": lambda photo, pages, made, q: webp.encode(photo, np.asarray(pages[0]), provenance=made, quality=q),
+    "jp2": lambda photo, pages, made, _: jp2.encode(photo, np.asarray(pages[0]), provenance=made),
+    "bmp": lambda photo, pages, *_: bmp_gif.encode_bmp(photo, np.asarray(pages[0])),
+}
 
 
 def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, max_pages: int = DEFAULT_MAX_PAGES) -> Photograph:
@@ -77,20 +86,7 @@ def encode(
     for i, (page, rgb) in enumerate(zip(photo.pages, rgb_pages, strict=True)):
         if rgb.shape != (*page.shape[:2], 3) or rgb.dtype != page.dtype:
             raise ShapeError(f"page {i}: {rgb.dtype} {rgb.shape} for {page.dtype} {page.shape}")
-    first = rgb_pages[0]
-    match photo.header.format:
-        case "jpeg":
-            return jpeg.encode(photo, np.asarray(first), provenance=provenance, quality=quality)
-        case "png" | "gif":
-            return png.encode(photo, first, provenance=provenance)
-        case "tiff":
-            return tiff.encode(photo, rgb_pages, provenance=provenance, quality=quality)
-        case "webp":
-            return webp.encode(photo, np.asarray(first), provenance=provenance, quality=quality)
-        case "jp2":
-            return jp2.encode(photo, np.asarray(first), provenance=provenance)
-        case "bmp":
-            return bmp_gif.encode_bmp(photo, np.asarray(first))
+    return _ENCODERS[output_format(photo.header)](photo, rgb_pages, provenance, quality)
 
 
 def output_format(header: Header) -> Format:

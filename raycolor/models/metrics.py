@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -142,6 +142,50 @@ def to_rgb(L: Tensor, ab: Tensor) -> Tensor:
     return lab_to_rgb(torch.cat([L, ab], dim=1)).clamp(0, 1)
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A batch of predictions beside the truth.
+
+    Attributes:
+        predicted: (B, 2, H, W), network units.
+        truth: (B, 2, H, W), network units.
+        L: (B, 1, H, W), 0..100.
+        ab: (B, 2, H, W), predicted, Lab units.
+        ab_true: (B, 2, H, W), Lab units.
+        rgb: (B, 3, H, W), predicted, 0..1.
+        rgb_true: (B, 3, H, W), 0..1.
+        distance: (B, H, W) between both ab, Lab units.
+    """
+
+    predicted: Tensor
+    truth: Tensor
+    L: Tensor
+    ab: Tensor
+    ab_true: Tensor
+    rgb: Tensor
+    rgb_true: Tensor
+    distance: Tensor
+
+    def delta_e00_of(self, ab: Tensor) -> Tensor:
+        """Return the mean CIEDE2000 difference of such colors, (B, 2, H, W) in Lab units, from the truth: (B,)."""
+        return delta_e00(torch.cat([self.L, ab], 1), torch.cat([self.L, self.ab_true], 1)).mean((1, 2))
+
+
+MEASURES: Final[dict[str, Callable[[Compared], Tensor]]] = {
+    "mse": lambda batch: (batch.predicted - batch.truth).square().mean((1, 2, 3)),
+    "accuracy_10": lambda batch: accuracy(batch.distance),
+    "psnr_db": lambda batch: psnr_db(batch.rgb, batch.rgb_true),
+    "colorfulness": lambda batch: colorfulness(batch.rgb),
+    "colorfulness_truth": lambda batch: colorfulness(batch.rgb_true),
+    "auc": lambda batch: auc_of_distance(batch.distance).mean((1, 2)),
+    "ssim": lambda batch: ssim(batch.rgb, batch.rgb_true),
+    "delta_e00": lambda batch: batch.delta_e00_of(batch.ab),
+    "delta_e00_gray": lambda batch: batch.delta_e00_of(torch.zeros_like(batch.ab)),
+}
+"""Name -> what measures it on each photograph of a batch: (B,)."""
+_MEASURED_CHEAPLY: Final = (*CHEAP, "colorfulness_truth")
+
+
 @dataclass
 class MetricSums:
     """Metrics of some images: batches are added, sums of several workers merged.
@@ -188,29 +232,16 @@ class MetricSums:
             )
         predicted, truth = predicted.float(), truth.float()
         L, ab, ab_true = net_to_L(L_net.float()), net_to_ab(predicted), net_to_ab(truth)
-        rgb, rgb_true = to_rgb(L, ab), to_rgb(L, ab_true)
         distance = _distance(ab, ab_true)
-        found = {
-            "mse": (predicted - truth).square().mean((1, 2, 3)),
-            "accuracy_10": accuracy(distance),
-            "psnr_db": psnr_db(rgb, rgb_true),
-            "colorfulness": colorfulness(rgb),
-            "colorfulness_truth": colorfulness(rgb_true),
-        }
+        batch = Compared(predicted, truth, L, ab, ab_true, to_rgb(L, ab), to_rgb(L, ab_true), distance)
+        wanted = MEASURES if self.full else {name: MEASURES[name] for name in _MEASURED_CHEAPLY}
+        known = {} if gray_error is None else {"delta_e00_gray": list(gray_error)}
+        found = {name: measure(batch).tolist() for name, measure in wanted.items() if name not in known}
         if self.full:
-            area = auc_of_distance(distance)
-            found["auc"] = area.mean((1, 2))
-            found["ssim"] = ssim(rgb, rgb_true)
-            true = torch.cat([L, ab_true], 1)
-            found["delta_e00"] = delta_e00(torch.cat([L, ab], 1), true).mean((1, 2))
-            if gray_error is None:
-                found["delta_e00_gray"] = delta_e00(torch.cat([L, torch.zeros_like(ab)], 1), true).mean((1, 2))
-            else:
-                self.values.setdefault("delta_e00_gray", []).extend(gray_error)
-            self._count_classes(area, ab_true)
+            self._count_classes(auc_of_distance(distance), ab_true)
         self.ids.extend(ids)
-        for name, numbers in found.items():
-            self.values.setdefault(name, []).extend(float(number) for number in numbers.cpu())
+        for name, numbers in (found | known).items():
+            self.values.setdefault(name, []).extend(numbers)
 
     def _count_classes(self, area: Tensor, ab_true: Tensor) -> None:
         """Sum the pixels' areas by the ab cell that their truth falls into."""
