@@ -17,7 +17,7 @@ from raycolor.errors import CheckpointError, ConfigError
 from raycolor.exchange.config import ExportConfig
 from raycolor.models.blocks import ColorNet
 from raycolor.models.card import BUILT_IN, METADATA_KEY, Card, SizeRule
-from raycolor.models.checkpoints import Checkpoint, load
+from raycolor.models.checkpoints import PYTHON_METHOD, Checkpoint, load
 from raycolor.models.fused import leave_last_doubling
 from raycolor.models.whole_file import write_whole
 
@@ -49,7 +49,7 @@ def run(config: ExportConfig) -> int:
     """Export a checkpoint; returns the exit code.
 
     Raises:
-        CheckpointError: the checkpoint cannot be loaded, or is an imported network.
+        CheckpointError: the checkpoint cannot be loaded, or is a network of others.
         ConfigError: the file cannot be an ONNX file.
     """
     if "://" in config.file or not config.file.endswith(".onnx"):
@@ -90,8 +90,10 @@ def to_onnx(checkpoint: Checkpoint) -> bytes:
     Color has the size at which the network computes it, often half of the input's: the card says it (`output_stride`).
 
     Raises:
-        CheckpointError: it is an imported network.
+        CheckpointError: it is a network of others.
     """
+    if checkpoint.method == PYTHON_METHOD:
+        raise CheckpointError(f"{checkpoint.source}: is a network in Python: only raycolor's own can be exported")
     if checkpoint.card is not None:
         raise CheckpointError(
             f"{checkpoint.source}: is an imported network: its ONNX file is in the checkpoint already"

@@ -23,10 +23,12 @@ def run(config: ImportConfig) -> int:
     """Import a network; returns the exit code.
 
     Raises:
-        ConfigError: no card, or one that does not fit the file; says what was found and which cards would fit.
+        ConfigError: no local file, no card, or one that does not fit the file; says what was found and which would fit.
         CheckpointError: the file is no network that can be run.
         StorageError: the checkpoint cannot be written.
     """
+    if "://" in config.file:
+        raise ConfigError(f"{config.file}: only local files are imported, into a folder or S3: download it first")
     path = Path(config.file)
     # Whatever the file makes onnxruntime do, it does to a child, for a time and in a memory that have an end.
     with Child(TASK, path.name, timeout_s=config.timeout_s) as child:

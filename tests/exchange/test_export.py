@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_made
 import pytest
-from onnx_made import network
 
 from raycolor import codecs
 from raycolor.cli import run
@@ -72,14 +72,20 @@ def ab_of(data):
 def test_a_card_that_says_another_size_of_the_answer_is_refused(tmp_path, capfd):
     """It answers as large a plane as it is given, and the card says half."""
     card = json.dumps({"name": "told", "output_stride": 2})
-    network(tmp_path / "net.onnx", metadata=card)
+    onnx_made.network(tmp_path / "net.onnx", metadata=card)
     assert run(["import", str(tmp_path / "net.onnx"), str(tmp_path / "net")]) == 2
     assert "it answers 256 px to 256 px where the card says output_stride 2" in capfd.readouterr().err
 
 
 def test_what_cannot_be_exported_is_one_line(tmp_path, capfd):
-    """An address that is no file, or a checkpoint that is not there."""
+    """An address that is no file, a network of others, or a checkpoint that is not there."""
     assert run(["export", "gan", str(tmp_path / "net.pt")]) == 2
     assert "give a local file that ends in .onnx" in capfd.readouterr().err
+    onnx_made.write_checkpoint(tmp_path / "theirs", onnx_made.network(tmp_path / "their.onnx").SerializeToString())
+    assert run(["export", str(tmp_path / "theirs"), str(tmp_path / "net.onnx")]) == 1
+    assert "its ONNX file is in the checkpoint already" in capfd.readouterr().err
+    assert run(["export", "json:loads", str(tmp_path / "net.onnx")]) == 1
+    assert "only raycolor's own can be exported" in capfd.readouterr().err
+    assert not (tmp_path / "net.onnx").exists()
     assert run(["export", "nothing", str(tmp_path / "net.onnx")]) == 1
     assert "no such checkpoint" in capfd.readouterr().err

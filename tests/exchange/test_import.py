@@ -147,6 +147,12 @@ def test_huge_tensors_are_given_up(tmp_path, attempt):
     assert len(said.strip().splitlines()) == 1
 
 
+def test_a_file_in_s3_is_one_line(capfd):
+    """It is said that checkpoints may lie there, and files to import not."""
+    assert run(["import", "s3://bucket/net.onnx", "net", "--card", "eccv16"]) == 2
+    assert "s3://bucket/net.onnx: only local files are imported" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("data", [b"", b"GIF89a", bytes(1000)])
 def test_what_is_no_onnx_file_is_refused(tmp_path, attempt, data):
     """In one line."""
