@@ -7,7 +7,10 @@ import pytest
 
 from raycolor import cli
 from raycolor.cluster import session
+from raycolor.train.config import TrainConfig
+from raycolor.train.run_folder import check, claim
 
+SMALL = {"batch_size": 2, "crop_px": 32}
 SMOKE = Path(__file__).parents[1] / "tune_configs" / "smoke.yaml"
 
 
@@ -18,6 +21,7 @@ def places(tmp_path_factory):
     labset.write_dataset_of(root / "scenes")
     labset.write_dataset_of(root / "people", train=0)
     labset.write_checkpoint(root / "one")
+    claim(check(TrainConfig(method="regression", data=str(root / "scenes"), out=str(root / "run"), **SMALL)), 1)
     (root / "texts").mkdir()
     (root / "texts" / "a.txt").write_text("no photograph")
     return root
@@ -36,6 +40,10 @@ def places(tmp_path_factory):
             "crop_px = 64: the dataset stores squares of 40 px",
         ),
         ("train regression --data scenes --out r --set init_from=nowhere", "nowhere: no such checkpoint"),
+        (
+            "train regression --data scenes --out run --batch-size 2 --crop-px 32 --epochs 3",
+            "holds a training with other settings (epochs: 10, now 3)",
+        ),
         ("evaluate none --data scenes --out r", "none: no such checkpoint"),
         ("evaluate one --data nowhere --out r", "nowhere: no such folder"),
         ("evaluate one --data one --out r", "one: not a dataset"),

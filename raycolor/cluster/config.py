@@ -21,3 +21,9 @@ class ClusterConfig(Frozen):
         ge=1,
         description="workers to request nodes for from an autoscaling cluster; the job waits up to 10 minutes",
     )
+
+
+class GpuConfig(ClusterConfig):
+    """A job that computes on GPUs where there are any."""
+
+    use_gpu: bool | None = Field(None, description="GPUs, or CPUs; default: GPUs if the cluster has any")

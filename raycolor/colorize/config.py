@@ -2,66 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import Field
 
 from raycolor.cluster.config import ClusterConfig
 from raycolor.colorizer.config import ColorizerConfig
-from raycolor.config import ADVANCED, CLUSTER, FILES, LARGEST, Count, Frozen, Group
+from raycolor.config import ADVANCED, CLUSTER, FILES, Group
 from raycolor.errors import Reason
-from raycolor.storage import check_endpoint
+from raycolor.sources.config import ArchivesConfig
 
 
-def _without_credentials(value: str | None) -> str | None:
-    return check_endpoint(value, "--endpoint-url")
-
-
-def _several(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-class SourceConfig(Frozen):
-    """Which inputs of a SOURCE are taken, and how they are reached."""
-
-    help_group: ClassVar = Group.SELECTION
-
-    max_file_bytes: Count = Field(
-        2_000_000_000,
-        ge=1,
-        le=LARGEST,
-        description="bytes of the largest file to read, for example 2GB; larger ones fail",
-        json_schema_extra=ADVANCED,
-    )
-    include: tuple[str, ...] = Field(
-        (), description="glob of keys to take, for example '*.jpg', which takes SCAN.JPG, too; repeatable"
-    )
-    exclude: tuple[str, ...] = Field((), description="glob of keys to omit; repeatable")
-    archives: bool = Field(
-        True,
-        description="read each member of .tar, .tar.gz, .tgz and .zip files as an input",
-        json_schema_extra=ADVANCED,
-    )
-    root: str | None = Field(
-        None,
-        description="folder or s3://bucket/prefix that the keys of a list are relative to",
-        json_schema_extra=ADVANCED,
-    )
-    requester_pays: bool = Field(
-        False, description="pay for reading from requester-pays buckets", json_schema_extra=ADVANCED
-    )
-    endpoint_url: Annotated[str | None, AfterValidator(_without_credentials)] = Field(
-        None,
-        description="S3 server other than AWS; default: AWS_ENDPOINT_URL",
-        json_schema_extra=FILES,
-    )
-
-    def source_options(self) -> dict[str, Any]:
-        """What an S3 store is opened with for reading."""
-        return {"endpoint_url": self.endpoint_url, "requester_pays": self.requester_pays}
-
-
-class ColorizeConfig(ClusterConfig, ColorizerConfig, SourceConfig):
+class ColorizeConfig(ClusterConfig, ColorizerConfig, ArchivesConfig):
     """Settings of `raycolor colorize`."""
 
     help_group: ClassVar = Group.SELECTION

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from raycolor.cluster.config import ClusterConfig
-from raycolor.config import ADVANCED, CLUSTER, FILES, SELECTION, Group, several
+from raycolor.cluster.config import GpuConfig
+from raycolor.config import ADVANCED, FILES, SELECTION, Group, several
 
 
 def _full(value: object) -> object:
@@ -15,7 +15,7 @@ def _full(value: object) -> object:
     return 0 if value == "full" else value
 
 
-class EvaluateConfig(ClusterConfig):
+class EvaluateConfig(GpuConfig):
     """Settings of `raycolor evaluate`."""
 
     help_group: ClassVar = Group.MEASUREMENT
@@ -52,8 +52,5 @@ class EvaluateConfig(ClusterConfig):
     )
     tta: Literal["none", "flip"] = Field(
         "none", description="flip: average with the color of the mirrored photographs, as `colorize --tta flip` does"
-    )
-    use_gpu: bool | None = Field(
-        None, description="GPUs, or CPUs; default: GPUs if the cluster has any", json_schema_extra=CLUSTER
     )
     seed: int = Field(0, ge=0, description="seed of the bootstrap intervals", json_schema_extra=ADVANCED)

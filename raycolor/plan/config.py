@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from raycolor.colorize.config import SourceConfig
 from raycolor.colorizer.config import CostConfig
 from raycolor.config import ADVANCED, FILES, Group
+from raycolor.sources.config import ArchivesConfig
 
 
-class PlanConfig(CostConfig, SourceConfig):
+class PlanConfig(CostConfig, ArchivesConfig):
     """Settings of `raycolor plan`: those of `colorize` that decide how long it takes, and those of the estimate."""
 
     help_group: ClassVar = Group.MEASUREMENT

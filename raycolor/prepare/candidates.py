@@ -15,6 +15,7 @@ from raycolor.errors import ConfigError, DatasetError
 from raycolor.prepare.config import PrepareConfig
 from raycolor.prepare.convert import ShardResult
 from raycolor.prepare.source import is_picture, list_inputs
+from raycolor.sources.keys import matches
 from raycolor.sources.location import Input
 from raycolor.sources.open import open_source
 from raycolor.sources.reader import Reader
@@ -125,13 +126,15 @@ def choose(config: PrepareConfig, rows_per_shard: int = ROWS_PER_SHARD) -> Chose
     """
     started = time.monotonic()
     config = config.model_copy(update={"source": absolute(config.source), "dataset": absolute(config.dataset)})
-    store = open_store(config.dataset)
+    store = open_store(config.dataset, **config.source_options())
     if store.stat(DATASET_FILE) is not None:
         raise ConfigError(f"{config.dataset}: holds a dataset already: choose another place, or delete it first")
-    source = open_source(config.source, archives=False)
+    source = open_source(config.source, root=config.root, archives=False, options=config.source_options())
     found: dict[str, dict[str, Input]] = {name: {} for name in SPLITS}
     other_files = 0
     for info in list_inputs(source):
+        if (config.include and not matches(info.key, config.include)) or matches(info.key, config.exclude):
+            continue
         split = split_of(info.key, config.seed, keep_splits=config.keep_splits) if is_picture(info.key) else None
         if split is None:
             other_files += 1
@@ -144,7 +147,7 @@ def choose(config: PrepareConfig, rows_per_shard: int = ROWS_PER_SHARD) -> Chose
         splits.append(Split(name, candidates, wanted, rows_per_shard))
     if not any(found.values()):
         raise nothing_used(config, other_files)
-    reader = Reader(source.root, None, config.max_file_bytes)
+    reader = Reader(source.root, config.source_options(), config.max_file_bytes)
     return Chosen(config, store, reader, splits, other_files, time.monotonic() - started)
 
 

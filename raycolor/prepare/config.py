@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 
 from raycolor.cluster.config import ClusterConfig
-from raycolor.config import ADVANCED, FILES, LARGEST, Count, Group
+from raycolor.config import ADVANCED, FILES, Group
+from raycolor.sources.config import SourceConfig
 
 
 def _all(value: object) -> object:
@@ -15,7 +16,7 @@ def _all(value: object) -> object:
     return None if value == "all" else value
 
 
-class PrepareConfig(ClusterConfig):
+class PrepareConfig(ClusterConfig, SourceConfig):
     """Settings of `raycolor prepare`."""
 
     help_group: ClassVar = Group.SELECTION
@@ -35,13 +36,6 @@ class PrepareConfig(ClusterConfig):
     keep_splits: bool = Field(False, description="use the train/ and val/ folders of SOURCE as splits")
     min_colorfulness: float = Field(
         0.0, ge=0, description="drop photographs duller than this (Hasler and Suesstrunk; 15 is a usual choice)"
-    )
-    max_file_bytes: Count = Field(
-        2_000_000_000,
-        ge=1,
-        le=LARGEST,
-        description="bytes of the largest file to read, for example 2GB; larger ones are left out",
-        json_schema_extra=ADVANCED,
     )
     image_timeout_s: float = Field(
         600.0, gt=0, description="seconds after which a file counts as bad", json_schema_extra=ADVANCED

@@ -10,9 +10,9 @@ from typing import Any
 
 from raycolor import __version__
 from raycolor.dataset.info import DatasetInfo, read_dataset
-from raycolor.errors import ConfigError, StorageError
+from raycolor.errors import ConfigError
 from raycolor.models import checkpoints
-from raycolor.storage import ObjectStore, absolute, open_store
+from raycolor.storage import ObjectStore, absolute, get_if_there, open_store
 from raycolor.train.config import TrainConfig
 from raycolor.train.loggers import check_loggers
 from raycolor.training.loop import parse_curve
@@ -60,16 +60,22 @@ def check(config: TrainConfig) -> Checked:
     """Complete a training and refuse what can be refused without Ray.
 
     Raises:
-        ConfigError: settings that cannot be used, or a logger that is not installed.
+        ConfigError: settings that cannot be used, a logger that is not installed, or another training in `out`.
         CheckpointError: a checkpoint to start from, or to learn from, is missing or damaged.
         DatasetError: no dataset, or a damaged one.
-        StorageError: the dataset cannot be reached.
+        StorageError: the dataset or the run folder cannot be reached.
     """
     check_loggers(config.log_to)
     config = resolve(config.model_copy(update={"data": absolute(config.data), "out": absolute(config.out)}))
     start = read_start(config)
     dataset = read_dataset(open_store(config.data, must_exist=True))
     check_sizes(dataset, config, 1)
+    store = open_store(config.out)
+    old = _earlier(store)
+    if old is not None:
+        # By default there are as many workers as before or as the cluster has, which is not known yet.
+        workers = config.workers or int(old.get("workers", 1))
+        _changed(store, old, record(config, start, dataset, workers))
     return Checked(config, start, dataset)
 
 
@@ -89,28 +95,36 @@ def claim(checked: Checked, workers: int) -> dict[str, Any]:
 
 def _compare_or_write(store: ObjectStore, settings: dict[str, Any]) -> dict[str, Any]:
     """Write run.json, or compare with the one of an earlier start; return the settings in it."""
-    try:
-        old = json.loads(store.get(RUN_FILE))["settings"]
-    except StorageError as exc:
-        if exc.reason != "not_found":
-            raise
+    old = _earlier(store)
+    if old is None:
         _write(store, settings)
         return settings
+    extended = old.get("extended", [])
+    if _changed(store, old, settings):
+        settings = {**settings, "extended": [*extended, old["epochs"]]}
+        _write(store, settings)
+        _say_schedule(len(read_curve(store)), settings["epochs"], settings["optim"]["schedule"])
+        return settings
+    return {**settings, "extended": extended} if extended else settings
+
+
+def _earlier(store: ObjectStore) -> dict[str, Any] | None:
+    """Return the settings of an earlier start, or None where there was none."""
+    data = get_if_there(store, RUN_FILE)
+    try:
+        return None if data is None else dict(json.loads(data)["settings"])
     except (ValueError, KeyError, TypeError) as exc:
         raise ConfigError(f"{store.uri}/{RUN_FILE}: damaged: train into another folder") from exc
-    extended = old.pop("extended", [])
+
+
+def _changed(store: ObjectStore, old: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether a training gets more epochs; ConfigError for any other change."""
     new = json.loads(json.dumps(settings))
-    keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-    if keys == ["epochs"] and new["epochs"] > old["epochs"]:
-        extended = [*extended, old["epochs"]]
-        settings = {**settings, "extended": extended}
-        _write(store, settings)
-        _say_schedule(len(read_curve(store)), new["epochs"], new["optim"]["schedule"])
-        return settings
-    if keys:
+    keys = sorted(key for key in {*old, *new} - {"extended"} if old.get(key) != new.get(key))
+    if keys and not (keys == ["epochs"] and new["epochs"] > old["epochs"]):
         changes = ", ".join(f"{key}: {old.get(key)!r}, now {new.get(key)!r}" for key in keys)
         raise ConfigError(f"{store.uri}: holds a training with other settings ({changes}): train into another folder")
-    return {**settings, "extended": extended} if extended else settings
+    return bool(keys)
 
 
 def _write(store: ObjectStore, settings: Mapping[str, Any]) -> None:
@@ -147,9 +161,5 @@ def read_curve(store: ObjectStore) -> list[dict[str, float]]:
     Raises:
         StorageError: the run folder cannot be read.
     """
-    try:
-        return parse_curve(store.get("curve.csv"))
-    except StorageError as exc:
-        if exc.reason == "not_found":
-            return []
-        raise
+    data = get_if_there(store, "curve.csv")
+    return [] if data is None else parse_curve(data)

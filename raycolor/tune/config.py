@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from raycolor.cluster.config import ClusterConfig
+from raycolor.cluster.config import GpuConfig
 from raycolor.config import ADVANCED, CLUSTER, FILES, Frozen, Group
 
 
@@ -35,7 +35,7 @@ class BestConfig(Frozen):
     tolerance: float = Field(0.05, ge=0, description="for `within`: a share of the best first objective")
 
 
-class TuneConfig(ClusterConfig):
+class TuneConfig(GpuConfig):
     """Settings of `raycolor tune`: a sweep file, and where it reads and writes."""
 
     help_group: ClassVar = Group.SEARCH
@@ -60,9 +60,6 @@ class TuneConfig(ClusterConfig):
         default_factory=dict,
         description="resources of a trial, all its workers together; default: a CPU or GPU per worker",
         json_schema_extra=CLUSTER,
-    )
-    use_gpu: bool | None = Field(
-        None, description="GPUs, or CPUs; default: GPUs if the cluster has any", json_schema_extra=CLUSTER
     )
     max_concurrent: int | None = Field(
         None, ge=1, description="trials at once; default: as many as fit", json_schema_extra=CLUSTER

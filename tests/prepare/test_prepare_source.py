@@ -7,6 +7,8 @@ import zipfile
 import pytest
 
 from raycolor.errors import ArchiveError, ConfigError
+from raycolor.prepare.candidates import choose
+from raycolor.prepare.config import PrepareConfig
 from raycolor.prepare.source import is_picture, list_inputs
 from raycolor.sources.open import open_source
 
@@ -104,3 +106,14 @@ def test_sources_that_cannot_be_read_are_refused(tmp_path):
 def test_pictures_are_told_by_name(key, expected):
     """Suffixes of pictures count, in any case; hidden files and others do not."""
     assert is_picture(key) is expected
+
+
+def test_globs_choose_candidates(tmp_path):
+    """--include and --exclude are globs of keys, inside an archive too; what they leave out is no other file."""
+    write_tar(tmp_path / "photos.tar", [("a/1.jpg", b"one"), ("a/2.JPG", b"two"), ("b/3.jpg", b"three"), ("c", b"")])
+    config = PrepareConfig(
+        source=str(tmp_path / "photos.tar"), dataset=str(tmp_path / "out"), include=("*.jpg",), exclude=("b/*",)
+    )
+    chosen = choose(config)
+    assert sorted(info.key for split in chosen.splits for info in split.candidates) == ["a/1.jpg", "a/2.JPG"]
+    assert chosen.other_files == 0
