@@ -10,7 +10,7 @@ from raycolor.cluster.config import ClusterConfig
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.config import ADVANCED, CLUSTER, FILES, Group
 from raycolor.errors import Reason
-from raycolor.sources.config import ArchivesConfig
+from raycolor.storage.config import ArchivesConfig
 
 
 class ColorizeConfig(ClusterConfig, ColorizerConfig, ArchivesConfig):

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from raycolor.colorizer.config import CostConfig
 from raycolor.config import ADVANCED, FILES, Group
-from raycolor.sources.config import ArchivesConfig
+from raycolor.storage.config import ArchivesConfig
 
 
 class PlanConfig(CostConfig, ArchivesConfig):

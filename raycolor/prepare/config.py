@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from raycolor.cluster.config import ClusterConfig
 from raycolor.config import ADVANCED, FILES, Group
-from raycolor.sources.config import SourceConfig
+from raycolor.storage.config import SourceConfig
 
 
 def _all(value: object) -> object:
