@@ -108,6 +108,9 @@ def several(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+Several = Annotated[tuple[str, ...], BeforeValidator(several)]
+
+
 class _RefusedError(Exception):
     """Settings that are YAML and are not read; the message says why."""
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from raycolor.cluster.config import ClusterConfig
 from raycolor.colorizer.config import ColorizerConfig
-from raycolor.config import ADVANCED, CLUSTER, FILES, Group
+from raycolor.config import ADVANCED, CLUSTER, FILES, Group, Several
 from raycolor.errors import Reason
 from raycolor.storage.config import ArchivesConfig
 
@@ -18,7 +18,7 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, ArchivesConfig):
 
     help_group: ClassVar = Group.SELECTION
 
-    source: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+    source: Several = Field(
         min_length=1,
         description="folder, file or s3://bucket/prefix of photographs, or a list of them (CSV, Parquet, S3 "
         "Inventory's manifest.json, an earlier job's failed.csv); or several files and folders",

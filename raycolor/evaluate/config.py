@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from raycolor.cluster.config import GpuConfig
-from raycolor.config import ADVANCED, FILES, SELECTION, Group, several
+from raycolor.config import ADVANCED, FILES, SELECTION, Group, Several
 
 
 def _full(value: object) -> object:
@@ -20,10 +20,10 @@ class EvaluateConfig(GpuConfig):
 
     help_group: ClassVar = Group.MEASUREMENT
 
-    checkpoint: Annotated[tuple[str, ...], BeforeValidator(several)] = Field(
+    checkpoint: Several = Field(
         min_length=1, description="checkpoints: shipped names, folders, s3://bucket/prefix or package.module:factory"
     )
-    data: Annotated[tuple[str, ...], BeforeValidator(several)] = Field(
+    data: Several = Field(
         min_length=1,
         description="dataset made by `raycolor prepare`; repeatable, the table has rows for each",
         json_schema_extra=FILES,

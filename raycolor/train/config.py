@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from raycolor.cluster.config import GpuConfig
-from raycolor.config import Group, several
+from raycolor.config import Group, Several
 from raycolor.training.config import TrainingConfig
 
 
@@ -18,6 +18,6 @@ class TrainConfig(GpuConfig, TrainingConfig):
 
     data: str = Field(description="dataset made by `raycolor prepare`")
     out: str = Field(description="run folder or s3://bucket/prefix: checkpoint, curve, training state")
-    log_to: Annotated[tuple[str, ...], BeforeValidator(several)] = Field(
+    log_to: Several = Field(
         (), description="also write the curve for tensorboard or mlflow, whose package has to be installed; repeatable"
     )
