@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raycolor.codecs.thumbnail import data_uri, thumbnail
-from raycolor.pages.render import Figure, render
-from raycolor.pages.tables import TableCell, TableHead
+from raycolor.pages.render import render
 
 _SIDE_PX = 144
 
@@ -35,26 +34,19 @@ class Photograph:
 
 def evaluation_page(
     *,
-    heads: Sequence[TableHead],
-    rows: Sequence[Sequence[TableCell]],
     methods: Sequence[str],
     photographs: Mapping[str, Sequence[Photograph]],
     metrics: Sequence[tuple[str, str, str]],
-    notes: Sequence[str],
-    figures: Mapping[str, Sequence[Figure]],
-    facts: Mapping[str, Mapping[str, Any]],
+    **others: Any,
 ) -> str:
     """Make the page.
 
     Args:
-        heads: of the table.
-        rows: of the table, as many cells each as there are heads.
         methods: captions between input and truth.
         photographs: dataset -> the photographs to show.
         metrics: (key, title, meaning) in the order of the table.
-        notes: sentences below the table.
-        figures: dataset -> charts of the table's numbers.
-        facts: heading -> name -> value, for the end of the page.
+        others: heads and rows of the table, notes below it, figures (dataset -> charts of its numbers), and facts
+            (heading -> name -> value) for the end of the page.
 
     Returns:
         HTML that needs nothing else: pictures are embedded as JPEGs of at most 144 px, each once.
@@ -76,16 +68,5 @@ def evaluation_page(
         for dataset, photos in photographs.items()
     }
     titles = {key: title for key, title, _ in metrics}
-    return render(
-        "evaluate/page.html",
-        title="Networks compared",
-        heads=heads,
-        rows=rows,
-        shown=shown,
-        side_px=_SIDE_PX,
-        metrics=metrics,
-        titles=titles,
-        notes=notes,
-        figures=figures,
-        facts=facts,
-    )
+    fixed = {"title": "Networks compared", "side_px": _SIDE_PX}
+    return render("evaluate/page.html", shown=shown, metrics=metrics, titles=titles, **fixed, **others)
