@@ -1,4 +1,4 @@
-"""Errors on their way through Ray: what it raises, in one line, and ours, which travel as data."""
+"""Errors in Ray jobs: Ray's own in one line, and ours, which workers return as data."""
 
 from __future__ import annotations
 

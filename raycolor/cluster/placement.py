@@ -1,4 +1,4 @@
-"""Where workers of a job go: what a cluster has, how many of them fit, and which nodes they keep from."""
+"""Where workers of a job run: resources of the cluster, number of workers, nodes to avoid."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def _alive(process: str) -> bool:
 
 
 def main() -> None:
-    """Be the small process."""
+    """Run the small process: wait for the end of input, then end the processes."""
     processes = set(sys.stdin.readline().split())
     while sys.stdin.readline():
         pass

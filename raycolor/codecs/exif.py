@@ -1,4 +1,4 @@
-"""The few EXIF fields that matter for the picture: orientation and resolution."""
+"""EXIF fields that decide how a picture is shown: orientation and resolution."""
 
 from __future__ import annotations
 

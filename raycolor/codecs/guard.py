@@ -62,7 +62,7 @@ def one_line(text: object, limit: int = 160) -> str:
 
 
 def by_words(message: str) -> Reason:
-    """Tell a cut file from a broken one by the words libraries use for it."""
+    """Tell a truncated file from a damaged one by the library's message."""
     low = message.lower()
     return "truncated" if any(word in low for word in _TRUNCATION_WORDS) else "decode_error"
 

@@ -65,7 +65,7 @@ _BMP_HEADERS: Final = tuple(size.to_bytes(4, "little") for size in (12, 40, 52, 
 
 
 def read_header(data: bytes) -> Header:
-    """Read everything a file says about itself without decoding it.
+    """Read the header of a file without decoding pixels.
 
     Raises:
         DecodeError: `empty`, `not_an_image`, `truncated`, `decode_error` or `unsupported_format`.

@@ -1,4 +1,4 @@
-"""JPEG files: decoding with every damage named, and writing the colored copy."""
+"""JPEG files: decode them, name any damage, and write the colored copy."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _supported(header: Header) -> JpegFile:
 
 
 def _proven_whole(file: JpegFile) -> bytes:
-    """Return the file as a strict decoder reads it without a warning: its picture is proven whole first.
+    """Prove that the picture is whole; return the file as libjpeg reads it without a warning.
 
     Stray bytes between the segments before the first scan, which some writers leave, are left out. One that lacks
     only the end marker gets it: a picture in a single scan. With several scans the file may go on.
@@ -122,7 +122,7 @@ def _reason_of(message: str) -> Reason:
 
 
 def _decode_strictly(data: bytes, colorspace: str) -> Plane:
-    """Decode with libjpeg's warnings as errors: none of them leaves a picture that is certain to be whole."""
+    """Decode with libjpeg's warnings as errors, as each of them may mean a damaged picture."""
     with guard("JPEG", _reason_of):
         return np.asarray(simplejpeg.decode_jpeg(data, colorspace, strict=True))
 

@@ -1,4 +1,4 @@
-"""Color added to a JPEG whose luma is not touched: the original's own scan, followed by chroma scans.
+"""Add color to a JPEG without touching its luma: keep the original's scan and append chroma scans.
 
 A JPEG's components may stand in scans of their own. The scan of a gray JPEG is therefore, bit for bit, a valid luma
 scan of a YCbCr JPEG with chroma at half size: nothing is decoded, nothing is encoded again, and `jpegtran -grayscale`

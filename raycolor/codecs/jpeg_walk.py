@@ -1,4 +1,4 @@
-"""Walks along a Huffman-coded JPEG scan bit by bit and says whether it holds what its headers promise.
+"""Check a Huffman-coded JPEG scan bit by bit against its headers.
 
 Stricter than libjpeg, which takes a run past the 64th coefficient, or a brightness no picture has, without a word.
 Source: ITU-T T.81 sections F.1.2 (sequential coding) and G.1.2 (progressive coding).

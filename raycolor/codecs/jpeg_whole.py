@@ -1,4 +1,4 @@
-"""Proves that every coefficient of a JPEG is there, before a pixel is decoded or memory for one is taken.
+"""Prove that a JPEG holds every coefficient, before any pixel is decoded.
 
 All scans down to the last bit, every block of each, restart markers in order, and no byte left over. Memory is taken
 as far as the data reaches: the first scan of a picture spends at least a bit on every block.

@@ -1,4 +1,4 @@
-"""The eight EXIF orientations: turning a stored picture upright and back, as views."""
+"""Turn a stored picture upright and back, for the eight EXIF orientations."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Header:
-    """Everything a file says about itself before its pixels are decoded.
+    """What the header of a file says, before any pixel is decoded.
 
     `width`, `height` as stored (unrotated), of the first page; `total_pixels` over all pages. `bit_depth` per sample
     as stored. `gray`: one color channel, so pages decode to (H, W). `channels` counts alpha. `jpeg` is the parsed
@@ -83,7 +83,7 @@ class Header:
 
 @dataclass
 class Metadata:
-    """The archive's own words about the photograph, as bytes.
+    """Metadata of the file, as bytes.
 
     `exif` starts at its TIFF header ("II" or "MM"), without "Exif\\0\\0". `xmp` is the main packet. `iptc` is the IIM
     record. `dpi` is (horizontal, vertical) dots per inch. `extra` holds what else the format carries, for writing it

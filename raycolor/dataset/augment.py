@@ -1,4 +1,4 @@
-"""Photographs to train on, varied as cameras, films and years vary them; color stays what it was."""
+"""Vary the lightness of training photographs as cameras, films and age do; color stays."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def crop_window(augment: AugmentConfig, rng: np.random.Generator, size_px: int, 
 
 
 def vary(augment: AugmentConfig, rng: np.random.Generator, L_net: Plane, ab_net: Plane) -> None:
-    """Change lightness in place as another film and the years would have.
+    """Change lightness in place as another film and aging would.
 
     Args:
         augment: what may happen.
@@ -58,7 +58,7 @@ def _film(rng: np.random.Generator, L_net: Plane, ab_net: Plane) -> None:
 
 
 def _age(rng: np.random.Generator, L_net: Plane) -> None:
-    """Fade, bend, blur, add grain and compress, each now and then."""
+    """Fade, change contrast, blur, add grain and compress, each at random."""
     for probability, step in AGING:
         if rng.random() < probability:
             step(rng, L_net)
@@ -67,7 +67,7 @@ def _age(rng: np.random.Generator, L_net: Plane) -> None:
 
 
 def _bend(rng: np.random.Generator, L_net: Plane) -> None:
-    """Change the gradation, as paper and development do."""
+    """Change the tone curve, as paper and development do."""
     np.copyto(L_net, ((L_net + 1) / 2) ** np.float32(np.exp(rng.normal(0, 0.25))) * 2 - 1)
 
 

@@ -1,4 +1,4 @@
-"""Who is in which split: a rule of the key and a seed alone."""
+"""Which photograph is in which split: a function of its key and a seed."""
 
 from __future__ import annotations
 

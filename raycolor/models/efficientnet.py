@@ -1,4 +1,4 @@
-"""EfficientNet-Lite, the pretrained encoder of the U-Net and the eye of the perceptual loss."""
+"""EfficientNet-Lite, the pretrained encoder of the U-Net and of the perceptual loss."""
 
 from __future__ import annotations
 

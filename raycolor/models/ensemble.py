@@ -1,4 +1,4 @@
-"""Several trained networks that answer as one, nearer to the truth than any of them."""
+"""Several trained networks whose answers are averaged."""
 
 from __future__ import annotations
 

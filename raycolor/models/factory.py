@@ -1,4 +1,4 @@
-"""Finding a network that is named as `package.module:factory`, without running it."""
+"""Find a network that is named as `package.module:factory`, without running it."""
 
 from __future__ import annotations
 

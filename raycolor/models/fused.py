@@ -1,4 +1,4 @@
-"""A trained network made ready for inference: normalization folded into convolutions, activations done by them.
+"""Prepare a trained network for inference: fold normalization into convolutions and fuse activations.
 
 Weights, and what they compute, stay the same up to rounding. The result does not depend on what went through before.
 """

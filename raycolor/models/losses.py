@@ -145,7 +145,7 @@ def generator_adversarial_loss(kind: AdversarialLoss, fake_logits: Tensor) -> Te
 
 
 class GeneratorLoss(NamedTuple):
-    """What the generator minimizes, and its parts."""
+    """The loss of the generator, and its parts."""
 
     total: Tensor
     adversarial: Tensor

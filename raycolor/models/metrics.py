@@ -1,4 +1,4 @@
-"""What a number in a table means: per-image values of every metric, sums that merge, floors and intervals."""
+"""Metrics: their values per image, sums that merge over workers, floors and bootstrap intervals."""
 
 from __future__ import annotations
 

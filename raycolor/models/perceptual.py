@@ -1,4 +1,4 @@
-"""Distance of two colorings as a network pretrained on photographs sees it."""
+"""Perceptual distance of two colorings, in features of a pretrained network."""
 
 from __future__ import annotations
 

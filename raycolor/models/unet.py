@@ -69,7 +69,7 @@ class Subsampled(NamedTuple):
 
 
 class UNet(ColorNet):
-    """Colors from a pretrained encoder; ab is computed at half size and enlarged, as eyes see color coarsely too."""
+    """A U-Net on a pretrained encoder; ab is computed at half size and enlarged."""
 
     name: ClassVar[str] = "unet"
 

@@ -1,4 +1,4 @@
-"""The candidates of a dataset in their order, the shards that are made of them, and what came of those."""
+"""The candidates of a dataset in order, the shards made of them, and their results."""
 
 from __future__ import annotations
 

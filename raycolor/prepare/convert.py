@@ -108,7 +108,7 @@ def convert_shard(
 def _why_drop(
     rgb: NDArray[np.uint8] | NDArray[np.uint16], kind: str, min_colorfulness: float
 ) -> tuple[str | None, float]:
-    """Return the reason to leave a photograph out, or None, and its colorfulness."""
+    """Return why a photograph is left out, or None, and its colorfulness."""
     if min_colorfulness <= 0:
         return None, 0.0
     value = colorfulness(rgb)
@@ -118,7 +118,7 @@ def _why_drop(
 
 
 class IsolatedSquares:
-    """Runs `square_rgb` in a child process: a picture on which a decoder dies or hangs is a bad one, and no more.
+    """Runs `square_rgb` in a child process, so that a decoder that dies or hangs costs one photograph.
 
     Args:
         timeout_s: seconds after which a picture has hung.

@@ -1,4 +1,4 @@
-"""Archives opened for listing, whatever their kind."""
+"""List the members of an archive of any kind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHUNK_GZIP: Final = 8 << 20
 
 
 def archive_members(store: ObjectStore, key: str, size: int, version: str | None) -> Iterator[Member] | None:
-    """Open an archive and iterate over its members; None if by its content it is no archive.
+    """Return an iterator over an archive's members, or None if the file's content is no archive.
 
     What keeps it from being read to its end comes as a last member without a name, for the outcome of the archive
     itself.
@@ -45,7 +45,7 @@ def archive_members(store: ObjectStore, key: str, size: int, version: str | None
 
 
 def _kind(head: bytes) -> ArchiveKind | None:
-    """Tell by the first bytes: names of archives lie as those of photographs do."""
+    """Return the kind of archive by the first bytes, as file names may be wrong."""
     if head.startswith((b"PK\3\4", b"PK\5\6")):
         return "zip"
     if head.startswith(b"\x1f\x8b"):

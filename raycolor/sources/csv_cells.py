@@ -1,4 +1,4 @@
-"""Cells of CSV files that spreadsheets take for text, whatever a file is called."""
+"""Guard CSV cells so that a spreadsheet shows file names as text and runs no formula."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A list of inputs as a source: what its rows are relative to, and which key each gets."""
+"""A list of inputs: where its relative keys start, and the key of each input."""
 
 from __future__ import annotations
 

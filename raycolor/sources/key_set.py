@@ -1,4 +1,4 @@
-"""A set of keys too large for memory: which have been seen, and which name is still free."""
+"""A set of keys on disk: which keys have been seen, and which names are free."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class KeySet:
 
 
 def scratch(folder: str, *statements: str) -> sqlite3.Connection:
-    """Open tables in a file that does not outlive the process."""
+    """Open a temporary SQLite file."""
     file = sqlite3.connect(Path(folder) / "keys", isolation_level=None, check_same_thread=False)
     # No journal, no waiting for the disk.
     for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_CACHE_KIB}", "locking_mode=EXCLUSIVE"):
@@ -71,5 +71,5 @@ def scratch(folder: str, *statements: str) -> sqlite3.Connection:
 
 
 def hashed(key: str) -> bytes:
-    """Return 128 bits that stand for a key."""
+    """Return the 128-bit hash of a key."""
     return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()

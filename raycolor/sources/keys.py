@@ -1,4 +1,4 @@
-"""Keys: which are archives, which lead into one, and names of members that lead nowhere else."""
+"""Keys: tell archives by name, split keys at archives, and make safe keys of members."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def is_archive(key: str) -> bool:
-    """Whether a key is an archive's by its name: a listing of millions must not cost a request each."""
+    """Whether a key names an archive; only the name is looked at, as a request for each key would be slow."""
     return _ARCHIVE.search(key) is not None
 
 
@@ -32,7 +32,7 @@ def archive_part(key: str) -> str | None:
 
 
 def member_key(archive: str, name: str) -> str:
-    """Return the key of a member: below the archive's, whatever the member's name tries.
+    """Return the key of a member, which always lies below the archive's key.
 
     A leading `/` and empty or `.` parts are dropped; `..` becomes `%2E%2E`, a drive's colon `%3A`, NUL `%00`; bytes
     that are no UTF-8 (given as surrogates) become `%XX`. Every other name stays as it is.

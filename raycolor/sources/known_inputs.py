@@ -1,4 +1,4 @@
-"""The inputs that a job has already, against a new listing of its source: which are new, which have changed."""
+"""Compare a new listing of a source with the inputs that a job has: which are new, which have changed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class KnownInputs:
             self._folder.cleanup()
 
     def know(self, inputs: Iterable[Input], root: str, part: int) -> None:
-        """Take in a part of the manifest; `root` is the store of inputs that have no location."""
+        """Add a part of the manifest; `root` is the store of inputs without a location."""
         rows = []
         for info in inputs:
             place = info.location
@@ -69,7 +69,7 @@ class KnownInputs:
         )
 
     def has_archive(self, archive: Input, root: str) -> bool:
-        """Whether the members of an archive are known as they are: it has the etag it had."""
+        """Whether an archive has the same etag as before, so that its members are known."""
         object_, _ = _addresses(archive, root)
         return bool(archive.etag) and f"{object_}\0{archive.etag}" in self._archives
 
@@ -103,7 +103,7 @@ class KnownInputs:
             self._note(name, part, Input(name, size, etag, _MENDED), take)
 
     def changed(self, part: int, inputs: list[Input]) -> list[Input] | None:
-        """Return the inputs of a manifest part with what has changed in them, or None if nothing has."""
+        """Return the inputs of a manifest part with their changes, or None if nothing has changed."""
         if self._file.execute("SELECT 1 FROM changes WHERE part = ? LIMIT 1", [part]).fetchone() is None:
             return None
         return [self._now(info) for info in inputs]
@@ -154,14 +154,14 @@ class KnownInputs:
 
 
 def _addresses(info: Input, root: str) -> tuple[str, str]:
-    """Return what names the object an input is in, and what names the input in it."""
+    """Return the address of the object that holds an input, and of the input in it."""
     place = info.location
     object_ = f"{(place.uri or root).rstrip('/')}/{info.object}\0{place.version or ''}"
     return object_, f"{object_}\0{place.kind or ''}\0{place.start}"
 
 
 def _differs(info: Input, size: int, etag: str, reason: str | None) -> bool:
-    """Whether an input is not what it was, as far as a listing tells."""
+    """Whether an input has changed, by size and etag."""
     if info.location.reason != reason:
         return True
     if info.etag and etag:
@@ -170,7 +170,7 @@ def _differs(info: Input, size: int, etag: str, reason: str | None) -> bool:
 
 
 def _placed(info: Input, listed_key: str, root: str, manifest_root: str) -> Input:
-    """Return an input with its place written out where its key, or the manifest's root, does not say it."""
+    """Return an input with its full location, if its key and the manifest's root do not give it."""
     place = info.location
     if info.key != listed_key and place.reason is None and place.object is None:
         place = replace(place, object=listed_key)

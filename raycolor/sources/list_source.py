@@ -1,4 +1,4 @@
-"""Sources made of a list: its inputs once each, single members of archives, and the failed ones of an earlier job."""
+"""Sources made of a list: each input once, single members of archives, failed inputs of an earlier job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An input of a job, and where its bytes are when its key alone does not say."""
+"""An input of a job, and where its bytes are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is no photograph by its name: what systems, programs and people leave between photographs."""
+"""Names that belong to no photograph: files of operating systems, documents, side files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FILMS: Final = frozenset({"mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mp
 
 
 def non_photograph(key: str) -> str | None:
-    """Say what a key names if that is no photograph; None for what claims to be one, or may be.
+    """Return what a key names if its name is not that of a photograph; None if it may be one.
 
     Formats are told by first bytes, never by names; these names say that nothing is to be read. An unknown extension,
     none, one of an archive or of a format that raycolor cannot read are no clutter: a photograph may be lost there.

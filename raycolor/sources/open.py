@@ -1,4 +1,4 @@
-"""From what a user calls SOURCE to a `Source`."""
+"""Open what a user gives as SOURCE."""
 
 from __future__ import annotations
 

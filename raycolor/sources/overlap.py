@@ -1,4 +1,4 @@
-"""Whether two places overlap, however they are spelled or linked: what a job writes must not hit what it reads."""
+"""Tell whether two places overlap, also through links: a job must not write where it reads."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _s3_place(uri: str) -> str:
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:
-    """Return what tells a folder from every other one on this machine; None where there is none."""
+    """Return device and inode of a folder, or None if there is no such folder."""
     try:
         status = Path(path).stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Bytes of an input in a worker: an object, a version of it, or a member of an archive."""
+"""Read the bytes of an input: an object, one version of it, or a member of an archive."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Reader:
         return type(self), (self.root, self._options, self._max_bytes)
 
     def store(self, uri: str | None = None) -> ObjectStore:
-        """Return the store of a location, the source's own for None."""
+        """Return the store of a location; None is the source's own."""
         uri = uri or self.root
         if uri not in self._stores:
             self._stores[uri] = open_store(uri, **self._options)
         return self._stores[uri]
 
     def sized(self, info: Input) -> Input:
-        """Return an input with its size, which is asked for where a list does not tell it.
+        """Return an input with its size; ask the store if the list does not give it.
 
         Where nothing answers it comes back as it is: whoever reads it will say why.
         """

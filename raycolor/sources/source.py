@@ -1,4 +1,4 @@
-"""What a bulk job reads: a place, one object, or a list; with the members of its archives."""
+"""The inputs of a job: a folder or prefix, one object, or a list, with the members of archives."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Source:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """What its inputs lie in."""
+        """The folders or prefixes that hold its inputs."""
         return self.uri, self.root
 
     @property
@@ -167,7 +167,7 @@ class Source:
 
 
 def _renamed(info: Input, key: str) -> Input:
-    """Return an object under another key than its own, which then is where its bytes are."""
+    """Return an object under another key; its location keeps the key of its bytes."""
     if key == info.key:
         return info
     return info._replace(key=key, location=replace(info.location, object=info.object))

@@ -124,7 +124,7 @@ class UnpackedBytes:
         return b"".join(parts)
 
     def _fill(self) -> bool:
-        """Make sure that a byte is at hand; False at the end."""
+        """Unpack until there is a byte to return; False at the end."""
         while self._inside >= len(self._piece):
             if self._inflate.eof:
                 # Parallel compressors write many gzip members one after the other; padding may follow the last.

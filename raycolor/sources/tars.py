@@ -58,7 +58,7 @@ def tar_members(file: RangedBytes | UnpackedBytes, kind: ArchiveKind) -> Iterato
 
 
 def _headers(file: RangedBytes | UnpackedBytes, kind: ArchiveKind) -> Iterator[tuple[Member, int]]:
-    """Yield (member, offset where it ends) of every header that is no folder's."""
+    """Yield (member, offset where it ends) for every header but those of folders."""
     offset = -1
     try:
         with tarfile.open(fileobj=cast(Any, file), mode="r:") as tar:

@@ -72,7 +72,7 @@ def zip_members(file: RangedBytes) -> Iterator[Member]:
 
 
 def _checked(location: Location, size: int, flags: int, zip_size: int) -> Location:
-    """Return a location, or what is wrong with the member at it."""
+    """Return the location, or a location that says why the member cannot be read."""
     if flags & 1:
         return Location(reason="unsupported_format", detail="encrypted inside a zip")
     if location.method not in (_STORED, _DEFLATED, _BZIP2):
@@ -86,7 +86,7 @@ def _checked(location: Location, size: int, flags: int, zip_size: int) -> Locati
 
 
 def _find_directory(file: RangedBytes) -> tuple[int, int, int, int]:
-    """Return the number of members, where the directory begins and ends, and by how much its offsets are off."""
+    """Return the number of members, start and end of the directory, and the shift of its offsets."""
     tail_at = max(0, file.size - _END.size - 65_535)
     file.seek(tail_at)
     tail = file.read(file.size - tail_at)

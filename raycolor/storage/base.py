@@ -1,4 +1,4 @@
-"""What every store of objects can do, whichever place holds the bytes."""
+"""The interface of all object stores."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ObjectStore(Protocol):
         ...
 
     def some(self, count: int) -> Sequence[str]:
-        """Return up to `count` keys in no order, found quickly: a look whether the place answers."""
+        """Return up to `count` keys in any order, quickly: a test whether the place answers."""
         ...
 
     def get(self, key: str) -> bytes:

@@ -1,4 +1,4 @@
-"""A store that waits for its place: an outage, expired credentials or a wrong clock are no object's fault."""
+"""A store that waits during an outage, with expired credentials or a wrong clock."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Way:
         self.out_since: float | None = None
 
     def heard(self, begun: float) -> None:
-        """Note that the place has answered a request that was begun at `begun`; whoever waits goes on.
+        """Note that a request begun at `begun` was answered, and wake all who wait.
 
         What was begun before a failure says nothing about the place since: it may end long after the outage began.
         """
@@ -45,7 +45,7 @@ class _Way:
 
 
 class PatientStore:
-    """Another store, with patience: what may concern the place and not the object is looked into.
+    """Another store, with patience: it finds out whether an error concerns the place or the object.
 
     After such an error (`StorageError.place`) the place is probed: by an object that was read before, else by a few
     that it lists; where writing failed, by writing a small object. If the place answers, the request is made once more,
@@ -130,7 +130,7 @@ class PatientStore:
         *,
         heard: bool = False,
     ) -> T:
-        """Act; after an error that may be the place's, again once the place answers.
+        """Run a request; after an error that may be the place's, run it again once the place answers.
 
         Args:
             way: reading or writing.

@@ -1,4 +1,4 @@
-"""What S3 answers, and boto3 raises, as errors of ours."""
+"""Turn errors of S3 and boto3 into ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The boto3 session of a process: credentials, found once and patiently."""
+"""The boto3 session of a process."""
 
 from __future__ import annotations
 

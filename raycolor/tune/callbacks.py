@@ -35,7 +35,7 @@ def scheduler_of(plan: Plan, known: Iterable[Trial]) -> FIFOScheduler:
 
 
 class RecordedAsha(AsyncHyperBandScheduler):
-    """ASHA that knows the curves of an earlier start, and tells why it stops a trial."""
+    """ASHA that starts with the recorded curves, and gives a reason for each trial that it stops."""
 
     def __init__(self, plan: Plan, known: Iterable[Trial]) -> None:
         settings = plan.config.scheduler
@@ -86,7 +86,7 @@ def _stub(number: int) -> Any:
 
 
 class Points(Searcher):
-    """Hands out the trials: those begun, those planned, and with TPE those that are drawn when their turn comes."""
+    """Hands out trials: first those begun, then those planned; with TPE each is drawn when it is needed."""
 
     def __init__(self, plan: Plan, records: SweepRecords, placement: Placement, pending: list[int]) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class Points(Searcher):
 
 
 class Watcher(tune.Callback):
-    """Writes the end of trials that could not write it themselves, and tells what happens."""
+    """Records the end of trials that could not do so themselves, and reports events."""
 
     def __init__(self, plan: Plan, records: SweepRecords, scheduler: FIFOScheduler, on_event: OnEvent) -> None:
         self._plan, self._records, self._scheduler, self._on_event = plan, records, scheduler, on_event

@@ -1,4 +1,4 @@
-"""What is best when there is more than one objective: the Pareto front, and stated rules."""
+"""Choose the best trial by several objectives: the Pareto front, and two rules."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def _placement(plan: Plan) -> Placement:
 
 
 def _claim(config: TuneConfig, plan: Plan, records: SweepRecords) -> None:
-    """Take the folder, and write down what each trial is before the first one starts."""
+    """Claim the folder, and write trial.json of every planned trial before the first one starts."""
     records.claim(plan.identity())
     if plan.sampler is None:
         taken = {trial.number for trial in records.trials()}
@@ -107,7 +107,7 @@ def _claim(config: TuneConfig, plan: Plan, records: SweepRecords) -> None:
 
 
 def _sweep(plan: Plan, records: SweepRecords, placement: Placement, started: float) -> Results:
-    """Run the trials, and keep the report up to date until the end, whatever the end is."""
+    """Run the trials and keep the report up to date, also after an error."""
     reporter = Reporter(records, facts_of(plan))
     done = sum(trial.status in ENDED for trial in records.trials())
     logger.info(
@@ -197,7 +197,7 @@ def _run_sweep(plan: Plan, records: SweepRecords, placement: Placement, on_event
 
 
 def facts_of(plan: Plan) -> SweepFacts:
-    """Return what the report has to know of a sweep."""
+    """Return the facts of a sweep that its report shows."""
     config = plan.config
     scheduler = config.scheduler
     asha = f"asha, grace_epochs {scheduler.grace_epochs}, reduction_factor {scheduler.reduction_factor:g}"

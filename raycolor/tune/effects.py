@@ -1,4 +1,4 @@
-"""How much each hyperparameter goes with each metric: rank correlation, beside what chance gives."""
+"""The rank correlation of each hyperparameter with each metric, and its permutation p-value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FEWEST: Final = 4  # trials below which no number is given
 
 @dataclass(frozen=True)
 class Effect:
-    """How a hyperparameter goes with a metric.
+    """The rank correlation of a hyperparameter with a metric.
 
     Attributes:
         strength: [0, 1]. Of numbers |Spearman's rank correlation|; of words the correlation ratio of ranks
@@ -32,7 +32,7 @@ class Effect:
 
 
 def effect(values: Sequence[Any], metric: Sequence[float], *, numeric: bool) -> Effect | None:
-    """Measure how a hyperparameter goes with a metric over the trials of a sweep.
+    """Measure the rank correlation of a hyperparameter with a metric over the trials of a sweep.
 
     Only a monotone effect of a number shows; one that is best in the middle can look like none.
 

@@ -1,4 +1,4 @@
-"""How many trials a cluster holds at once, and what each of their workers occupies."""
+"""How many trials run at once, and the resources of each worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep before it starts: every setting checked, every trial's configuration validated."""
+"""Check a sweep before it starts: its settings, and the configuration of every trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep folder keeps: sweep.json, one folder per trial, and the completion record of each trial."""
+"""The files of a sweep folder: sweep.json, and a folder with a completion record for each trial."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ class SweepRecords:
 
 
 def difference(key: str, old: Any, new: Any) -> str:
-    """Name what differs in one setting, as deep as it goes."""
+    """Describe the difference of two values of a setting, group by group."""
     if isinstance(old, dict) and isinstance(new, dict):
         inner = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
         return ", ".join(difference(f"{key}.{name}", old.get(name), new.get(name)) for name in inner)
