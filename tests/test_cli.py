@@ -12,6 +12,7 @@ from raycolor import cli
 from raycolor.config import Group
 from raycolor.errors import CheckpointError, ConfigError
 from raycolor.flags import is_group
+from raycolor.models.checkpoints import shipped_names
 from raycolor.train.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -180,3 +181,11 @@ def test_the_readme_names_every_command():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in cli.JOBS:
         assert f"raycolor {name} " in readme
+
+
+def test_the_help_of_checkpoint_names_all_that_ship(capsys):
+    """Each with what it is for."""
+    cli.run(["colorize", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    described = text[text.index("--checkpoint TEXT") : text.index("--tta")]
+    assert all(f"{name}" in described for name in shipped_names())

@@ -217,8 +217,8 @@ def print_summary(summary: dict[str, Any]) -> None:
         table.add_row("pages", f"{summary['pages']:,}")
     table.add_row("megapixels", f"{summary['megapixels']:,.1f}")
     if summary["images_per_second"] is not None:
-        table.add_row("images per second", f"{summary['images_per_second']:.2f}")
-    table.add_row("seconds", f"{summary['seconds']:.1f}")
+        table.add_row("images per second", f"{summary['images_per_second']:,.2f}")
+    table.add_row("seconds", f"{summary['seconds']:,.1f}")
     if summary["images_per_second"] is not None:
         table.add_row("  start-up", f"{summary['startup_seconds']:.1f}")
         table.add_row("  first to last", f"{summary['colorizing_seconds']:.1f}")
@@ -227,9 +227,26 @@ def print_summary(summary: dict[str, Any]) -> None:
     about = f"{name} ({weights[:12]})" + (f", license {license_}" if license_ else "")
     table.add_row("checkpoint", escape(printable(about)))
     console.print(table)
-    dest = printable(summary["dest"])
-    console.print(f"photographs  {dest}", soft_wrap=True, markup=False)
-    console.print(f"page         {dest.rstrip('/')}/{FOLDER}report.html", soft_wrap=True, markup=False)
+    for line in next_steps(summary):
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def next_steps(summary: dict[str, Any]) -> list[str]:
+    """Return the lines that say where everything is and what to do next."""
+    dest, failed = printable(summary["dest"]), int(summary["counts"]["failed"])
+    records = f"{dest.rstrip('/')}/{FOLDER}"
+    lines = [f"photographs  {dest}", f"page         {records}report.html"]
+    if failed:
+        lines += [
+            f"failures     {records}failed.csv says why {failed:,} of {summary['images']:,} failed",
+            "next         the same command with --retry-failed tries them again",
+        ]
+    else:
+        lines += [
+            f"list         {records}outcomes.csv says what became of each input",
+            "next         the same command with --redo GLOB and other settings makes some of them again",
+        ]
+    return lines
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,11 @@ class CostConfig(Frozen):
 
     help_group: ClassVar = Group.LOOK
 
-    checkpoint: str = Field("default", description="checkpoint: a shipped name, a folder, or s3://bucket/prefix")
+    checkpoint: str = Field(
+        "default",
+        description="default: vivid colors, to look at; accurate: duller and safer, half as fast; regression, "
+        "autoencoder, gan: methods of the 2022 report, to compare; or a folder or s3://bucket/prefix",
+    )
     on_color: Literal["skip", "recolor", "copy"] = Field(
         "skip",
         description="what to do with photographs that are already in color",

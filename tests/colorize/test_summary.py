@@ -6,7 +6,7 @@ import pytest
 
 from raycolor.colorize.messages import ShardReport
 from raycolor.colorize.outcomes import Outcome, Tally
-from raycolor.colorize.summary import FailureLimit, Timing
+from raycolor.colorize.summary import FailureLimit, Timing, next_steps
 from raycolor.errors import TooManyFailedError
 
 
@@ -79,3 +79,13 @@ def test_failures_are_watched_once_500_have_an_outcome(limit, failed, total, sto
     message = f"--max-failed {limit} allows .*out/_raycolor/failed.csv.*higher --max-failed continues"
     with pytest.raises(TooManyFailedError, match=message):
         watch.watch(failed, total, "out")
+
+
+@pytest.mark.parametrize(("failed", "told"), [(0, "outcomes.csv"), (3, "failed.csv says why 3 of 1,003 failed")])
+def test_the_last_lines_say_what_to_do_next(failed, told):
+    """The page, what failed if anything did, and the flag that goes on from there."""
+    counts = {"colorized": 1000, "skipped": 0, "failed": failed}
+    lines = next_steps({"dest": "out/", "counts": counts, "images": 1000 + failed})
+    assert lines[:2] == ["photographs  out/", "page         out/_raycolor/report.html"]
+    assert told in lines[2]
+    assert ("--retry-failed" in lines[3]) == bool(failed)

@@ -83,7 +83,8 @@ def colorize_page(tmp_path_factory):
         "counts": {"colorized": 8, "skipped": 1, "failed": 4}, "reasons": {"empty": 3, "truncated": 1, "already_color": 1},
         "pages": 41, "startup_seconds": 2.0, "megapixels": 0.1, "images_per_second": 3.2, "seconds": 12.0, "timeline": [[0.5, 2], [1.0, 4], [2.5, 13]],
         "checkpoint": {"name": "default", "weights_sha256": "ab" * 32}, "source": source.uri, "dest": dest.uri,
-        "settings": {"saturation": 1.0},
+        "settings": {"saturation": 1.0, "a_setting_with_quite_a_long_name": "s3://bucket/" + "prefix/" * 12},
+        "revisions": [{"number": 1, "images": 4, "differences": "saturation 1.0 -> 2.0, tta none -> flip", "checkpoint": {"name": "accurate", "weights_sha256": "ab" * 32}, "created": "2026-11-29T12:00:00+00:00"}],
     }  # fmt: skip
     selection = Selection()
     for outcome in read_outcomes(dest):
@@ -147,6 +148,21 @@ def test_a_key_hides_nothing(colorize_page, browse):
     )
     assert shown == ["bad/exe\\u202egpj.\\x1b[2J\\nצילום.jpg"]
     assert "\u202e" not in colorize_page
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phone_cuts_no_column(colorize_page, browse, dark):
+    """At 390 px nothing of the page is wider than what is seen of it, and no table has to be moved sideways."""
+    cut = browse(
+        colorize_page,
+        """const seen = document.documentElement.clientWidth;
+           return [...document.body.querySelectorAll("*")].filter(element => element.checkVisibility() && !element.closest(".compare") && !element.ownerSVGElement)
+             .filter(element => element.getBoundingClientRect().right > seen + 1 || (element.clientWidth && element.scrollWidth > element.clientWidth + 1))
+             .map(element => [element.tagName, element.className, element.textContent.trim().slice(0, 40)]);""",
+        width=390,
+        dark=dark,
+    )
+    assert cut == []
 
 
 def test_the_slider_shows_more_or_less_of_the_original(colorize_page, browse):
