@@ -92,6 +92,14 @@ JOBS = {
         "outputs again and reports new files in SOURCE. Exit codes: 0 done, 1 failed, 2 bad usage, 3 more images "
         "failed than --max-failed allows; such a job stops early, from 500 outcomes on.",
     ),
+    "compare": Job(
+        "Show what two to four jobs made of the same photographs, on one page.",
+        "raycolor.compare.config:CompareConfig",
+        ("out",),
+        "raycolor.compare.driver:run",
+        "Takes DEST of jobs of `raycolor colorize`, finished or not. The page holds all its pictures; of thousands of "
+        "photographs it shows a sample.",
+    ),
     "import": Job(
         "Make a checkpoint of a network that others published as an ONNX file.",
         "raycolor.exchange.config:ImportConfig",

@@ -1,0 +1,1 @@
+"""Colorized archives side by side."""
