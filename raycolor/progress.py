@@ -167,6 +167,11 @@ class Progress:
             self._last_line = self._clock()
             self._log("progress")
 
+    def reach(self, done: int, total: int, **notes: object) -> None:
+        """Note that `done` of `total` units are finished; `notes` as in `update`."""
+        self.total = total
+        self.update(done - self.done, **notes)  # type: ignore[arg-type]
+
     def rate(self) -> float:
         """Finished units per second, without those of an earlier run: as was told, or since the start."""
         if self._rate is not None:

@@ -57,3 +57,11 @@ def test_no_time_left_before_the_third_shard(caplog):
 def test_what_hides_or_moves_text_is_shown_as_an_escape(text, shown):
     """Control, bidirectional and invisible characters; letters of every language, and the joiners they need, stay."""
     assert printable(text) == shown
+
+
+def test_reach_says_how_far_it_is():
+    """A caller that counts for itself gives totals, not differences; the total may grow."""
+    progress = Progress("prepare", None, "photographs", terminal=False)
+    progress.reach(3, 10, left_out=1)
+    progress.reach(7, 12, left_out=2)
+    assert (progress.done, progress.total, progress.notes) == (7, 12, {"left_out": "2"})

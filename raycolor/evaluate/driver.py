@@ -28,12 +28,7 @@ _PROBE = "summary.json.check"
 def run(config: EvaluateConfig) -> int:
     """Compare checkpoints and print the table; see `evaluate` for what is raised."""
     progress = Progress("evaluate", None, "photographs")
-
-    def show(done: int, total: int) -> None:
-        progress.total = total
-        progress.update(done - progress.done)
-
-    print_table(evaluate(config, show, progress))
+    print_table(evaluate(config, progress.reach, progress))
     return 0
 
 

@@ -29,16 +29,8 @@ _SHARD_NAME: Final = re.compile(r"(train|val)/part-\d{5,}\.parquet")
 def run(config: PrepareConfig) -> int:
     """Prepare a dataset; see `choose` and `prepare` for what is raised."""
     chosen = choose(config)
-    with (
-        session.connect(config.address, scale_to=config.scale_to),
-        Progress("prepare", None, "photographs") as progress,
-    ):
-
-        def show(written: int, wanted: int, bad: int) -> None:
-            progress.total = wanted
-            progress.update(written - progress.done, left_out=bad)
-
-        summary = prepare(chosen, show)
+    with session.connect(config.address, scale_to=config.scale_to), Progress("prepare", None, "photographs") as shown:
+        summary = prepare(chosen, lambda done, wanted, unused: shown.reach(done, wanted, left_out=unused))
     _print(summary)
     return 0
 
