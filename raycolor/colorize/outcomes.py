@@ -77,13 +77,13 @@ def done_shards(dest: ObjectStore) -> set[int]:
     return {int(info.key[len(prefix) :].split(".")[0]) for info in dest.list(prefix)}
 
 
-def read_outcomes(dest: ObjectStore, shards: Iterable[int] | None = None) -> Iterator[Outcome]:
+def read_outcomes(dest: ObjectStore) -> Iterator[Outcome]:
     """Yield outcomes, shard by shard in order, without holding more than one shard.
 
     Raises:
         ManifestError: a completion record is damaged.
     """
-    for record in read_shards(dest, shards):
+    for record in read_shards(dest):
         yield from record.outcomes
 
 

@@ -276,27 +276,24 @@ def load_state(folder: Path) -> dict[str, Any]:
     return state
 
 
-def load(name_or_path: str | Path, *, fetch: Callable[[str], bytes] | None = None) -> Checkpoint:
+def load(name_or_path: str | Path) -> Checkpoint:
     """Load and verify a checkpoint.
 
     Args:
         name_or_path: a shipped name (`default`, `regression`, ...), a folder, s3://bucket/prefix, or a
             network in Python, `package.module:factory`.
             A bare name is a shipped one if there is one, else a folder.
-        fetch: returns the bytes of one file of the checkpoint, instead of reading `name_or_path`;
-            raises `StorageError` where it is missing.
 
     Raises:
         CheckpointError: unknown name, missing, empty, truncated or damaged file, another format version.
             The message is one line and names the fix.
     """
     source = str(name_or_path)
-    if fetch is None and ":" in source and "/" not in source:
+    if ":" in source and "/" not in source:
         from raycolor.models.factory import named
 
         return named(source)
-    if fetch is None:
-        fetch = _reader(source)
+    fetch = _reader(source)
 
     def read(name: str) -> bytes:
         try:

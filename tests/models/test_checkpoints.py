@@ -154,16 +154,18 @@ def test_names_resolve_to_shipped_checkpoints(tmp_path, model, monkeypatch):
         checkpoints.load("defualt")
 
 
-def test_files_can_come_from_elsewhere(model):
-    """`fetch` replaces the folder; a file it cannot get is one line naming the file."""
+def test_files_may_lie_in_a_store(model, monkeypatch):
+    """A checkpoint in S3 is read by key; a file that cannot be read is one line naming the file."""
     files = checkpoints.to_files(model, **ABOUT)
-    assert checkpoints.load("s3://bucket/run", fetch=files.__getitem__).method == "gan"
+    monkeypatch.setattr(checkpoints, "_reader", lambda source: files.__getitem__)
+    assert checkpoints.load("s3://bucket/run").method == "gan"
 
     def missing(name: str) -> bytes:
         raise StorageError("not_found", name)
 
+    monkeypatch.setattr(checkpoints, "_reader", lambda source: missing)
     with pytest.raises(CheckpointError, match=r"s3://bucket/run: checkpoint\.json cannot be read \(not_found"):
-        checkpoints.load("s3://bucket/run", fetch=missing)
+        checkpoints.load("s3://bucket/run")
 
 
 def test_every_shipped_checkpoint_loads():
