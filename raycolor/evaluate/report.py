@@ -100,8 +100,8 @@ def notes_of(result: Comparison) -> list[str]:
             )
     timed = next(row for row in result.rows if row.checkpoint)
     notes.append(
-        f"images/s: the network alone, in one worker: {timed.device}, batches as in this evaluation; in parentheses "
-        "the precision of ours."
+        f"images/s: the network alone, in one worker: {timed.device}, batches as in this evaluation; bf16 or "
+        "fp32 is the precision of ours."
     )
     return notes
 
@@ -114,11 +114,10 @@ def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) 
     heads += [TableHead("dataset", number=False)] if many else []
     heads += [TableHead(column.title, column.better) for column in columns]
     heads += [TableHead("n"), TableHead("parameters"), TableHead("input px"), TableHead("images/s", "higher")]
-    heads += [TableHead("license", number=False)]
     best = best_rows(result.rows)
     rows = []
     for at, row in enumerate(result.rows):
-        cells = [TableCell(row.method, row.method, hint=row.checkpoint)]
+        cells = [TableCell(row.method, row.method, hint=row.checkpoint, below=row.license)]
         cells += [TableCell(row.dataset, row.dataset)] if many else []
         for column in columns:
             cell = row.metrics[column.key]
@@ -130,7 +129,6 @@ def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) 
         cells.append(TableCell(input_text(row), "" if row.input_px is None else row.input_px))
         rate, _, precision = rate_text(row).partition(" ")
         cells.append(TableCell(rate, row.images_per_second or "", below=precision.strip("()")))
-        cells.append(TableCell(row.license or "–", row.license))
         rows.append(cells)
     photographs: dict[str, list[Photograph]] = {label: [] for label in result.datasets}
     for shown in result.shown:

@@ -37,7 +37,7 @@ def page():
     chart = named_points([Named(EVIL, (0.5, 0.4, 0.6), (0.1, 0.0, 0.2), "#123456", EVIL)], scale, scale, (0.9, EVIL))
     return evaluation_page(
         heads=[TableHead("method", number=False), TableHead("mse", "lower")],
-        rows=[[TableCell(EVIL, EVIL, hint=EVIL), TableCell("0.01", 0.01, True, "0 to 1", "± 0.002")]],
+        rows=[[TableCell(EVIL, EVIL, hint=EVIL, below=EVIL), TableCell("0.01", 0.01, True, "0 to 1", "± 0.002")]],
         methods=[EVIL],
         photographs={EVIL: [Photograph(EVIL, {"mse": "best"}, pictures, {"mse": [EVIL]})]},
         metrics=[("mse", "mse", "Mean squared error.")],
