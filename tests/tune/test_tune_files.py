@@ -142,5 +142,5 @@ def test_every_objective_that_may_be_named_is_reported(tmp_path):
     """The metrics that a sweep may name are those that validation returns."""
     cpu = torch.device("cpu")
     step = PixelStep(build_model("gan", labset.NETWORK), StepSettings(total_steps=1), cpu)
-    found = validate(step, OneBatch(), PlainContext(tmp_path))
+    found, _ = validate(step, OneBatch(), PlainContext(tmp_path))
     assert set(REPORTED) == set(found) - {"n"}
