@@ -98,21 +98,21 @@ class Evaluator:
         batch = self._batch(plan, step)
         L, truth = (_center(plane, plan.measured_px) for plane in (batch.L_net, batch.ab_net))
         predicted = [constant_color(truth), constant_color(truth, plan.mean_ab_net)]
-        confidence: list[list[float] | None] = [None, None]
+        confidences: list[list[float] | None] = [None, None]
         seconds = []
         for number, size_px in enumerate(plan.sizes_px):
-            ab, sure, took = self._predict(number, _center(batch.L_net, size_px), batch.ids)
+            ab, confidence, took = self._predict(number, _center(batch.L_net, size_px), batch.ids)
             predicted.append(_center(ab, plan.measured_px))
-            confidence.append(sure)
+            confidences.append(confidence)
             seconds.append(took)
         sums: list[MetricSums] = []
         st_lpips: list[list[float]] = []
-        for ab, sure in zip(predicted, confidence, strict=True):
+        for ab, confidence in zip(predicted, confidences, strict=True):
             one = MetricSums()
             # The first of them is gray itself.
             one.add(L, ab, truth, batch.ids, sums[0].values["delta_e00"] if sums else None)
-            if sure is not None:
-                one.values["confidence"] = sure
+            if confidence is not None:
+                one.values["confidence"] = confidence
             sums.append(one)
             if self._st_lpips is not None:
                 st_lpips.append(self._measure_st_lpips(self._st_lpips, L, ab, truth))
@@ -163,7 +163,7 @@ class Evaluator:
                 self._warm.add((number, L_net.shape))
             self._wait()
             started = time.perf_counter()
-            ab_net, sure = network.color_with(self.tta, L_net)
+            ab_net, confidence = network.color_with(self.tta, L_net)
             self._wait()
             took = time.perf_counter() - started
         ab_net = ab_net.float()
@@ -178,7 +178,7 @@ class Evaluator:
                 f"{self.checkpoints[number].source}: predicts NaN (photograph {first}): "
                 "try --precision fp32, or train it again"
             )
-        return ab_net, None if sure is None else sure.float().cpu().tolist(), took
+        return ab_net, None if confidence is None else confidence.float().cpu().tolist(), took
 
     def _wait(self) -> None:
         if self.device.type == "cuda":

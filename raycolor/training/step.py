@@ -241,7 +241,7 @@ class GanStep:
         self.network, self.discriminator = network, discriminator
         self.settings, self.device = settings, device
         self._generator = _Trained(network, settings.optim.lr, settings, device, wrap)
-        self._judge = _Trained(discriminator, settings.optim.discriminator_lr, settings, device, wrap)
+        self._adversary = _Trained(discriminator, settings.optim.discriminator_lr, settings, device, wrap)
         self._average = MovingAverage(network, settings.optim.ema) if settings.optim.ema > 0 else None
 
     def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float]:
@@ -253,9 +253,10 @@ class GanStep:
         with _autocast(self.device, settings.precision):
             fake = self._generator.forward(L_net).float()
             # One forward for both: two under DistributedDataParallel break batch normalization (pytorch#175024).
-            logits = self._judge.forward(torch.cat([L_net, L_net]), torch.cat([ab_net, fake.detach()]))
+            logits = self._adversary.forward(torch.cat([L_net, L_net]), torch.cat([ab_net, fake.detach()]))
         real_logits, fake_logits = logits.chunk(2)
-        judged = self._judge.apply(discriminator_loss(settings.loss.adversarial, real_logits, fake_logits), ids, step)
+        found = discriminator_loss(settings.loss.adversarial, real_logits, fake_logits)
+        discriminator_error = self._adversary.apply(found, ids, step)
 
         # The generator's gradient runs through the discriminator without changing it, so the bare module will do:
         # its wrapper would wait for gradients of the discriminator that never come.
@@ -280,7 +281,7 @@ class GanStep:
             "loss": value,
             "pixel": float(loss.pixel.detach()),
             "adversarial": float(loss.adversarial.detach()),
-            "discriminator": judged,
+            "discriminator": discriminator_error,
         }
 
     def predictor(self) -> ColorNet:
@@ -290,11 +291,16 @@ class GanStep:
     def state_dict(self) -> dict[str, Any]:
         """See `UpdateStep.state_dict`."""
         average = self._average.network.state_dict() if self._average is not None else None
-        return {"generator": self._generator.state_dict(), "judge": self._judge.state_dict(), "average": average}
+        return {
+            "generator": self._generator.state_dict(),
+            "discriminator": self._adversary.state_dict(),
+            "average": average,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `UpdateStep.load_state_dict`."""
         self._generator.load_state_dict(state["generator"])
-        self._judge.load_state_dict(state["judge"])
+        # Runs of an earlier raycolor have it under another name.
+        self._adversary.load_state_dict(state["discriminator" if "discriminator" in state else "judge"])
         if self._average is not None:
             self._average.network.load_state_dict(state["average"], strict=True)

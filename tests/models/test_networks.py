@@ -152,17 +152,17 @@ def test_autoencoder_has_the_sizes_of_the_report():
 @pytest.mark.parametrize(("layers", "expected"), [(0, (64, 64)), (3, (6, 6))])
 def test_discriminator_gives_one_logit_per_patch(layers, expected):
     """With 0 layers every pixel is judged, with 3 patches; both L and ab change the verdict."""
-    judge = build_discriminator({"base": 8, "layers": layers})
+    discriminator = build_discriminator({"base": 8, "layers": layers})
     L_net, ab_net = torch.rand(2, 1, 64, 64), torch.rand(2, 2, 64, 64, requires_grad=True)
-    out = judge(L_net, ab_net)
+    out = discriminator(L_net, ab_net)
     assert out.shape == (2, 1, *expected)
-    assert not torch.equal(out, judge(-L_net, ab_net))
+    assert not torch.equal(out, discriminator(-L_net, ab_net))
     out.square().sum().backward()
     assert ab_net.grad is not None
     assert ab_net.grad.abs().sum() > 0
-    assert all(p.grad is not None for p in judge.parameters())
+    assert all(p.grad is not None for p in discriminator.parameters())
     with pytest.raises(ShapeError, match=r"\(B, 2, H, W\)"):
-        judge(L_net, L_net)
+        discriminator(L_net, L_net)
 
 
 @pytest.mark.parametrize("name", ["regression", "gan", "unet"])

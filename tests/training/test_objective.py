@@ -140,13 +140,13 @@ def test_the_unet_trains_against_a_discriminator():
     """The short adversarial stage: both networks move, and the pixel loss of a started U-Net stays in sight."""
     L_net, ab_net = planes()
     torch.manual_seed(0)
-    net, judge = build_model("unet", BINS), build_discriminator({"base": 8, "layers": 2})
-    before = [parameter.clone() for parameter in (net.head.conv.weight, next(judge.parameters()))]
-    step = GanStep(net, judge, step_settings(total_steps=4, lr=1e-3, pixel="huber"), CPU)
+    net, discriminator = build_model("unet", BINS), build_discriminator({"base": 8, "layers": 2})
+    before = [parameter.clone() for parameter in (net.head.conv.weight, next(discriminator.parameters()))]
+    step = GanStep(net, discriminator, step_settings(total_steps=4, lr=1e-3, pixel="huber"), CPU)
     for k in range(2):
         losses = step.update(L_net, ab_net, ["a"] * 2, k)
     assert losses["pixel"] < 1
-    after = net.head.conv.weight, next(judge.parameters())
+    after = net.head.conv.weight, next(discriminator.parameters())
     assert all(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 

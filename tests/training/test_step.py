@@ -21,8 +21,8 @@ def make(method: str, seed: int = 0, **settings):
     torch.manual_seed(seed)
     chosen = step_settings(**{"total_steps": 60, "schedule": "constant", **settings})
     if method == "gan":
-        judge = build_discriminator({"base": 8, "layers": 2})
-        return GanStep(build_model("gan", {"base": 8, "levels": 3}), judge, chosen, CPU)
+        discriminator = build_discriminator({"base": 8, "layers": 2})
+        return GanStep(build_model("gan", {"base": 8, "levels": 3}), discriminator, chosen, CPU)
     return PixelStep(build_model(method, {"bottleneck": 16} if method == "autoencoder" else {}), chosen, CPU)
 
 
@@ -70,6 +70,16 @@ def test_state_dict_is_complete(method):
             assert torch.equal(value, b.state_dict()[key]), key
 
 
+def test_states_of_an_earlier_raycolor_are_read():
+    """A GAN's training that began before its discriminator's state was called so goes on."""
+    first, second = make("gan"), make("gan", seed=1)
+    state = copy.deepcopy(first.state_dict())
+    state["judge"] = state.pop("discriminator")
+    second.load_state_dict(state)
+    for key, value in first.discriminator.state_dict().items():
+        assert torch.equal(value, second.discriminator.state_dict()[key]), key
+
+
 @pytest.mark.parametrize("method", ["regression", "gan"])
 def test_a_nan_loss_stops_before_the_weights_change(method):
     """A NaN in a photograph stops training with update and ids, and leaves the generator's weights as they were."""
@@ -88,14 +98,14 @@ def test_discriminator_learns_and_is_not_changed_by_the_generator():
     """Each update of a GAN moves both networks; gradients of the discriminator come from its own loss alone."""
     batch = next(SyntheticData().train_batches(0, 0))
     step = make("gan")
-    judge, network = step.discriminator, step.network
+    discriminator, network = step.discriminator, step.network
     frozen = make("gan", lr=1e-12)  # the generator stands still: the discriminator alone learns
-    before = [p.clone() for p in judge.parameters()]
+    before = [p.clone() for p in discriminator.parameters()]
     losses = step.update(batch.L_net, batch.ab_net, batch.ids, 0)
     assert set(losses) == {"loss", "pixel", "adversarial", "discriminator"}
     assert losses["loss"] == pytest.approx(losses["adversarial"] + 100 * losses["pixel"], rel=1e-5)
-    assert any(not torch.equal(p, q) for p, q in zip(judge.parameters(), before, strict=True))
-    assert all(p.requires_grad for p in [*judge.parameters(), *network.parameters()])
+    assert any(not torch.equal(p, q) for p, q in zip(discriminator.parameters(), before, strict=True))
+    assert all(p.requires_grad for p in [*discriminator.parameters(), *network.parameters()])
     first = frozen.update(batch.L_net, batch.ab_net, batch.ids, 0)["discriminator"]
     for k in range(1, 25):
         last = frozen.update(batch.L_net, batch.ab_net, batch.ids, k)["discriminator"]
