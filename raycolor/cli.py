@@ -35,6 +35,7 @@ class Job(NamedTuple):
     epilog: str = ""
     file: str = ""  # metavar of the settings file, where it is an argument and not --config
     resolve: str = ""  # function that completes the settings, for --print-config
+    script: bool = True  # whether it can be submitted to a cluster, as jobs/NAME.py
 
 
 # Names only: `raycolor --help` must not import pydantic, torch or Ray.
@@ -113,6 +114,13 @@ JOBS = {
         "raycolor.exchange.config:ExportConfig",
         ("checkpoint", "file"),
         "raycolor.exchange.export_onnx:run",
+    ),
+    "init": Job(
+        "Write sweep files, scripts for clusters, a dashboard and a sample into a folder.",
+        "raycolor.starter.config:InitConfig",
+        ("folder",),
+        "raycolor.starter.write:run",
+        script=False,
     ),
 }
 

@@ -1,9 +1,11 @@
 """Laws of the metrics: what a bulk job counts is what Prometheus would scrape."""
 
+import json
 import re
 import time
 import urllib.request
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +60,16 @@ def test_counts_and_rates_are_scraped(ray_local):
     while scrape(dest) != expected and time.monotonic() < deadline:
         time.sleep(1)
     assert scrape(dest) == expected
+
+
+def test_the_dashboard_asks_for_what_is_exported():
+    """docs/grafana.json names every metric by the name under which Ray exports it, by its tags, and no other."""
+    from raycolor.cluster import prometheus
+
+    board = json.loads((Path(__file__).resolve().parents[2] / "docs/grafana.json").read_text(encoding="utf-8"))
+    exported = {f"ray_{value}" for name, value in vars(prometheus).items() if name.isupper()}
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    asked.append(board["templating"]["list"][1]["query"])
+    assert set(re.findall(r"ray_\w+", " ".join(asked))) == exported
+    assert set(re.findall(r"by \((\w+)\)", " ".join(asked))) == {"dest", "status", "reason"}
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
