@@ -4,6 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+TORCH ?= gpu# or cpu
+# uv draws bars on a terminal; elsewhere it would list every package.
+QUIET := $(shell test -t 2 || echo --quiet)
 READY := .venv/.ready
 
 .PHONY: help setup demo test test-slow fuzz lint format bench lock clean
@@ -11,7 +14,7 @@ READY := .venv/.ready
 help: ## show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(READY) ## create .venv with the pinned dependencies
+setup: $(READY) ## create .venv with the pinned dependencies; TORCH=cpu: without those for GPUs
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 13); \
@@ -20,8 +23,16 @@ $(READY): requirements.lock pyproject.toml
 	  echo "no venv module: on Debian run \`apt install python3-venv\`, then try again" >&2; exit 1; }
 	@test -x $(BIN)/uv || $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirements requirements.lock
+ifeq ($(TORCH),cpu)
+	@echo "setup: fetching the pinned packages, PyTorch's builds for CPUs among them, into .venv"
+	$(BIN)/uv pip install $(QUIET) --python $(BIN)/python --torch-backend cpu --constraint requirements.lock --group dev --editable .
+else
+	@echo "setup: fetching the pinned packages into .venv: 7 GB on disk, of which PyTorch for GPUs is 4"
+	$(BIN)/uv pip install $(QUIET) --python $(BIN)/python --require-hashes --requirements requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+endif
+	@$(BIN)/raycolor --version
+	@echo "setup: ready; \`source .venv/bin/activate\` for the raycolor command"
 	@touch $(READY)
 
 # So small a job needs no Ray. The first time it takes one all the same: that shows that Ray works on this machine.

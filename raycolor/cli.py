@@ -116,7 +116,7 @@ JOBS = {
         "raycolor.exchange.export_onnx:run",
     ),
     "init": Job(
-        "Write sweep files, scripts for clusters, a dashboard and a sample into a folder.",
+        "Write sweep files, cluster scripts, a dashboard and a sample.",
         "raycolor.starter.config:InitConfig",
         ("folder",),
         "raycolor.starter.write:run",
