@@ -45,8 +45,8 @@ def evaluation_page(
         methods: captions between input and truth.
         photographs: dataset -> the photographs to show.
         metrics: (key, title, meaning) in the order of the table.
-        others: heads and rows of the table, notes below it, figures (dataset -> charts of its numbers), and facts
-            (heading -> name -> value) for the end of the page.
+        others: headings (what was measured), heads and rows of the table, notes below it, figures (dataset -> charts
+            of its numbers), and facts (heading -> name -> value) for the end of the page.
 
     Returns:
         HTML that needs nothing else: pictures are embedded as JPEGs of at most 144 px, each once.

@@ -12,11 +12,13 @@ from markupsafe import Markup
 from raycolor import __version__
 from raycolor.evaluate.comparison import Comparison
 from raycolor.evaluate.page import Photograph, evaluation_page
+from raycolor.evaluate.subjects import DatasetPlan
 from raycolor.evaluate.table import (
     Row,
     best_rows,
     input_text,
     interval_text,
+    measured_on,
     parameters_text,
     rate_text,
     table_csv,
@@ -88,6 +90,7 @@ def notes_of(result: Comparison) -> list[str]:
     ]
     for label, (plan, info) in result.datasets.items():
         own = next(row.colorfulness_truth for row in result.rows if row.dataset == label)
+        notes += _smallest(label, plan, list(result.subjects))
         notes.append(
             f"{label}: {plan.images:,} photographs of split {plan.split}, measured on their central "
             f"{plan.measured_px} px (stored: {info.image_size}); their own colorfulness is {own:.1f}."
@@ -104,6 +107,18 @@ def notes_of(result: Comparison) -> list[str]:
         "fp32 is the precision of ours."
     )
     return notes
+
+
+def _smallest(label: str, plan: DatasetPlan, names: Sequence[str]) -> list[str]:
+    """Say which checkpoint makes the measured square smaller for the others, if one does."""
+    others = [size for size in plan.sizes_px if size > plan.measured_px]
+    if not others:
+        return []
+    small = [name for name, size in zip(names, plan.sizes_px, strict=True) if size == plan.measured_px]
+    return [
+        f"{label}: every row is measured on {plan.measured_px} px because of {', '.join(small)}; without that, the "
+        f"others would be measured on {min(others)} px and have other numbers."
+    ]
 
 
 def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) -> str:
@@ -135,6 +150,7 @@ def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) 
         values = {name: [f"{number:.3g}" for number in numbers] for name, numbers in shown.pick.values.items()}
         photographs[shown.dataset].append(Photograph(shown.pick.id, shown.pick.roles, shown.pictures, values))
     return evaluation_page(
+        headings=measured_on(result.rows),
         heads=heads,
         rows=rows,
         methods=list(result.subjects),
@@ -207,7 +223,7 @@ def print_table(result: EvaluateResult) -> None:
     rows, best = result.rows, best_rows(result.rows)
     for dataset in dict.fromkeys(row.dataset for row in rows):
         mine = [(at, row) for at, row in enumerate(rows) if row.dataset == dataset]
-        table = Table(title=Text(f"{dataset}, {mine[0][1].n:,} photographs"), title_justify="left", box=None)
+        table = Table(title=Text(*measured_on([row for _, row in mine])), title_justify="left", box=None)
         table.add_column("")
         for _, row in mine:
             table.add_column(Text(row.method), justify="right")

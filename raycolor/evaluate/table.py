@@ -111,7 +111,8 @@ def table_markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> bytes:
     columns = used_columns(rows)
     arrows = {"higher": " ↑", "lower": " ↓", "": ""}
     heads = ["dataset", "method", "n", *(column.title + arrows[column.better] for column in columns)]
-    lines = [
+    lines = [f"{_markdown(text)}\n" for text in measured_on(rows)]
+    lines += [
         "| " + " | ".join([*heads, "parameters", "input px", "images/s", "license"]) + " |",
         "|" + " --- |" * 2 + " ---: |" * (len(heads) + 1) + " --- |",
     ]
@@ -124,6 +125,15 @@ def table_markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> bytes:
         cells += [parameters_text(row), input_text(row), rate_text(row), _markdown(row.license) or "–"]
         lines.append("| " + " | ".join(cells) + " |")
     return ("\n".join(lines + [""] + [f"- {_markdown(note)}" for note in notes]) + "\n").encode()
+
+
+def measured_on(rows: Sequence[Row]) -> list[str]:
+    """Say what the rows of each dataset were measured on: the heading of a table."""
+    firsts = {row.dataset: row for row in reversed(rows)}
+    return [
+        f"{name}: measured on the central {row.measured_px} px of {row.n:,} photographs"
+        for name, row in reversed(firsts.items())
+    ]
 
 
 def parameters_text(row: Row) -> str:

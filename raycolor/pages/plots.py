@@ -23,6 +23,7 @@ _WORDS: Final = ("#2f6fd0", "#c97a18", "#1f9e70", "#b0489e", "#d1493c", "#6a7a8c
 
 # matplotlib knows fixed colors only: these stand for the page's own and are exchanged in the finished SVG.
 _INK, _LINE = "#010203", "#030201"
+_NAME_PT: Final = 9
 _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",  # text stays text: it can be read aloud, searched, and takes the page's font
     "svg.hashsalt": "raycolor",  # the same chart gives the same bytes
@@ -203,8 +204,43 @@ def named_points(points: Sequence[Named], x: Axis, y: Axis, mark: tuple[float, s
                 point.x[:1], point.y[:1], along, across, fmt="none", ecolor=point.color, elinewidth=1, alpha=0.6
             )
             axes.plot(point.x[:1], point.y[:1], "o", color=point.color, markersize=6, gid=chart.hint(point.hint))
-            axes.annotate(point.name, (point.x[0], point.y[0]), (6, 5), textcoords="offset points", size=9)
+        _name(chart.figure, axes, points)
         return chart.svg()
+
+
+def _name(figure: Figure, axes: Axes, points: Sequence[Named]) -> None:
+    """Write the names beside their points, each at the nearest place where it covers no other name and no point."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.transforms import Bbox
+
+    figure.draw_without_rendering()  # settles where the axes lie
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    font, per_pt = FontProperties(size=_NAME_PT), figure.dpi / 72
+    places = [axes.transData.transform((point.x[0], point.y[0])) for point in points]
+    taken = [Bbox.from_bounds(x - 4 * per_pt, y - 4 * per_pt, 8 * per_pt, 8 * per_pt) for x, y in places]
+    inside = axes.get_window_extent(renderer)
+    for point, (x, y) in zip(points, places, strict=True):
+        width, height, _ = renderer.get_text_width_height_descent(point.name, font, ismath=False)
+        width, height = 1.1 * width, 1.1 * height  # the page's own font may be wider
+        best = None
+        for up in (5, -14, 18, -27, 31, -40, 44, -53):  # points of type above the dot; then ever farther
+            for left in (6 * per_pt, -6 * per_pt - width):
+                box = Bbox.from_bounds(x + left, y + up * per_pt, width, height)
+                free = not any(box.overlaps(other) for other in taken)
+                if free and box.x0 >= inside.x0 and box.x1 <= figure.bbox.x1 and inside.y0 <= box.y0 <= inside.y1:
+                    best = box
+                    break
+            if best is not None:
+                break
+        best = best or Bbox.from_bounds(x + 6 * per_pt, y + 5 * per_pt, width, height)
+        taken.append(best)
+        shift = ((best.x0 - x) / per_pt, (best.y0 - y) / per_pt)
+        far = abs(shift[1]) > 15
+        line = {"arrowstyle": "-", "color": point.color, "linewidth": 0.7} if far else None
+        axes.annotate(
+            point.name, (point.x[0], point.y[0]), shift, textcoords="offset points", size=_NAME_PT, arrowprops=line
+        )
 
 
 def word_color(place: int) -> str:

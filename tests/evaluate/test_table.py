@@ -57,7 +57,9 @@ def test_csv_holds_every_number_and_any_text():
 def test_markdown_shows_text_as_text():
     """One line per row with as many cells as the head; neither HTML nor a bar of a name gets through."""
     rows = [row("gray"), row(EVIL, "a", mse=0.1), row("other", "b", mse=0.2)]
-    lines = table_markdown(rows, ["a | note"]).decode().splitlines()
+    heading, table, _ = table_markdown(rows, ["a | note"]).decode().split("\n\n")
+    assert heading == "scenes: measured on the central 224 px of 500 photographs"
+    lines = table.splitlines()
     count = lines[0].replace("\\|", "").count("|")
     assert [line.replace("\\|", "").count("|") for line in lines[:5]] == [count] * 5
     assert "<script>" not in "".join(lines)

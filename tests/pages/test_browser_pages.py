@@ -64,6 +64,27 @@ def browse(browser, tmp_path):
     return run
 
 
+def test_names_in_a_chart_cover_neither_each_other_nor_points(browse):
+    """Checkpoints that are alike lie close together: every name can still be read."""
+    near = [("gray", 0.0, 0.02), *((f"runs/unet-{k}", 20 + k / 10, 0.0142 + k / 1e5) for k in range(7))]
+    points = [
+        Named(name, (x, x - 0.5, x + 0.5), (y, y - 0.0003, y + 0.0003), word_color(k), name)
+        for k, (name, x, y) in enumerate(near)
+    ]
+    scales = axis_of("colorfulness", [0.0, 24.0]), axis_of("mse", [0.014, 0.02])
+    page = f"<!doctype html><title>x</title><link rel=icon href=data:,><div style='width:26rem'>{named_points(points, *scales)}</div>"
+    covered = browse(
+        page,
+        """
+        const names = [...document.querySelectorAll("svg text")].filter(text => /unet|gray/.test(text.textContent));
+        const boxes = names.map(text => text.getBoundingClientRect());
+        const over = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+        return [names.length, boxes.flatMap((a, i) => boxes.slice(i + 1).filter(b => over(a, b))).length];
+    """,
+    )
+    assert covered == [8, 0]
+
+
 @pytest.fixture(scope="module")
 def colorize_page(tmp_path_factory):
     """The page of a job with every status, a hostile name among its inputs."""
@@ -117,6 +138,7 @@ def compare_page():
     scales = axis_of("colorfulness", [0.0, 41.0]), axis_of("mse", [0.012, 0.024])
     chart = named_points(points, *scales, (40.0, "photographs"))
     return evaluation_page(
+        headings=["scenes: measured on the central 224 px of 3 photographs"],
         heads=heads,
         rows=rows,
         methods=["default", "regression"],
