@@ -52,7 +52,7 @@ class Subject:
         about = f"{self.source} · {self.method} · weights {self.weights_sha256[:12]} · "
         about += f"license {self.license} · " if self.license else ""
         if self.network_px is not None:
-            return about + f"sees {self.network_px} px · taken up by raycolor {self.raycolor_version}"
+            return about + f"sees photographs at {self.network_px} px"
         return about + f"trained on {self.crop_px} px by raycolor {self.raycolor_version}"
 
 
