@@ -1,4 +1,4 @@
-"""LZW as TIFF packs it, in a decoder that no stream makes read or write outside of its arrays.
+"""A decoder of TIFF's LZW that never reads or writes outside its arrays.
 
 Our own, as imagecodecs (2026.3) ends the process by a segmentation fault on some damaged streams.
 Source: TIFF 6.0 section 13; the older form, bits from the right and codes that grow one later, as in libtiff's

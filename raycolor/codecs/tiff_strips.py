@@ -1,4 +1,4 @@
-"""The strips and tiles of TIFF pages: all are there before anything is decoded, and each decodes to all of its rows.
+"""Strips and tiles of TIFF pages: check that all are present, and decode each to all of its rows.
 
 tifffile decodes a strip, but reads no file: it is shown a directory made here of what decoding needs, because it reads
 every value that a file's own directories name, and fills what is missing with black.

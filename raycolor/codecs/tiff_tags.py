@@ -32,7 +32,7 @@ _OVERLAP: Final = 1 << 16  # bytes that careless writers may use twice
 
 
 class Tag(IntEnum):
-    """The tags that are read here by name."""
+    """Numbers of the tags that are read here."""
 
     WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
     FILL_ORDER, DESCRIPTION, STRIPS, ORIENTATION, SAMPLES = 266, 270, 273, 274, 277

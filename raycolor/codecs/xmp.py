@@ -1,4 +1,4 @@
-"""Adds who made the colors to an XMP packet, leaving every other byte of the packet as it is.
+"""Add provenance to an XMP packet and keep every other byte of it.
 
 The packet is edited as text at positions an XML parser reports, not parsed and written anew: a rewritten packet would
 lose namespace prefixes, comments and padding. Names: IPTC Photo Metadata Standard 2025.1, extension schema.
@@ -159,7 +159,7 @@ def _as_utf8(packet: bytes) -> bytes | None:
 
 
 def _inspect(text: bytes) -> _Found | None:
-    """Find where things are, or None where the packet is no well-formed XMP with an rdf:RDF element to extend."""
+    """Find the byte positions to edit; None if the packet is no well-formed XMP with an rdf:RDF element."""
     found = _Found()
     parser = expat.ParserCreate(namespace_separator=" ")
     depth: list[tuple[str, int]] = []

@@ -33,7 +33,7 @@ REACH = f32(110)  # Lab units; past every in-gamut a and b
 
 @compiled
 def _between(table: Any, position: Any) -> Any:
-    """Read a table linearly between its entries."""
+    """Interpolate a table linearly between its entries."""
     index = np.uint32(position)  # unsigned: a signed index would be tested for wraparound
     low = table[index]
     return low + (table[index + np.uint32(1)] - low) * (position - f32(index))
@@ -48,7 +48,7 @@ def look_up(codes: Any, table: Any, out: Any) -> None:
 
 @compiled
 def _unroot(f: Any) -> Any:
-    """Invert f(t) of CIE Lab; the straight part goes on below zero."""
+    """Invert f(t) of CIE Lab; the linear part extends below zero."""
     return f * f * f if f > KNEE else SLOPE * (f - FOOT)
 
 
@@ -161,7 +161,7 @@ def _widen(row: Any, left: Any, right: Any, across: Any, out: Any) -> None:
 
 @compiled
 def _place(ab: Any, rows: Any, y: Any, columns: Any, across: Any, held: Any, wide: Any) -> Any:
-    """Hold the two input rows that output row y lies between, as wide as the output; return their places in `wide`.
+    """Widen the two input rows around output row y; return their indices in `wide`.
 
     Many output rows lie between the same two: that leaves two loads and one multiplication for each value.
     """
@@ -293,7 +293,7 @@ def join(source: Any, fy_of: Any, ab: Any, down: Any, across: Any, encode: Any, 
 
 @compiled
 def _luma(fy: Any, da: Any, db: Any, encode: Any) -> Any:
-    """Give JFIF luma; straight on outside the gamut."""
+    """Compute JFIF luma; extended linearly outside the gamut."""
     x, y, z = _unroot(fy + da), _unroot(fy), _unroot(fy - db)
     r = _encode_on(encode, RX * x + RY * y + RZ * z)
     g = _encode_on(encode, GX * x + GY * y + GZ * z)

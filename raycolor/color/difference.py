@@ -1,4 +1,4 @@
-"""How far apart two colors look."""
+"""CIEDE2000 color differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A colored page that is made band by band: neither it nor its lightness is ever held as a whole."""
+"""A colored page computed in bands of rows, so that it is never in memory as a whole."""
 
 from __future__ import annotations
 

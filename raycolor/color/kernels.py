@@ -246,7 +246,7 @@ def _planes(ab: Plane) -> Plane:
 
 
 def _taps(small: int, large: int, start: int = 0, stop: int | None = None) -> tuple[NDArray[np.int64], Plane]:
-    """Say for output places start..stop of `large` which two of `small` inputs each lies between, and how far along.
+    """Return, for output positions start..stop of `large`, the two of `small` inputs around each and its weight.
 
     Returns:
         (2, stop - start) indices, (stop - start,) float32 weight of the second.

@@ -1,4 +1,4 @@
-"""The one way photographs are resized: training and inference must show the network the same quantity."""
+"""Resize photographs, in the same way for training and inference."""
 
 from __future__ import annotations
 

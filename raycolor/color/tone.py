@@ -29,7 +29,7 @@ _FAINT: Final = 12.0  # selenium, gold, green: any hue below this chroma
 
 
 class Traits(NamedTuple):
-    """What `classify_tone` decides by."""
+    """The measurements that `classify_tone` uses."""
 
     chroma: float  # 98th percentile of chroma, Lab units
     residual: float  # 95th percentile of the distance from the tone curve, Lab units
@@ -96,7 +96,7 @@ def classify_tone(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> Kind:
 
 
 def _could_be_toning(traits: Traits) -> bool:
-    """Tell whether some toning has the tone curve's hue at its chroma."""
+    """Tell whether a toning exists with the tone curve's hue at its chroma."""
     if traits.tone_chroma < _FAINT:
         return True
     return any(low <= traits.tone_hue <= high and traits.tone_chroma < most for low, high, most in (_WARM, _BLUE))

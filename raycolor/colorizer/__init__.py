@@ -1,1 +1,1 @@
-"""One photograph in, one colorized photograph out: the whole chain but for storage and Ray."""
+"""Colorize one photograph, without storage and Ray."""

@@ -1,4 +1,4 @@
-"""One encoded photograph in, one colorized photograph out."""
+"""Colorize one encoded photograph in three steps: prepare, predict, finish."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class FileColorizer:
 
 
 def flags_of(planes: Sequence[NDArray[np.float32]], L_small: Sequence[NDArray[np.float32]]) -> tuple[str, ...]:
-    """Name what a viewer would notice at once, on any page.
+    """Return flags for what a viewer would notice at once, on any page.
 
     Args:
         planes: predicted ab per page, (h, w, 2), Lab units.

@@ -1,4 +1,4 @@
-"""Small lightness in, small color out: the network, apart from the codecs so that it can run on another machine."""
+"""Run the network: small lightness planes in, small color planes out; may run on another machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from raycolor.models.precision import choose_precision
 
 
 class Predicted(NamedTuple):
-    """What the network says of one page."""
+    """The network's color and confidence for one page."""
 
     ab: NDArray[np.float32]
     """(h, w, 2), Lab units."""
@@ -100,7 +100,7 @@ class Predictor:
 
 
 class Batcher:
-    """Gathers the planes of many callers, each in its own thread, into calls of one `Predict`.
+    """Collects the planes of callers in many threads into batches for one `Predict`.
 
     While one call runs, the next gathers: nobody waits for a batch to fill, and the busier it is, the fuller they are.
 

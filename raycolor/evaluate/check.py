@@ -1,4 +1,4 @@
-"""What is refused before Ray starts: checkpoints and datasets that cannot be compared."""
+"""Check checkpoints and datasets before Ray starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation comes to: the rows of its table, made of measured batches, and the photographs to show."""
+"""The result of an evaluation: rows of the table, made of measured batches, and photographs to show."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What an evaluation came to.
+    """The result of an evaluation.
 
     Attributes:
         rows: of the table: per dataset the floors, then the checkpoints.

@@ -1,4 +1,4 @@
-"""Measuring checkpoints and floors on a batch of photographs: metrics, timing, pictures."""
+"""Measure checkpoints and floors on a batch of photographs: metrics, timing, pictures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def batch_size(device_type: str) -> int:
 
 @dataclass
 class Measured:
-    """What one batch came to, per row of the table: the floors, then the checkpoints.
+    """The measurements of one batch, per row of the table: the floors, then the checkpoints.
 
     Attributes:
         images: how many photographs.

@@ -33,7 +33,7 @@ from raycolor.storage import ObjectStore
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """What an evaluation came to.
+    """The result of an evaluation, and where its files are.
 
     Attributes:
         rows: of the table: per dataset the floors, then the checkpoints.
@@ -82,7 +82,7 @@ def write_report(out: ObjectStore, result: Comparison, *, settings: dict[str, An
 
 
 def notes_of(result: Comparison) -> list[str]:
-    """Return what a reader has to know of the table."""
+    """Return the notes below the table."""
     notes = [
         "± is half of the 95% bootstrap interval over photographs; bold is the best checkpoint of a column. gray and "
         "mean color are floors: no color at all, and the mean color of the photographs to train on, everywhere.",
@@ -174,7 +174,7 @@ def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) 
 
 
 def figures_of(rows: Sequence[Row], dataset: str) -> list[Figure]:
-    """Draw the metrics against each other, as no single one suffices: errors are least where colors are dull."""
+    """Draw pairs of metrics: no single one suffices, as dull colors have the lowest errors."""
     mine = [row for row in rows if row.dataset == dataset]
     titles = {column.key: column.title for column in used_columns(rows)}
     truth = mine[0].colorfulness_truth

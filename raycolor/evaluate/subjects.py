@@ -1,4 +1,4 @@
-"""What is compared on what: checkpoints, datasets, and the pixels that all rows of a table share."""
+"""The checkpoints and datasets of a comparison, and the pixels that all rows of a table share."""
 
 from __future__ import annotations
 

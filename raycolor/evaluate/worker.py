@@ -24,7 +24,7 @@ from raycolor.storage import open_store
 def mean_colors(
     datasets: Mapping[str, tuple[DatasetPlan, DatasetInfo]],
 ) -> tuple[list[tuple[float, float]], list[str]]:
-    """Return the mean color of each dataset's train split, network units, and what is to be said about it."""
+    """Return the mean color of each dataset's train split, network units, and notes about it."""
     labels, found = list(datasets), list(datasets.values())
     tasks = [
         {"dataset": number, "shard": at}

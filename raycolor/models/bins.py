@@ -140,7 +140,7 @@ class BinsHead(nn.Module):
         return self._mean(values.softmax(dim=-1), plain)
 
     def read(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Return color as `mean` does, and confidence (B,) in 0..1.
+        """Return color as `mean`, and confidence (B,) in 0..1.
 
         Confidence is one less the mean entropy, as a share of the largest, of the distributions that are read: those
         of `temperature`, without `rebalance`.

@@ -153,7 +153,7 @@ _FILLS: Final = {"normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_"}
 
 
 class _Unfilled(TorchFunctionMode):
-    """Leaves tensors as they are where they would be filled with random numbers."""
+    """Skips filling tensors with random numbers."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -1,4 +1,4 @@
-"""What a card says, computed: lightness to a network's inputs, its outputs to color; without torch."""
+"""Compute as a card says: lightness to a network's inputs, its outputs to color; without torch."""
 
 from __future__ import annotations
 

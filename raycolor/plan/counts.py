@@ -54,7 +54,7 @@ class Count:
 
 @dataclass
 class Counts:
-    """What a listing alone tells. Memory does not grow with the number of inputs."""
+    """Counts from a listing alone. Memory does not grow with the number of inputs."""
 
     total: Count = field(default_factory=Count)
     formats: dict[str, Count] = field(default_factory=dict)

@@ -78,7 +78,7 @@ def run(config: PlanConfig) -> int:
 
 
 def _list(config: PlanConfig, source: Source, classes: StorageClasses, sample: Sample) -> Counts:
-    """Let the whole listing pass by."""
+    """List the source once: count all inputs and draw the sample."""
     # The store that is listed is the source's own affair; its answers tell what no listing of ours hands on.
     lister = source.reader.store()
     classes.watch(lister)

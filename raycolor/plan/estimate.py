@@ -1,4 +1,4 @@
-"""From a sample drawn apart by strata to totals of the whole, with intervals."""
+"""Estimate totals, with intervals, from a stratified sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One photograph of the sample: what it is, whether it can be colorized, and how long one CPU takes.
+"""Probe one photograph of the sample: its kind, whether it can be colorized, and seconds on one CPU.
 
 This happens in a child process, as worker processes of the bulk job do it: one native thread, and a decoder that dies
 or hangs takes one photograph with it.
@@ -33,7 +33,7 @@ class CheckpointName:
 
 @dataclass(frozen=True)
 class Probed:
-    """What became of one photograph of the sample."""
+    """The result of probing one photograph of the sample."""
 
     status: Literal["colorized", "skipped", "failed"]
     reason: str | None = None
@@ -90,7 +90,7 @@ class Prober:
 
 
 def make(config: ColorizerConfig, _ask: Ask) -> Work:
-    """Be the task of the child: load the checkpoint, then say which it is, or look at a photograph."""
+    """Make the child's task: load the checkpoint; then answer with its name, or probe a photograph."""
     import cv2
     import torch
 

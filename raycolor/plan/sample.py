@@ -1,4 +1,4 @@
-"""A sample of a listing of any length: seeded, and drawn apart for small and large files."""
+"""A seeded sample of a listing of any length, stratified by file size."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Sample:
         self._seen = 0
 
     def add(self, info: Input) -> None:
-        """Let one input of the listing pass by."""
+        """Consider one input of the listing for the sample."""
         cell = self._cells.setdefault(info.size.bit_length(), _Cell())
         cell.inputs += 1
         cell.bytes += info.size

@@ -1,4 +1,4 @@
-"""Storage classes, read from answers that S3 gives anyway: no request is made for them."""
+"""Storage classes, read from S3's answers to other requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _STANDARD: Final = "STANDARD"  # S3 leaves it out in some answers
 
 
 class StorageClasses:
-    """Hears what S3 answers on stores that are watched.
+    """Reads storage classes from S3's answers on watched stores.
 
     Attributes:
         read: class of the object read last, None if S3 was not asked since it was set to None.

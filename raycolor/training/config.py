@@ -56,7 +56,7 @@ class LossConfig(Frozen):
 
     @property
     def pixel_loss(self) -> PixelLoss:
-        """The pixel loss, also where nobody has said which."""
+        """The pixel loss, or the default if none is set."""
         return self.pixel or DEFAULT_PIXEL
 
 

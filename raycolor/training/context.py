@@ -1,4 +1,4 @@
-"""What training asks of its surroundings, and the plainest surroundings: one worker and a folder."""
+"""The interface of data and workers that training needs, and its simplest form: one worker and a folder."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TrainData(Protocol):
 
 
 class TrainContext(Protocol):
-    """What a worker knows of the others, and where its results go."""
+    """A worker's link to the other workers and to the run folder."""
 
     rank: int
     world_size: int

@@ -1,4 +1,4 @@
-"""What a network trained without a discriminator minimizes: a pixel loss, and what is put beside it."""
+"""The loss of a network trained without a discriminator: a pixel loss, and further terms."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class _Trained:
         self.peak, self.settings = peak, settings
 
     def apply(self, loss: Tensor, ids: Sequence[str], step: int) -> float:
-        """Go down the gradient of `loss`; refuse NaN or infinity before any weight changes."""
+        """Make one optimizer step on `loss`; refuse NaN or infinity before any weight changes."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         limit = math.inf if self.settings.optim.clip_norm is None else self.settings.optim.clip_norm
@@ -171,7 +171,7 @@ def _identity(module: nn.Module) -> nn.Module:
 
 
 class PixelStep:
-    """Minimize a pixel loss and what is put beside it: every method but the GAN."""
+    """Minimize a pixel loss and further terms: every method but the GAN."""
 
     def __init__(
         self,
