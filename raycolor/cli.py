@@ -101,6 +101,14 @@ JOBS = {
         "Takes DEST of jobs of `raycolor colorize`, finished or not. The page holds all its pictures; of thousands of "
         "photographs it shows a sample.",
     ),
+    "verify": Job(
+        "Check the outputs of a finished job against its outcomes.",
+        "raycolor.verify.config:VerifyConfig",
+        ("dest",),
+        "raycolor.verify.driver:run",
+        "Reads every output and changes nothing: says which are missing or have other bytes than were written, and "
+        "which files in DEST the job did not make. Exit code 1 if any output is missing or has changed.",
+    ),
     "import": Job(
         "Make a checkpoint of a network that others published as an ONNX file.",
         "raycolor.exchange.config:ImportConfig",

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from raycolor.config import FILES, Frozen, Group
+from raycolor.storage.config import Endpoint
 
 
 class CompareConfig(Frozen):
@@ -25,6 +26,6 @@ class CompareConfig(Frozen):
     include: tuple[str, ...] = Field((), description="glob of keys to compare, whatever their case; repeatable")
     photographs: int = Field(60, ge=1, le=500, description="photographs on the page, a random sample of those in all")
     seed: int = Field(0, ge=0, description="seed of the sample")
-    endpoint_url: str | None = Field(
+    endpoint_url: Endpoint = Field(
         None, description="S3 server other than AWS; default: AWS_ENDPOINT_URL", json_schema_extra=FILES
     )

@@ -14,6 +14,10 @@ def _without_credentials(value: str | None) -> str | None:
     return check_endpoint(value, "--endpoint-url")
 
 
+Endpoint = Annotated[str | None, AfterValidator(_without_credentials)]
+"""Address of an S3 server other than AWS; None: what AWS_ENDPOINT_URL says."""
+
+
 class SourceConfig(Frozen):
     """Which inputs of a SOURCE are taken, and how they are reached."""
 
@@ -38,7 +42,7 @@ class SourceConfig(Frozen):
     requester_pays: bool = Field(
         False, description="pay for reading from requester-pays buckets", json_schema_extra=ADVANCED
     )
-    endpoint_url: Annotated[str | None, AfterValidator(_without_credentials)] = Field(
+    endpoint_url: Endpoint = Field(
         None,
         description="S3 server other than AWS; default: AWS_ENDPOINT_URL",
         json_schema_extra=FILES,

@@ -1,0 +1,1 @@
+"""Check a finished job's outputs against its outcomes."""

@@ -1,0 +1,159 @@
+"""`raycolor verify`: whether the outputs of a job are what its outcomes say, and what else lies beside them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from raycolor.colorize.job_record import JobRecord, read_job
+from raycolor.colorize.outcomes import Outcome, done_shards, read_shards
+from raycolor.errors import ConfigError, ManifestError
+from raycolor.progress import Progress
+from raycolor.sources.csv_cells import guard
+from raycolor.sources.key_set import KeySet
+from raycolor.storage import ObjectStore, get_if_there, open_store
+from raycolor.storage.base import RECORDS
+from raycolor.storage.single import locate
+from raycolor.verify.config import VerifyConfig
+
+logger = logging.getLogger(__name__)
+
+_THREADS: Final = 8
+_PIECE_BYTES: Final = 16 * 2**20
+_SHOWN: Final = 20
+
+Kind = Literal["missing", "changed", "foreign"]
+
+
+class Problem(NamedTuple):
+    """One file that is not what the outcomes say; the fields are the columns of `--csv`."""
+
+    key: str
+    """Where the file lies, or should lie, in DEST."""
+    problem: Kind
+    detail: str
+
+
+def run(config: VerifyConfig) -> int:
+    """Check the outputs of a job; returns 0, or 1 if any is missing or has changed. Changes nothing in DEST.
+
+    Raises:
+        ManifestError: there is no finished job, or its records are damaged.
+        StorageError: the destination cannot be read.
+    """
+    dest = open_store(config.dest, must_exist=True, endpoint_url=config.endpoint_url)
+    target = None if config.csv_file is None else _target(config.csv_file, config.endpoint_url)
+    record = finished_job(dest)
+    counts = Counter[str]()
+    with tempfile.TemporaryDirectory(prefix="raycolor-verify-") as folder:
+        path = Path(folder) / "problems.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(Problem._fields)
+            for found in check(dest, record):
+                counts["outputs"] += 1
+                if found is None:
+                    continue
+                counts[found.problem] += 1
+                writer.writerow([guard(cell) for cell in found])
+                if counts["missing"] + counts["changed"] + counts["foreign"] <= _SHOWN:
+                    logger.warning("%s: %s (%s)", found.key, found.problem, found.detail)
+        if target is not None:
+            target[0].put_file(target[1], path)
+    problems = counts["missing"] + counts["changed"]
+    shown = counts["outputs"] - counts["foreign"]
+    logger.info(
+        "%s: %s outputs, %s as recorded, %s missing, %s changed; %s other files",
+        dest.uri,
+        *(f"{n:,}" for n in (shown, shown - problems, counts["missing"], counts["changed"], counts["foreign"])),
+    )
+    if problems:
+        logger.info("make them again: the command of the job with --verify")
+    return 1 if problems else 0
+
+
+def _target(uri: str, endpoint_url: str | None) -> tuple[ObjectStore, str]:
+    """Open the place of --csv, and make sure that nothing but an earlier list is overwritten.
+
+    Raises:
+        ConfigError: it names a folder, or another file.
+        StorageError: it cannot be asked.
+    """
+    store, name = locate(uri, "--csv ", endpoint_url=endpoint_url)
+    known = get_if_there(store, name)
+    if known is not None and not known.startswith(",".join(Problem._fields).encode()):
+        raise ConfigError(f"--csv {uri}: a file that is no list of problems exists there: give another name")
+    return store, name
+
+
+def finished_job(dest: ObjectStore) -> JobRecord:
+    """Return the job of a destination, once every input has an outcome.
+
+    Raises:
+        ManifestError: there is none, it runs or was stopped, or its records are damaged.
+    """
+    record = read_job(dest)
+    if record is None:
+        raise ManifestError(f"{dest.uri}: holds no job of raycolor colorize: check the path")
+    missing = record.manifest.shards - len(done_shards(dest) & set(range(record.manifest.shards)))
+    if missing or record.round is not None:
+        what = (
+            f"{missing:,} of {record.manifest.shards:,} shards have no outcomes" if missing else "a later run has begun"
+        )
+        raise ManifestError(f"{dest.uri}: its job has not ended ({what}): wait for it, or run its command again")
+    return record
+
+
+def check(dest: ObjectStore, record: JobRecord) -> Iterator[Problem | None]:
+    """Yield for each output what is wrong with it, None if nothing is, and then each file that is no output.
+
+    Memory grows neither with the number of outputs nor with their size.
+
+    Raises:
+        ManifestError: a record is damaged, or an input has no outcome.
+        StorageError: the destination cannot be read.
+    """
+    seen = 0
+    with (
+        KeySet() as known,
+        Progress("verify", record.manifest.images) as progress,
+        ThreadPoolExecutor(_THREADS, "verify") as pool,
+    ):
+        for shard in read_shards(dest, range(record.manifest.shards)):
+            made = [outcome for outcome in shard.outcomes if outcome.output_key is not None]
+            for outcome in made:
+                known.add(str(outcome.output_key))
+            yield from pool.map(partial(_problem, dest), made)
+            seen += len(shard.outcomes)
+            progress.update(len(shard.outcomes))
+        if seen != record.manifest.images:
+            raise ManifestError(
+                f"{dest.uri}: {record.manifest.images:,} inputs and {seen:,} outcomes: its records are damaged"
+            )
+        for there in dest.list():
+            if not there.key.startswith(RECORDS) and there.key not in known:
+                yield Problem(there.key, "foreign", "the job did not make it")
+
+
+def _problem(dest: ObjectStore, outcome: Outcome) -> Problem | None:
+    """Return what is wrong with one output."""
+    key = str(outcome.output_key)
+    there = dest.stat(key)
+    if there is None:
+        return Problem(key, "missing", f"output of {outcome.key}")
+    if there.size != outcome.output_bytes:
+        return Problem(key, "changed", f"{there.size:,} bytes instead of {outcome.output_bytes or 0:,}")
+    found = hashlib.sha256()
+    for start in range(0, there.size, _PIECE_BYTES):
+        found.update(dest.get_range(key, start, min(_PIECE_BYTES, there.size - start)))
+    if found.hexdigest() != outcome.output_sha256:
+        return Problem(key, "changed", "other bytes of the same number")
+    return None
