@@ -48,3 +48,11 @@ def test_the_limits_of_ray_data_are_ours(monkeypatch):
     with session.connect():
         assert context.execution_no_progress_timeout_s == session.NO_PROGRESS_S
         assert context.max_consecutive_actor_init_deaths == 3
+
+
+def test_without_an_address_no_other_ray_is_joined(monkeypatch):
+    """Ray by itself joins whatever cluster was started on the machine, a stranger's too: a job asks for its own."""
+    asked = []
+    monkeypatch.setattr(session.ray, "init", lambda **options: asked.append(options))
+    session._join_or_start(None, verbose=False)
+    assert [options["address"] for options in asked] == ["local"]
