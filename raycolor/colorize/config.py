@@ -77,8 +77,8 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, ArchivesConfig):
 
     redo: tuple[str, ...] = Field(
         (),
-        description="make the outputs of these keys of the job in DEST again, by this command's settings; "
-        "repeatable; all others stay",
+        description="glob of keys of the job in DEST to make again by other settings (Look), which are given beside "
+        "it; repeatable; all other outputs stay",
     )
 
     def identity(self) -> dict[str, Any]:

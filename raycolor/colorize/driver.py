@@ -27,7 +27,7 @@ from raycolor.colorize.later_runs import (
 from raycolor.colorize.local_worker import OneProcess
 from raycolor.colorize.messages import ShardSpec
 from raycolor.colorize.redo import Again
-from raycolor.colorize.revisions import check_redo, colorizer_of, revision_for
+from raycolor.colorize.revisions import colorizer_of, redo_settings, revision_for
 from raycolor.colorize.runner import Runner, check_runner, runs_here
 from raycolor.colorize.summary import FailureLimit, Timing, finish, summarize
 from raycolor.colorizer.config import ColorizerConfig
@@ -64,12 +64,13 @@ def run(config: ColorizeConfig) -> int:
     source = open_sources(config.source, root=config.root, archives=config.archives, options=source_options)
     dest = open_store(config.dest, **config.dest_options())
     source.check_dest(dest.uri)
+    if config.redo:
+        config = redo_settings(config, read_job(dest))
     checkpoint = load(config.checkpoint)
     check_imported(checkpoint, config)
     timing = Timing()
     with Lease(dest) as lease:
         found = read_job(dest)
-        check_redo(config, found)
         record = begin_or_continue(found, config, source, dest, checkpoint)
         spec = ShardSpec(
             record.root or source.root,

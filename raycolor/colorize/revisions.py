@@ -16,19 +16,18 @@ from raycolor.models.checkpoints import Checkpoint, load
 
 logger = logging.getLogger(__name__)
 
+_FIELDS: Final = frozenset(ColorizerConfig.model_fields)
 HASHES: Final = ("weights_sha256", "network_sha256")
 MAY_DIFFER: Final = (*ColorizerConfig.model_fields, *HASHES)
 """What of a job's identity a redo may set otherwise."""
 
 
-def check_redo(config: ColorizeConfig, found: JobRecord | None) -> None:
-    """Refuse a redo that cannot be one.
+def redo_settings(config: ColorizeConfig, found: JobRecord | None) -> ColorizeConfig:
+    """Return the settings of a redo: those that were given, and for the others those of the job.
 
     Raises:
         ConfigError: there is no job to redo anything of, or another request stands beside it.
     """
-    if not config.redo:
-        return
     others = {"retry_failed": config.retry_failed, "retry_reason": config.retry_reason}
     others |= {"add_new": config.add_new, "verify": config.verify}
     for name, asked in others.items():
@@ -36,6 +35,8 @@ def check_redo(config: ColorizeConfig, found: JobRecord | None) -> None:
             raise ConfigError(f"--redo and --{name.replace('_', '-')}: one after the other, in two commands")
     if found is None:
         raise ConfigError(f"--redo: {config.dest} holds no job: run the command without it first")
+    stay = (_FIELDS & found.config.keys()) - config.model_fields_set
+    return config.model_copy(update={name: found.config[name] for name in stay})
 
 
 def revision_for(config: ColorizeConfig, record: JobRecord, checkpoint: Checkpoint) -> tuple[int, Revision | None]:
@@ -62,9 +63,6 @@ def revision_for(config: ColorizeConfig, record: JobRecord, checkpoint: Checkpoi
     return number, Revision(number, settings, described(checkpoint), checkpoint.network_sha256, now)
 
 
-_FIELDS: Final = frozenset(ColorizerConfig.model_fields)
-
-
 def _decisive(settings: Mapping[str, Any], weights: str, network: str | None) -> dict[str, Any]:
     """Return what decides bytes: settings but for the checkpoint, which counts by its hashes."""
     chosen = {name: settings.get(name) for name in sorted(_FIELDS - {"checkpoint"})}
@@ -73,8 +71,8 @@ def _decisive(settings: Mapping[str, Any], weights: str, network: str | None) ->
 
 def differences(own: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """Say in what settings differ from a job's own."""
-    shown = (f"{name} {own.get(name)} -> {value}" for name, value in other.items() if own.get(name) != value)
-    return ", ".join(shown)
+    names = [name for name in other if name != "network_sha256" and own.get(name) != other[name]]
+    return ", ".join(f"{name} {own.get(name)} -> {other[name]}" for name in names)
 
 
 def described(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -7,9 +7,12 @@ import chaos
 import photographs
 import pytest
 
+from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.job_record import read_job
 from raycolor.colorize.outcomes import read_outcomes
+from raycolor.colorize.revisions import redo_settings, revision_for
 from raycolor.errors import ConfigError, ManifestError
+from raycolor.models.checkpoints import load
 from raycolor.storage import open_store
 
 BOX = "box 0/*"
@@ -117,6 +120,18 @@ def test_a_photograph_that_a_redo_fails_on_stays_as_it_was(run, tmp_path, caplog
     photographs.write_all(tmp_path / "in", {lost: good[lost]})
     assert len(run(redo=(BOX,), saturation=2.0)) == 1
     assert revisions(tmp_path / "out")[lost] == 1
+
+
+def test_what_is_not_given_stays_as_the_job_has_it(run, tmp_path):
+    """A redo names what is to be otherwise; of the rest the job's settings count, not the defaults."""
+    run(tta="flip", saturation=0.5)
+    config = ColorizeConfig(source="in", dest="out", redo=("*",), saturation=2.0)
+    found = read_job(open_store(tmp_path / "out"))
+    redone = redo_settings(config, found)
+    assert (redone.tta, redone.checkpoint, redone.network_size) == ("flip", "regression", 64)
+    assert redone.saturation == 2.0
+    back = redo_settings(ColorizeConfig(source="in", dest="out", redo=("*",)), found)
+    assert revision_for(back, found, load("regression")) == (0, None)
 
 
 def test_what_a_redo_cannot_be_is_refused(run, tmp_path):
