@@ -54,7 +54,7 @@ def decided(images=16, size=10**6, todo=None, environment=(), **settings):
         for name in environment:
             patch.setenv(name, "127.0.0.1:6379")
         patch.setattr(runner, "gpu_model", lambda: None)
-        return runner.runs_here(config, record(images, size), Todo([0], images if todo is None else todo))
+        return runner.runs_here(config, record(images, size), 0, Todo([0], images if todo is None else todo))
 
 
 def test_a_job_that_is_done_before_ray_would_start_runs_here():
@@ -77,9 +77,11 @@ def test_a_machine_with_a_gpu_uses_it(monkeypatch):
     """Bytes must not depend on the size of the job: where Ray would take the GPU, no CPU here begins."""
     monkeypatch.setattr(runner, "gpu_model", lambda: ("NVIDIA L4", 8.9))
     config = ColorizeConfig(source="/in", dest="/out")
-    assert not runner.runs_here(config, record(16, 10), Todo([0], 16))
-    assert runner.runs_here(config, record(16, 10, device="cpu"), Todo([0], 16))
-    assert not runner.runs_here(config.model_copy(update={"shape": "fused"}), record(1, 1, device="cuda"), Todo([0], 1))
+    assert not runner.runs_here(config, record(16, 10), 0, Todo([0], 16))
+    assert runner.runs_here(config, record(16, 10, device="cpu"), 0, Todo([0], 16))
+    assert not runner.runs_here(
+        config.model_copy(update={"shape": "fused"}), record(1, 1, device="cuda"), 0, Todo([0], 1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,12 +211,12 @@ def test_shards_begun_here_are_not_done_by_ray_again(job, monkeypatch):
     monkeypatch.setattr(runner, "gpu_model", lambda: None)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray_driver, "HeadStart", Early)
-    monkeypatch.setattr(ray_driver, "settle_here", lambda config, record, dest: (execution, record))
+    monkeypatch.setattr(ray_driver, "settle_here", lambda config, record, revision, dest: (execution, record))
     monkeypatch.setattr(ray_driver.RayPool, "_settle_on_ray", lambda self, record: None)
     monkeypatch.setattr(
         ray_driver.RayPool, "_on_ray", lambda self, spec, todo, shards, timing: asked.append(shards) or iter(["2"])
     )
     pool = ray_driver.RayPool(ColorizeConfig(source="/in", dest="/out"), None)
-    pool.settle(record(3, 3), given.dest)
+    pool.settle(record(3, 3), 0, given.dest)
     assert list(pool.reports(given.spec, Todo([0, 1, 2], 3), Timing())) == ["2", "0", "1"]
     assert asked == [[2]]
