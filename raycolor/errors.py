@@ -7,6 +7,7 @@ from typing import Final, Literal, get_args
 Reason = Literal[
     "already_color",
     "not_a_photograph",
+    "excluded",
     "empty",
     "not_an_image",
     "decode_error",

@@ -8,7 +8,7 @@ import logging
 from raycolor import __version__
 from raycolor.cluster.fingerprint import made_of
 from raycolor.colorize.config import ColorizeConfig
-from raycolor.colorize.job_folder import FOLDER
+from raycolor.colorize.job_folder import FOLDER, NEVER_KEY
 from raycolor.colorize.job_record import JobRecord, check_same_job
 from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.outputs import with_free_outputs
@@ -18,13 +18,19 @@ from raycolor.models.card import say_license
 from raycolor.models.checkpoints import Checkpoint
 from raycolor.progress import Progress
 from raycolor.sources import Source
+from raycolor.sources.never_list import NeverList
 from raycolor.storage import ObjectStore
 
 logger = logging.getLogger(__name__)
 
 
 def begin_or_continue(
-    found: JobRecord | None, config: ColorizeConfig, source: Source, dest: ObjectStore, checkpoint: Checkpoint
+    found: JobRecord | None,
+    config: ColorizeConfig,
+    source: Source,
+    dest: ObjectStore,
+    checkpoint: Checkpoint,
+    never: NeverList | None = None,
 ) -> JobRecord:
     """Return the job of a destination, after listing the source if there is none yet.
 
@@ -34,6 +40,7 @@ def begin_or_continue(
         source: where the inputs are.
         dest: the destination, whose lease is held.
         checkpoint: the network, by name and hashes.
+        never: what must not be colorized; kept beside the records of a new job.
 
     Raises:
         ManifestError: the destination belongs to a job with other settings.
@@ -45,6 +52,7 @@ def begin_or_continue(
         "checkpoint": checkpoint.name,
         "weights_sha256": checkpoint.weights_sha256,
         "network_sha256": checkpoint.network_sha256,
+        **({} if never is None else {"never_sha256": never.sha256}),
         "raycolor_version": __version__,
         **made_of(),
     }
@@ -86,6 +94,8 @@ def begin_or_continue(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         root=source.root,
     )
+    if never is not None:
+        dest.put(NEVER_KEY, never.to_csv())
     record.write(dest)
     return record
 

@@ -74,7 +74,11 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, ArchivesConfig):
     verify: bool = Field(
         False, description="read every output of the job in DEST, and make missing or changed ones again"
     )
-
+    never: str | None = Field(
+        None,
+        description="list of photographs that must not be colorized, by key, folder or glob: CSV of key,reason, or "
+        "one a line",
+    )
     redo: tuple[str, ...] = Field(
         (),
         description="glob of keys of the job in DEST to make again by other settings (Look), which are given beside "
@@ -96,6 +100,7 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, ArchivesConfig):
             "add_new",
             "verify",
             "redo",
+            "never",
             "checkpoint",
             "shape",
             "gpus",

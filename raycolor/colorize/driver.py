@@ -12,7 +12,7 @@ from typing import Final
 
 from raycolor.colorize.begin import begin_or_continue, check_imported
 from raycolor.colorize.config import ColorizeConfig
-from raycolor.colorize.job_folder import ATTEMPTS
+from raycolor.colorize.job_folder import ATTEMPTS, NEVER_KEY
 from raycolor.colorize.job_record import JobRecord, Revision, Round, read_job
 from raycolor.colorize.later_runs import (
     Todo,
@@ -35,6 +35,7 @@ from raycolor.errors import RaycolorError
 from raycolor.models.checkpoints import Checkpoint, load
 from raycolor.progress import Progress
 from raycolor.sources import Source, open_sources
+from raycolor.sources.never_list import read_never_list
 from raycolor.storage import ObjectStore, open_store
 from raycolor.storage.lease import Lease
 
@@ -66,12 +67,16 @@ def run(config: ColorizeConfig) -> int:
     source.check_dest(dest.uri)
     if config.redo:
         config = redo_settings(config, read_job(dest))
+    never = None if config.never is None else read_never_list(config.never, endpoint_url=config.endpoint_url)
     checkpoint = load(config.checkpoint)
     check_imported(checkpoint, config)
     timing = Timing()
     with Lease(dest) as lease:
         found = read_job(dest)
-        record = begin_or_continue(found, config, source, dest, checkpoint)
+        if never is None and found is not None and "never_sha256" in found.identity:
+            # What an archive has said once need not be said again.
+            never = read_never_list(f"{dest.uri}/{NEVER_KEY}", endpoint_url=config.endpoint_url)
+        record = begin_or_continue(found, config, source, dest, checkpoint, never)
         spec = ShardSpec(
             record.root or source.root,
             dest.uri,
@@ -79,6 +84,7 @@ def run(config: ColorizeConfig) -> int:
             config,
             config.image_timeout_s,
             max_file_bytes=config.max_file_bytes,
+            never=never,
             run=secrets.token_hex(8),
             source_options=source_options,
             dest_options=dest_options,

@@ -12,6 +12,7 @@ from raycolor.storage import ObjectStore, get_if_there
 
 FOLDER: Final = "_raycolor/"
 ATTEMPTS: Final = FOLDER + "attempts/"
+NEVER_KEY: Final = FOLDER + "never.csv"
 
 
 def put_table(dest: ObjectStore, key: str, table: pa.Table) -> None:

@@ -13,6 +13,7 @@ from raycolor.colorize.outcomes import Tally
 from raycolor.colorize.redo import Again
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import RaycolorError
+from raycolor.sources.never_list import NeverList
 
 WORKER_START_S: Final = 7.0
 """Of a CPU, until a worker colorizes: most of it imports torch (`benchmarks/startup.py`)."""
@@ -53,6 +54,8 @@ class ShardSpec:
     image_timeout_s: float = 600.0
     max_file_bytes: int = 2_000_000_000
     """Larger inputs are not read."""
+    never: NeverList | None = None
+    """What must not be colorized."""
     run: str = ""
     """Names this run of the driver."""
     source_options: Mapping[str, Any] = field(default_factory=dict)

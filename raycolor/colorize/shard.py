@@ -48,7 +48,7 @@ class ShardWorker:
 
     def __init__(self, spec: ShardSpec, predict: Predict | None = None) -> None:
         self.spec = spec
-        self.source = Reader(spec.source, spec.source_options, spec.max_file_bytes)
+        self.source = Reader(spec.source, spec.source_options, spec.max_file_bytes, spec.never)
         self.dest = open_store(spec.dest, **spec.dest_options)
         self.outputs = Outputs(self.dest, spec.source)
         self.manifest = Manifest(self.dest, spec.totals)

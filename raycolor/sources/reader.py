@@ -8,6 +8,7 @@ from typing import Any
 from raycolor.errors import ConfigError, ImageError, StorageError
 from raycolor.sources import tars, zips
 from raycolor.sources.location import Input, Location, SkippedInputError
+from raycolor.sources.never_list import NeverList
 from raycolor.sources.non_photographs import non_photograph
 from raycolor.sources.streams import Fetch, RangedBytes, UnpackedBytes
 from raycolor.storage import ObjectInfo, ObjectStore, open_store
@@ -25,15 +26,22 @@ class Reader:
         root: store of the inputs whose location names none.
         options: for S3, as `open_store` takes them.
         max_bytes: what is larger is refused unread.
+        never: what `get` must not read.
     """
 
-    def __init__(self, root: str, options: Mapping[str, Any] | None = None, max_bytes: int | None = None) -> None:
-        self.root, self._options, self._max_bytes = root, dict(options or {}), max_bytes
+    def __init__(
+        self,
+        root: str,
+        options: Mapping[str, Any] | None = None,
+        max_bytes: int | None = None,
+        never: NeverList | None = None,
+    ) -> None:
+        self.root, self._options, self._max_bytes, self._never = root, dict(options or {}), max_bytes, never
         self._stores: dict[str, ObjectStore] = {}
         self._unpacking: tuple[tuple[str | None, str, str | None, int], UnpackedBytes] | None = None
 
-    def __reduce__(self) -> tuple[type[Reader], tuple[str, dict[str, Any], int | None]]:
-        return type(self), (self.root, self._options, self._max_bytes)
+    def __reduce__(self) -> tuple[type[Reader], tuple[str, dict[str, Any], int | None, NeverList | None]]:
+        return type(self), (self.root, self._options, self._max_bytes, self._never)
 
     def store(self, uri: str | None = None) -> ObjectStore:
         """Return the store of a location; None is the source's own."""
@@ -48,7 +56,7 @@ class Reader:
         Where nothing answers it comes back as it is: whoever reads it will say why.
         """
         place = info.location
-        if info.size or place.kind is not None or place.reason is not None or non_photograph(info.key) is not None:
+        if info.size or place.kind is not None or place.reason is not None or self._left_alone(info.key) is not None:
             return info
         try:
             found = stat_version(self.store(place.uri), info.object, place.version)
@@ -57,14 +65,22 @@ class Reader:
         return info if found is None else info._replace(size=found.size)
 
     def get(self, info: Input) -> bytes:
-        """Return all bytes of one input, whose size is known (`sized`), unless its name says that it is no photograph.
+        """Return all bytes of one input, whose size is known (`sized`), unless its key says that it is left alone.
 
         Raises:
-            ImageError: as `get_any`. `SkippedInputError` if it is no photograph: then nothing is read.
+            ImageError: as `get_any`. `SkippedInputError` if it is no photograph, or must not be colorized: then nothing
+                is read.
         """
-        if (what := non_photograph(info.key)) is not None:
-            raise SkippedInputError("not_a_photograph", what)
+        if (why := self._left_alone(info.key)) is not None:
+            raise why
         return self.get_any(info)
+
+    def _left_alone(self, key: str) -> SkippedInputError | None:
+        if (what := non_photograph(key)) is not None:
+            return SkippedInputError("not_a_photograph", what)
+        if self._never is not None and (why := self._never.why(key)) is not None:
+            return SkippedInputError("excluded", why)
+        return None
 
     def get_any(self, info: Input) -> bytes:
         """Return all bytes of one input of known size, whatever its name.

@@ -9,6 +9,7 @@ import pytest
 
 from raycolor.colorize.job_record import read_job
 from raycolor.colorize.outcomes import read_shards
+from raycolor.errors import ManifestError
 from raycolor.storage import open_store
 from raycolor.storage.local import LocalStore
 
@@ -103,3 +104,22 @@ def test_a_job_reads_its_records_once(run, tmp_path, monkeypatch):
     assert len(records) == len(done) > 1
     assert set(records.values()) == {1}
     assert read["_raycolor/job.json"] == 1
+
+
+def test_later_runs_go_by_the_list_that_the_job_began_with(run, tmp_path):
+    """What must not be colorized stays so without the flag, also where it is new or asked for; another list is refused."""
+    photograph = next(iter(photographs.tree(tmp_path / "in").values()))
+    photographs.write_all(tmp_path / "in", {"camp/1.jpg": photograph})
+    (tmp_path / "never.csv").write_text("key,reason\nCamp,asked by the family\n")
+    run(never=str(tmp_path / "never.csv"))
+    photographs.write_all(tmp_path / "in", {"camp/2.jpg": photograph, "z.jpg": photograph})
+    run(add_new=True)
+    run(redo=("camp/*",), saturation=1.3)
+    dest = open_store(tmp_path / "out")
+    rows = {row.key: row for shard in read_shards(dest) for row in shard.outcomes}
+    assert rows["z.jpg"].status == "colorized"
+    for key in ("camp/1.jpg", "camp/2.jpg"):
+        assert (rows[key].status, rows[key].reason, rows[key].detail) == ("skipped", "excluded", "asked by the family")
+    (tmp_path / "other.csv").write_text("key\nz.jpg\n")
+    with pytest.raises(ManifestError, match="never_sha256 was"):
+        run(never=str(tmp_path / "other.csv"))

@@ -5,6 +5,7 @@ import os
 import pickle
 import sys
 import threading
+from dataclasses import replace
 
 import photographs
 import pytest
@@ -12,14 +13,17 @@ from PIL import Image
 
 from raycolor.child_process import ChildDiedError
 from raycolor.colorize import in_process
+from raycolor.colorize.attempts import Attempts
 from raycolor.colorize.isolation import IsolatedColorizer
 from raycolor.colorize.job_folder import FOLDER
 from raycolor.colorize.messages import BrokenWorkerError
 from raycolor.colorize.outcomes import read_outcomes
+from raycolor.colorize.shard import ShardWorker
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import Colorized, FileColorizer
 from raycolor.errors import ImageError, StorageError
 from raycolor.plan.probe import look
+from raycolor.sources.never_list import NeverList
 
 
 def run_all(worker):
@@ -55,6 +59,22 @@ def test_clutter_is_skipped_and_a_false_picture_fails(job):
     assert (false.status, false.reason) == ("failed", "not_an_image")
     assert {(outcome.status, outcome.reason) for outcome in outcomes.values()} == {("skipped", "not_a_photograph")}
     assert len(outcomes) == len(clutter) + 1
+
+
+def test_what_must_not_be_colorized_is_skipped_with_its_reason(job, tmp_path):
+    """Also where it is no photograph; in the child process of a second attempt, too; no output is written of it."""
+    photograph = photographs.encoded(photographs.gray_pixels())
+    worker = job({"camp/a.jpg": photograph, "camp/bad.jpg": b"", "b.jpg": photograph})
+    spec = replace(worker.spec, never=NeverList({"camp": "asked by the family"}))
+    for attempt in range(2):
+        if attempt:
+            Attempts(worker.dest, 0, "").begin()  # one that was killed
+        outcomes = run_all(ShardWorker(spec))
+        assert outcomes.pop("b.jpg").status == "colorized"
+        found = {(one.key, one.status, one.reason, one.detail, one.output_key) for one in outcomes.values()}
+        expected = ("skipped", "excluded", "asked by the family", None)
+        assert found == {("camp/a.jpg", *expected), ("camp/bad.jpg", *expected)}
+    assert not (tmp_path / "out" / "camp").exists()
 
 
 def test_every_input_ends_in_one_outcome_with_its_reason(job, tmp_path):
