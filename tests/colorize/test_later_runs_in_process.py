@@ -107,7 +107,7 @@ def test_a_job_reads_its_records_once(run, tmp_path, monkeypatch):
 
 
 def test_later_runs_go_by_the_list_that_the_job_began_with(run, tmp_path):
-    """What must not be colorized stays so without the flag, also where it is new or asked for; another list is refused."""
+    """What must not be colorized stays so without the flag, new or asked for; another list is refused."""
     photograph = next(iter(photographs.tree(tmp_path / "in").values()))
     photographs.write_all(tmp_path / "in", {"camp/1.jpg": photograph})
     (tmp_path / "never.csv").write_text("key,reason\nCamp,asked by the family\n")
