@@ -104,8 +104,9 @@ def test_a_cluster_of_your_own(copy):
     """The four lines, against the Ray that they start; a job without --address does not join it, though it is there."""
     export, start, join, submit = block("ray start --head").splitlines()
     address = "127.0.0.1:8265"
-    if socket.socket().connect_ex(("127.0.0.1", 8265)) == 0:
-        pytest.skip("another Ray of this machine has port 8265")
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 8265)) == 0:
+            pytest.skip("another Ray of this machine has port 8265")
     token = re.search(r"RAY_AUTH_TOKEN=(\S+)", paste(copy, f"{export}\necho RAY_AUTH_TOKEN=$RAY_AUTH_TOKEN"))[1]
     folder = tempfile.mkdtemp(prefix="rc-")  # names of sockets below it must stay short
     mine = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "RAY_TMPDIR": folder}
