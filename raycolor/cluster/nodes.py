@@ -26,10 +26,12 @@ def look(device: str) -> list[Node]:
     found = []
     for node in alive:
         try:
-            told = describe(device) if node["NodeID"] == here else ray.get(asked[node["NodeID"]], timeout=_ANSWER_S)
+            node_info = (
+                describe(device) if node["NodeID"] == here else ray.get(asked[node["NodeID"]], timeout=_ANSWER_S)
+            )
         except ray.exceptions.RayError:
             # It died, or runs another raycolor: who computes nothing decides nothing.
-            told = Node(node["NodeManagerHostname"], "unknown", None, {})
+            node_info = Node(node["NodeManagerHostname"], "unknown", None, {})
         has = node["Resources"]
-        found.append(told._replace(id=node["NodeID"], cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0))))
+        found.append(node_info._replace(id=node["NodeID"], cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0))))
     return found

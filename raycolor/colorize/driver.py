@@ -178,7 +178,7 @@ class _Job:
                 if report.tally.total:
                     self.timing.add(report)
                 rates = self.timing.rates()
-                runner.told(report, rates)
+                runner.on_report(report, rates)
                 progress.update(
                     report.images,
                     # Outputs that are looked at are no photographs that are made.

@@ -27,7 +27,7 @@ from raycolor.storage import ObjectStore
 _TASK: Final = "raycolor.colorize.local_worker:make"
 _MOST_DEATHS: Final = LAST + 2
 """Of children over one shard: at its last attempt no photograph is tried any more, so that the fault lies elsewhere."""
-_TOLD: Final = ("waiting", "waiting_end")
+_EVENTS: Final = ("waiting", "waiting_end")
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ class OneProcess:
             for shard in order_of_work(todo.shards, spec.images_per_shard, 1):
                 yield worker.run(shard)
 
-    def told(self, report: ShardReport, rates: dict[str, float | None]) -> None:
-        """Tell nobody: there is no Prometheus without Ray."""
+    def on_report(self, report: ShardReport, rates: dict[str, float | None]) -> None:
+        """Do nothing: there is no Prometheus without Ray."""
 
 
 class HeadStart:
@@ -202,5 +202,5 @@ def _listen_to(options: _Options) -> None:
     os.close(nowhere)
     handler = logging.StreamHandler(terminal)
     handler.setFormatter(JsonLines() if options.json else TextLines())
-    handler.addFilter(lambda record: getattr(record, "event", "") in _TOLD)
+    handler.addFilter(lambda record: getattr(record, "event", "") in _EVENTS)
     logging.getLogger("raycolor").addHandler(handler)

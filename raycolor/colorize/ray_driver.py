@@ -113,7 +113,7 @@ class RayPool:
             yield from answers(reports, "report")
         self._metrics.end()
 
-    def told(self, report: ShardReport, rates: dict[str, float | None]) -> None:
+    def on_report(self, report: ShardReport, rates: dict[str, float | None]) -> None:
         """Tell Prometheus."""
         if not self._told:
             # Ray's start is over, and this process has nothing to do until the last shard.

@@ -86,7 +86,7 @@ def described(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def told(record: JobRecord, images: Mapping[int, int]) -> list[dict[str, Any]]:
+def describe_revisions(record: JobRecord, images: Mapping[int, int]) -> list[dict[str, Any]]:
     """Return what summary.json says of each revision.
 
     Args:

@@ -36,8 +36,8 @@ class Runner(Protocol):
         """
         ...
 
-    def told(self, report: ShardReport, rates: dict[str, float | None]) -> None:
-        """Tell others than the terminal of a finished shard, and the rates after it."""
+    def on_report(self, report: ShardReport, rates: dict[str, float | None]) -> None:
+        """Report a finished shard, and the rates after it, to others than the terminal."""
         ...
 
 

@@ -19,7 +19,7 @@ from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.manifest import Manifest
 from raycolor.colorize.messages import ShardReport
 from raycolor.colorize.outcomes import Outcome, Tally, read_outcomes, write_csvs
-from raycolor.colorize.revisions import told
+from raycolor.colorize.revisions import describe_revisions
 from raycolor.errors import ConfigError, RaycolorError, StorageError, TooManyFailedError
 from raycolor.progress import printable
 from raycolor.sources import Reader, Source
@@ -184,7 +184,7 @@ def summarize(
         "source": record.source,
         "dest": dest.uri,
         "settings": record.config if config.redo else config.model_dump(mode="json"),
-        "revisions": told(record, tally.revisions),
+        "revisions": describe_revisions(record, tally.revisions),
         "shards": record.manifest.shards,
         "raycolor_version": __version__,
     }

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 DONE: Final = 0
 _SIDE_PX: Final = 360
 _MOST_JOBS: Final = 4
-_TOLD_ELSEWHERE: Final = ("_sha256", "checkpoint")
+_SHOWN_ELSEWHERE: Final = ("_sha256", "checkpoint")
 _MARK: Final = b'<meta name="generator" content="raycolor compare">'
 
 
@@ -167,7 +167,7 @@ def _told(job: _Job, first: _Job) -> dict[str, Any]:
     """Return what the page says of a job: how it was made, in what else than the first."""
     own, others = job.record.identity, first.record.identity
     names = sorted(own.keys() | others.keys())
-    differing = [name for name in names if own.get(name) != others.get(name) and not name.endswith(_TOLD_ELSEWHERE)]
+    differing = [name for name in names if own.get(name) != others.get(name) and not name.endswith(_SHOWN_ELSEWHERE)]
     return {
         "place": job.dest.uri,
         "checkpoint": job.record.checkpoint,

@@ -107,8 +107,8 @@ def to_onnx(checkpoint: Checkpoint) -> bytes:
     network.requires_grad_(True)
     whole = _InLab(network).eval()
     with torch.no_grad():
-        ab_net, sure = network.color(scale.L_to_net(L[:1]))
-    confidence = sure is not None
+        ab_net, found = network.color(scale.L_to_net(L[:1]))
+    confidence = found is not None
     free: dict[int, object] = {0: torch.export.Dim("batch", max=4096)}
     if not network.fixed_size_px:
         for axis in (2, 3):

@@ -21,7 +21,7 @@ T = TypeVar("T")
 _OTHERS: Final = 4  # objects that are tried before a refusal is put down to the place
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 15.0
-_FIRST_TOLD_S: Final = 10.0
+_FIRST_NOTICE_S: Final = 10.0
 
 
 class _Way:
@@ -166,7 +166,7 @@ class PatientStore:
                 return False
             # Others may have waited before, in vain: their time counts.
             since = way.out_since = way.out_since or failed_at
-            pause_s, told_s, begun = _FIRST_PAUSE_S, 0.0, failed_at
+            pause_s, notice_s, begun = _FIRST_PAUSE_S, 0.0, failed_at
             while trouble is not None:
                 waited_s = time.monotonic() - since
                 why = trouble.detail[len(self.uri) :].partition(": ")[2] or trouble.detail
@@ -175,11 +175,11 @@ class PatientStore:
                         f"{self.uri}: {why}: no answer in {waited_s:.0f} s (--patience), and photographs that were not "
                         "tried have no outcome: run the same command again when it answers"
                     ) from trouble
-                if waited_s >= told_s:
+                if waited_s >= notice_s:
                     self._tell(
                         "waiting", f"{self.uri}: {why}: waiting, {waited_s:.0f} s of {self._patience_s:.0f} s", waited_s
                     )
-                    told_s = max(_FIRST_TOLD_S, 2 * told_s)
+                    notice_s = max(_FIRST_NOTICE_S, 2 * notice_s)
                 with way.changed:
                     way.changed.wait_for(
                         lambda: way.heard_at > failed_at,
