@@ -109,6 +109,14 @@ JOBS = {
         "Reads every output and changes nothing: says which are missing or have other bytes than were written, and "
         "which files in DEST the job did not make. Exit code 1 if any output is missing or has changed.",
     ),
+    "package": Job(
+        "Pack the outputs and records of a finished job as a BagIt bag.",
+        "raycolor.package.config:PackageConfig",
+        ("dest", "out"),
+        "raycolor.package.driver:run",
+        "Copies every output into OUT, compares it with its outcome on the way, and changes nothing in DEST. The same "
+        "command continues a package that was stopped, and brings up to date one that was made before a later run.",
+    ),
     "import": Job(
         "Make a checkpoint of a network that others published as an ONNX file.",
         "raycolor.exchange.config:ImportConfig",

@@ -8,7 +8,7 @@ import pytest
 
 ONNX = {"onnx", "onnxruntime", "onnxscript"}
 SAMPLE = Path(__file__).parent.parent / "docs" / "sample" / "fsaowi_LC-USF33-020593.jpg"
-JOBS = ("colorize", "compare", "evaluate", "exchange", "plan", "prepare", "train", "tune", "verify")
+JOBS = ("colorize", "compare", "evaluate", "exchange", "package", "plan", "prepare", "train", "tune", "verify")
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "raycolor").rglob("*.py"))
 

@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from raycolor.colorize.job_record import JobRecord, read_job
-from raycolor.colorize.outcomes import Outcome, done_shards, read_shards
-from raycolor.errors import ConfigError, ManifestError
+from raycolor.colorize.finished import finished_job, finished_shards, pieces
+from raycolor.colorize.job_record import JobRecord
+from raycolor.colorize.outcomes import Outcome
+from raycolor.errors import ConfigError
 from raycolor.progress import Progress
 from raycolor.sources.csv_cells import guard
 from raycolor.sources.key_set import KeySet
@@ -27,7 +28,6 @@ from raycolor.verify.config import VerifyConfig
 logger = logging.getLogger(__name__)
 
 _THREADS: Final = 8
-_PIECE_BYTES: Final = 16 * 2**20
 _SHOWN: Final = 20
 
 Kind = Literal["missing", "changed", "foreign"]
@@ -94,24 +94,6 @@ def _target(uri: str, endpoint_url: str | None) -> tuple[ObjectStore, str]:
     return store, name
 
 
-def finished_job(dest: ObjectStore) -> JobRecord:
-    """Return the job of a destination, once every input has an outcome.
-
-    Raises:
-        ManifestError: there is none, it runs or was stopped, or its records are damaged.
-    """
-    record = read_job(dest)
-    if record is None:
-        raise ManifestError(f"{dest.uri}: holds no job of raycolor colorize: check the path")
-    missing = record.manifest.shards - len(done_shards(dest) & set(range(record.manifest.shards)))
-    if missing or record.round is not None:
-        what = (
-            f"{missing:,} of {record.manifest.shards:,} shards have no outcomes" if missing else "a later run has begun"
-        )
-        raise ManifestError(f"{dest.uri}: its job has not ended ({what}): wait for it, or run its command again")
-    return record
-
-
 def check(dest: ObjectStore, record: JobRecord) -> Iterator[Problem | None]:
     """Yield for each output what is wrong with it, None if nothing is, and then each file that is no output.
 
@@ -121,23 +103,17 @@ def check(dest: ObjectStore, record: JobRecord) -> Iterator[Problem | None]:
         ManifestError: a record is damaged, or an input has no outcome.
         StorageError: the destination cannot be read.
     """
-    seen = 0
     with (
         KeySet() as known,
         Progress("verify", record.manifest.images) as progress,
         ThreadPoolExecutor(_THREADS, "verify") as pool,
     ):
-        for shard in read_shards(dest, range(record.manifest.shards)):
+        for shard in finished_shards(dest, record):
             made = [outcome for outcome in shard.outcomes if outcome.output_key is not None]
             for outcome in made:
                 known.add(str(outcome.output_key))
             yield from pool.map(partial(_problem, dest), made)
-            seen += len(shard.outcomes)
             progress.update(len(shard.outcomes))
-        if seen != record.manifest.images:
-            raise ManifestError(
-                f"{dest.uri}: {record.manifest.images:,} inputs and {seen:,} outcomes: its records are damaged"
-            )
         for there in dest.list():
             if not there.key.startswith(RECORDS) and there.key not in known:
                 yield Problem(there.key, "foreign", "the job did not make it")
@@ -152,8 +128,8 @@ def _problem(dest: ObjectStore, outcome: Outcome) -> Problem | None:
     if there.size != outcome.output_bytes:
         return Problem(key, "changed", f"{there.size:,} bytes instead of {outcome.output_bytes or 0:,}")
     found = hashlib.sha256()
-    for start in range(0, there.size, _PIECE_BYTES):
-        found.update(dest.get_range(key, start, min(_PIECE_BYTES, there.size - start)))
+    for piece in pieces(dest, key, there.size):
+        found.update(piece)
     if found.hexdigest() != outcome.output_sha256:
         return Problem(key, "changed", "other bytes of the same number")
     return None

@@ -1,0 +1,55 @@
+"""A finished job, for those who look at its outputs: its record, and what its outcomes say of each output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from raycolor.colorize.job_record import JobRecord, read_job
+from raycolor.colorize.outcomes import ShardOutcomes, done_shards, read_shards
+from raycolor.errors import ManifestError
+from raycolor.storage import ObjectStore
+
+PIECE_BYTES: Final = 16 * 2**20
+"""What is read of an output at a time."""
+
+
+def finished_job(dest: ObjectStore) -> JobRecord:
+    """Return the job of a destination, once every input has an outcome.
+
+    Raises:
+        ManifestError: there is none, it runs or was stopped, or its records are damaged.
+    """
+    record = read_job(dest)
+    if record is None:
+        raise ManifestError(f"{dest.uri}: holds no job of raycolor colorize: check the path")
+    missing = record.manifest.shards - len(done_shards(dest) & set(range(record.manifest.shards)))
+    if missing or record.round is not None:
+        what = (
+            f"{missing:,} of {record.manifest.shards:,} shards have no outcomes" if missing else "a later run has begun"
+        )
+        raise ManifestError(f"{dest.uri}: its job has not ended ({what}): wait for it, or run its command again")
+    return record
+
+
+def finished_shards(dest: ObjectStore, record: JobRecord) -> Iterator[ShardOutcomes]:
+    """Yield the completion records of a finished job in order, without holding more than a few.
+
+    Raises:
+        ManifestError: a record is damaged, or an input has no outcome.
+        StorageError: the destination cannot be read.
+    """
+    seen = 0
+    for shard in read_shards(dest, range(record.manifest.shards)):
+        yield shard
+        seen += len(shard.outcomes)
+    if seen != record.manifest.images:
+        raise ManifestError(
+            f"{dest.uri}: {record.manifest.images:,} inputs and {seen:,} outcomes: its records are damaged"
+        )
+
+
+def pieces(store: ObjectStore, key: str, size: int) -> Iterator[bytes]:
+    """Yield the first `size` bytes of an object, at most `PIECE_BYTES` at a time."""
+    for start in range(0, size, PIECE_BYTES):
+        yield store.get_range(key, start, min(PIECE_BYTES, size - start))

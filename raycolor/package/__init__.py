@@ -1,0 +1,1 @@
+"""Pack the outputs and records of a finished job for a repository."""
