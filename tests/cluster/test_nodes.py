@@ -15,7 +15,7 @@ from raycolor.colorize.begin import begin_or_continue
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.errors import ConfigError, ManifestError
 from raycolor.models import checkpoints
-from raycolor.sources import open_source
+from raycolor.sources import open_sources
 from raycolor.storage import open_store
 
 pytestmark = pytest.mark.ray
@@ -69,7 +69,7 @@ def test_code_and_libraries_are_part_of_a_job(tmp_path, monkeypatch):
     """A job is not continued by other code than it was begun with, whatever the release is called."""
     photographs.archive(tmp_path / "in", count=1)
     config = ColorizeConfig(source=str(tmp_path / "in"), dest=str(tmp_path / "out"))
-    source, dest = open_source(config.source), open_store(config.dest)
+    source, dest = open_sources(config.source), open_store(config.dest)
     record = begin_or_continue(None, config, source, dest, checkpoints.load("regression"))
     monkeypatch.setattr(begin, "made_of", lambda: made_of() | {"code_sha256": "0"})
     with pytest.raises(ManifestError, match=r"code_sha256 was '[0-9a-f]{64}', now '0'"):

@@ -18,7 +18,7 @@ from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.outcomes import read_outcomes
 from raycolor.errors import ManifestError
 from raycolor.models import checkpoints
-from raycolor.sources import open_source
+from raycolor.sources import open_sources
 from raycolor.storage import open_store
 
 pytestmark = pytest.mark.ray
@@ -135,7 +135,7 @@ def test_the_same_weights_read_otherwise_are_another_checkpoint(tmp_path):
 
     photographs.archive(tmp_path / "in", count=1)
     config = ColorizeConfig(source=str(tmp_path / "in"), dest=str(tmp_path / "out"))
-    source, dest = open_source(config.source), open_store(config.dest)
+    source, dest = open_sources(config.source), open_store(config.dest)
     default = checkpoints.load("default")
     assert default.network["config"]["saturation"] > 1
     duller = replace(default, network={**default.network, "config": {**default.network["config"], "saturation": 1.0}})

@@ -163,7 +163,7 @@ def test_the_report_is_whole(report):
     assert page.count("<article") >= 6
     assert page.count("<img") == 4 * page.count("<article")
     assert "people has no photographs to train on: its mean color is that of scenes." in page
-    assert (report / "table.md").read_text().count("\n| ") == 9
+    assert (report / "table.md").read_text().count("\n| ") == 10
     summary = json.loads((report / "summary.json").read_text())
     assert summary["datasets"]["scenes"]["images"] == 19
     assert sorted(path.name for path in report.iterdir()) == ["index.html", "summary.json", "table.csv", "table.md"]

@@ -10,7 +10,7 @@ from raycolor.plan.config import PlanConfig
 from raycolor.plan.counts import Counts, named_format
 from raycolor.plan.estimate import Stratum, count, total
 from raycolor.plan.probe import CheckpointName, Probed
-from raycolor.plan.report import Looked, make_report
+from raycolor.plan.report import Looked, Start, make_report
 from raycolor.plan.sample import Sample
 from raycolor.sources import Input, open_source
 
@@ -162,7 +162,7 @@ def test_time_and_cost_follow_from_the_sample(size, workers):
         looked.append(Looked(0, f"{i}.jpg", 10, None, 0.1, probed))
     config = PlanConfig(source="in", price_per_hour=7.0)
     source = open_source(str(photographs.__file__))
-    report = make_report(config, source, counts, [4], looked, CheckpointName("c", "ab"), cpus=2, start_s=20.0)
+    report = make_report(config, source, counts, [4], looked, CheckpointName("c", "ab"), start=Start(2, 20.0))
     cluster = report["cluster"]
     busy = 36.0 / workers
     assert cluster["workers"] == workers, "as many as the job would start"
