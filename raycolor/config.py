@@ -210,6 +210,14 @@ def _is_place(info: FieldInfo) -> bool:
     return info.is_required() and (info.annotation is str or get_origin(info.annotation) is tuple)
 
 
+def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by their dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
 def as_yaml(config: Frozen) -> str:
     """Return settings as a file that `load_config` reads as the same; places that are `UNSET` become comments."""
     lines = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -53,3 +54,11 @@ def pieces(store: ObjectStore, key: str, size: int) -> Iterator[bytes]:
     """Yield the first `size` bytes of an object, at most `PIECE_BYTES` at a time."""
     for start in range(0, size, PIECE_BYTES):
         yield store.get_range(key, start, min(PIECE_BYTES, size - start))
+
+
+def sha256_of(store: ObjectStore, key: str, size: int) -> str:
+    """Return the SHA-256 of the first `size` bytes of an object, without holding them."""
+    found = hashlib.sha256()
+    for piece in pieces(store, key, size):
+        found.update(piece)
+    return found.hexdigest()

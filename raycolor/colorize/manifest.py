@@ -11,7 +11,8 @@ from typing import Final
 import pyarrow as pa
 
 from raycolor.colorize.job_folder import FOLDER, get_table, put_table
-from raycolor.sources import Input, Location
+from raycolor.errors import StorageError
+from raycolor.sources import Input, Location, Reader
 from raycolor.storage import ObjectStore
 
 # `location` is null but for members of archives, pinned versions and inputs of several buckets.
@@ -159,6 +160,17 @@ class Manifest:
             if found:
                 return found[0]
         return None
+
+    def read(self, reader: Reader, key: str) -> bytes:
+        """Return all bytes of the input of one key.
+
+        Raises:
+            ImageError: it is not in the manifest, or cannot be read.
+        """
+        info = self.find(key)
+        if info is None:
+            raise StorageError("not_found", f"{key}: not in the manifest")
+        return reader.get(reader.sized(info))
 
     def parts(self) -> Iterator[tuple[int, list[Input]]]:
         """Yield the inputs of each part behind its number."""

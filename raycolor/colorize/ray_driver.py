@@ -42,7 +42,7 @@ class RayPool:
 
     def __init__(self, config: ColorizeConfig, ends: ExitStack) -> None:
         self._config, self._ends = config, ends
-        self._connected = self._told = False
+        self._connected = self._page_warmed = False
         self._settled: tuple[Execution, JobRecord]
         self._dest: ObjectStore
         self._revision = 0
@@ -66,6 +66,12 @@ class RayPool:
 
     def reports(self, spec: ShardSpec, todo: Todo, timing: Timing) -> Iterator[ShardReport]:
         """Do shards and yield what became of each."""
+        yield from self._everywhere(spec, todo, timing)
+        if self._metrics is not None:
+            self._metrics.end()
+
+    def _everywhere(self, spec: ShardSpec, todo: Todo, timing: Timing) -> Iterator[ShardReport]:
+        """Do shards on Ray, and the first ones here if it has to start."""
         shards = todo.shards
         if self._connected:
             yield from self._on_ray(spec, todo, shards, timing)
@@ -111,13 +117,12 @@ class RayPool:
         self._metrics = ColorizeMetrics(spec.dest, record.manifest.images)
         with Listener():
             yield from answers(reports, "report")
-        self._metrics.end()
 
     def on_report(self, report: ShardReport, rates: dict[str, float | None]) -> None:
         """Tell Prometheus."""
-        if not self._told:
+        if not self._page_warmed:
             # Ray's start is over, and this process has nothing to do until the last shard.
-            self._told = True
+            self._page_warmed = True
             warm_page()
         if self._metrics is not None:
             self._metrics.add(report.tally.counts, report.tally.reasons, report.tally.pixels, rates)

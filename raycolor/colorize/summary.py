@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from raycolor import __version__
@@ -116,14 +117,8 @@ def finish(
     for info in list(dest.list(ATTEMPTS)):
         dest.delete(info.key)
     manifest, reader = Manifest(dest, record.manifest), Reader(record.root or source.root, config.source_options())
-
-    def original(key: str) -> bytes:
-        info = manifest.find(key)
-        if info is None:
-            raise StorageError("not_found", f"{key}: not in the manifest")
-        return reader.get(info)
-
-    dest.put(FOLDER + "report.html", write_report(summary, selection, dest=dest, original=original).encode())
+    report = write_report(summary, selection, dest=dest, original=partial(manifest.read, reader))
+    dest.put(FOLDER + "report.html", report.encode())
     print_summary(summary)
     failed, images = int(summary["counts"]["failed"]), int(summary["images"])
     if not limit.exceeded(failed, images):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -19,14 +20,14 @@ from raycolor.colorize.job_record import JobRecord, read_job
 from raycolor.colorize.manifest import Manifest
 from raycolor.colorize.outcomes import Outcome, read_outcomes
 from raycolor.compare.config import CompareConfig
-from raycolor.errors import ConfigError, ImageError, StorageError
+from raycolor.errors import ConfigError, ImageError
 from raycolor.pages.render import render
 from raycolor.progress import Progress
 from raycolor.sources import Reader
 from raycolor.sources.key_set import KeySet
 from raycolor.sources.keys import matches
-from raycolor.storage import ObjectStore, get_if_there, open_store
-from raycolor.storage.single import locate
+from raycolor.storage import open_store
+from raycolor.storage.single import locate_own
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def run(config: CompareConfig) -> int:
     if not 2 <= len(config.out) <= _MOST_JOBS:
         raise ConfigError(f"OUT: {len(config.out)} given: compare two to {_MOST_JOBS} destinations")
     options = {"endpoint_url": config.endpoint_url}
-    store, name = _target(config.page, options)
+    store, name = locate_own(config.page, "--page ", lambda data: _MARK in data[:4096], "is no comparison", **options)
     jobs = [_Job(place, options) for place in config.out]
     common = _choose(jobs, config)
     if not common:
@@ -73,9 +74,10 @@ def run(config: CompareConfig) -> int:
     keys = sorted(jobs[0].chosen)
     with Progress("compare", len(keys), "photographs") as progress:
         rows = []
-        originals = _originals(jobs[0], options)
+        manifest = Manifest(jobs[0].dest, jobs[0].record.manifest)
+        reader = Reader(jobs[0].record.root or jobs[0].record.source, options)
         for key in keys:
-            row = _row(key, jobs, originals)
+            row = _row(key, jobs, partial(manifest.read, reader))
             if row is not None:
                 rows.append(row)
             progress.update(1)
@@ -83,7 +85,7 @@ def run(config: CompareConfig) -> int:
     page = render(
         "compare/page.html",
         title="Colorized side by side",
-        jobs=[_told(job, jobs[0]) for job in jobs],
+        jobs=[_about(job, jobs[0]) for job in jobs],
         rows=rows,
         common=common,
         gone=len(keys) - len(rows),
@@ -122,21 +124,7 @@ def _choose(jobs: Sequence[_Job], config: CompareConfig) -> int:
     return common
 
 
-def _originals(job: _Job, options: dict[str, Any]) -> Any:
-    """Return a function that reads an input of a job by its key."""
-    manifest = Manifest(job.dest, job.record.manifest)
-    reader = Reader(job.record.root or job.record.source, options)
-
-    def read(key: str) -> bytes:
-        info = manifest.find(key)
-        if info is None:
-            raise StorageError("not_found", f"{key}: not in the manifest")
-        return reader.get(reader.sized(info))
-
-    return read
-
-
-def _row(key: str, jobs: Sequence[_Job], original: Any) -> dict[str, Any] | None:
+def _row(key: str, jobs: Sequence[_Job], original: Callable[[str], bytes]) -> dict[str, Any] | None:
     """Return the pictures of one photograph; None where one of them has gone."""
     try:
         before = photo_thumbnail(original(key), _SIDE_PX)
@@ -163,7 +151,7 @@ def _ab(jpeg: bytes) -> NDArray[np.float64]:
     return np.asarray(rgb_to_lab(np.asarray(picture, np.float64) / 255), np.float64)[..., 1:]
 
 
-def _told(job: _Job, first: _Job) -> dict[str, Any]:
+def _about(job: _Job, first: _Job) -> dict[str, Any]:
     """Return what the page says of a job: how it was made, in what else than the first."""
     own, others = job.record.identity, first.record.identity
     names = sorted(own.keys() | others.keys())
@@ -175,12 +163,3 @@ def _told(job: _Job, first: _Job) -> dict[str, Any]:
         "revisions": len(job.record.revisions),
         "differences": {name: own.get(name) for name in differing},
     }
-
-
-def _target(place: str, options: dict[str, Any]) -> tuple[ObjectStore, str]:
-    """Open the place of the page, and make sure that nobody else's file is there."""
-    store, name = locate(place, "--page ", **options)
-    known = get_if_there(store, name)
-    if known is not None and _MARK not in known[:4096]:
-        raise ConfigError(f"--page {place}: a file that is no comparison exists there: give another name")
-    return store, name

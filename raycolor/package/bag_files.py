@@ -37,7 +37,7 @@ def manifest_line(sha256: str, path: str) -> bytes:
     return f"{sha256}  {encoded(path)}\n".encode()
 
 
-def told_wrongly(path: str) -> bool:
+def is_misread(path: str) -> bool:
     """Whether a widespread reader (bagit-python up to 1.9) takes a path for another one than RFC 8493 says."""
     return "%" in path or path != path.rstrip()
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from raycolor.colorize.finished import PIECE_BYTES, finished_job, finished_shards, pieces
+from raycolor.colorize.finished import PIECE_BYTES, finished_job, finished_shards, pieces, sha256_of
 from raycolor.colorize.job_folder import ATTEMPTS, FOLDER
 from raycolor.colorize.job_record import JobRecord, read_job
 from raycolor.colorize.outcomes import Outcome
@@ -64,11 +64,11 @@ def run(config: PackageConfig) -> int:
         "%s: a bag of %s files, %s bytes", package.bag.uri, f"{package.files:,}", f"{package.size_bytes:,}",
         extra={"event": "packed", "fields": {"files": package.files, "bytes": package.size_bytes}},
     )  # fmt: skip
-    if package.told_wrongly:
+    if package.misread:
         logger.warning(
             "%s names hold %% or end in a space: the manifest spells them by RFC 8493, which bagit-python (1.9) cannot "
             "read: it will call these files missing",
-            f"{package.told_wrongly:,}",
+            f"{package.misread:,}",
         )
     return 0
 
@@ -122,7 +122,7 @@ class _Package:
     scratch: Path
     size_bytes: int = 0
     files: int = 0
-    told_wrongly: int = 0
+    misread: int = 0
     records: list[ObjectInfo] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -145,7 +145,7 @@ class _Package:
         self.expected.add(self._there(key))
         self.size_bytes += size
         self.files += 1
-        self.told_wrongly += bag_files.told_wrongly(key)
+        self.misread += bag_files.is_misread(key)
 
     def _there(self, key: str) -> str:
         """Return the key under which the payload holds a key of DEST: on disk, too, the name is just the key."""
@@ -206,7 +206,7 @@ class _Package:
                 lines.write(bag_files.manifest_line(sha256, bag_files.PAYLOAD + key))
         self._remove_others(metadata)
         self.bag.put_file(bag_files.MANIFEST, manifest)
-        tags.append((bag_files.MANIFEST, _sha256_of(manifest)))
+        tags.append((bag_files.MANIFEST, _sha256_of_file(manifest)))
         tags.append((bag_files.DECLARATION, hashlib.sha256(bag_files.DECLARED).hexdigest()))
         self.bag.put(
             bag_files.TAG_MANIFEST, b"".join(bag_files.manifest_line(sha256, name) for name, sha256 in sorted(tags))
@@ -260,12 +260,9 @@ class _Package:
     def _copy(self, key: str, size: int, sha256: str | None) -> str:
         """Copy one file of known size, unless its bytes are there; return their SHA-256."""
         there = self.payload.stat(self._there(key))
-        if sha256 is not None and there is not None and there.size == size:
-            found = hashlib.sha256()
-            for piece in pieces(self.payload, self._there(key), size):
-                found.update(piece)
-            if found.hexdigest() == sha256:
-                return sha256
+        same_size = there is not None and there.size == size
+        if sha256 is not None and same_size and sha256_of(self.payload, self._there(key), size) == sha256:
+            return sha256
         found = hashlib.sha256()
         if size <= PIECE_BYTES:
             data = self.dest.get(key)
@@ -308,6 +305,6 @@ class _Package:
             )
 
 
-def _sha256_of(path: Path) -> str:
+def _sha256_of_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import ConfigError, ImageError
@@ -21,8 +20,7 @@ from raycolor.plan.storage_classes import StorageClasses
 from raycolor.plan.terminal import show
 from raycolor.progress import Progress
 from raycolor.sources import Reader, SkippedInputError, Source, open_source
-from raycolor.storage import ObjectStore, get_if_there
-from raycolor.storage.single import locate
+from raycolor.storage.single import locate_own
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +40,10 @@ def run(config: PlanConfig) -> int:
         StorageError: the source cannot be listed, or the file of --json not be written.
     """
     source = open_source(config.source, root=config.root, archives=config.archives, options=config.source_options())
-    target = None if config.json_file is None else _target(config.json_file, config.source_options())
+    target = None
+    if config.json_file is not None:
+        options = {"endpoint_url": config.endpoint_url}
+        target = locate_own(config.json_file, "--json ", _is_plan, "is not a plan", **options)
     classes = StorageClasses()
     sample = Sample(config.sample, config.seed)
     if config.sample == 0:
@@ -120,21 +121,8 @@ def _look(
     return looked
 
 
-def _target(uri: str, options: Mapping[str, Any]) -> tuple[ObjectStore, str]:
-    """Open the place of --json, and make sure that no photograph or other file is overwritten.
-
-    Raises:
-        ConfigError: it names a folder, or a file that is no earlier plan.
-        StorageError: it cannot be asked.
-    """
-    store, name = locate(uri, "--json ", endpoint_url=options["endpoint_url"])
-    known = get_if_there(store, name)
-    if known is None:
-        return store, name
+def _is_plan(data: bytes) -> bool:
     try:
-        earlier = "raycolor_plan" in json.loads(known)
+        return "raycolor_plan" in json.loads(data)
     except (ValueError, TypeError):
-        earlier = False
-    if not earlier:
-        raise ConfigError(f"--json {uri}: a file that is not a plan exists there: give another name")
-    return store, name
+        return False

@@ -11,7 +11,7 @@ from typing import Final
 from raycolor.errors import ConfigError
 from raycolor.starter.config import InitConfig
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Below the root of the repository. A wheel holds them in `raycolor/examples`: pyproject.toml puts them there.
 EXAMPLES: Final = (
@@ -44,10 +44,10 @@ def run(config: InitConfig) -> int:
             written += 1
     except OSError as exc:
         raise ConfigError(f"{config.folder}: cannot be written ({exc.strerror}): name another folder") from exc
-    log.info("%s: %d files written, %d left as they were", folder, written, kept)
-    log.info("try it:     raycolor colorize %s out", folder / "docs/sample")
-    log.info("a sweep:    raycolor tune %s --data DATASET --out SWEEP", folder / "tune_configs/smoke.yaml")
-    log.info("a cluster:  cd %s && ray job submit --working-dir . -- python jobs/colorize.py SOURCE DEST", folder)
+    logger.info("%s: %d files written, %d left as they were", folder, written, kept)
+    logger.info("try it:     raycolor colorize %s out", folder / "docs/sample")
+    logger.info("a sweep:    raycolor tune %s --data DATASET --out SWEEP", folder / "tune_configs/smoke.yaml")
+    logger.info("a cluster:  cd %s && ray job submit --working-dir . -- python jobs/colorize.py SOURCE DEST", folder)
     return 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar, Final, Protocol
 
+from raycolor.config import flattened
 from raycolor.errors import ConfigError
 
 Row = Mapping[str, float]
@@ -141,7 +142,10 @@ def logging_to(
         curve: the rows so far.
     """
     with ExitStack() as ends:
-        loggers = [LOGGERS[name](run, _flat(settings), curve) for name in names]
+        flat = {
+            key: value if isinstance(value, int | float) else str(value) for key, value in flattened(settings).items()
+        }
+        loggers = [LOGGERS[name](run, flat, curve) for name in names]
         for logger in loggers:
             ends.callback(logger.close)
 
@@ -150,14 +154,3 @@ def logging_to(
                 logger.log(row)
 
         yield log
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings by dotted keys; lists as text."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value if isinstance(value, int | float) else str(value)
-    return found

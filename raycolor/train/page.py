@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from raycolor.codecs.thumbnail import data_uri
-from raycolor.errors import StorageError
 from raycolor.pages.plots import Line, axis_of, line_chart, number_text, word_color
 from raycolor.pages.render import Figure, render
-from raycolor.storage import ObjectStore
+from raycolor.storage import ObjectStore, get_if_there
 from raycolor.train.run_folder import read_curve
 from raycolor.training.samples import INPUT, PHOTOGRAPHS, SIDE_PX, TRUTH, sample_name
 
@@ -94,9 +93,7 @@ def _pictures(
     wanted.append(("the photographs", TRUTH))
     found = []
     for caption, name in wanted:
-        try:
-            found.append((caption, data_uri(store.get(name))))
-        except StorageError as exc:
-            if exc.reason != "not_found":  # a run of an earlier raycolor has none
-                raise
+        jpeg = get_if_there(store, name)
+        if jpeg is not None:  # a run of an earlier raycolor has none
+            found.append((caption, data_uri(jpeg)))
     return found if len(found) > 2 else []

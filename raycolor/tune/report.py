@@ -15,6 +15,7 @@ import yaml
 
 from raycolor import __version__
 from raycolor.codecs.thumbnail import data_uri, thumbnail
+from raycolor.config import flattened
 from raycolor.errors import RaycolorError
 from raycolor.models import checkpoints
 from raycolor.pages.plots import number_text
@@ -202,21 +203,15 @@ def reproduce(settings: Mapping[str, Any], data: str) -> str:
         data: dataset.
     """
     plain = TrainConfig(method="", data="", out="").model_dump(mode="json")
+    defaults = flattened(plain)
     changed = [
         (key, value)
-        for key, value in _flat(settings)
-        if key != "method" and (key not in dict(_flat(plain)) or dict(_flat(plain))[key] != value)
+        for key, value in flattened(settings).items()
+        if key != "method" and (key not in defaults or defaults[key] != value)
     ]
     sets = [shlex.quote(f"{key}={_yaml(value)}") for key, value in changed]
     words = ["raycolor", "train", str(settings["method"]), "--data", shlex.quote(data), "--out", "best-again"]
     return " ".join([*words, *(f"--set {text}" for text in sets)])
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in settings.items():
-        found += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
-    return found
 
 
 def _yaml(value: Any) -> str:

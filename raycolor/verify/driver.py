@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import logging
 import tempfile
 from collections import Counter
@@ -13,16 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from raycolor.colorize.finished import finished_job, finished_shards, pieces
+from raycolor.colorize.finished import finished_job, finished_shards, sha256_of
 from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.outcomes import Outcome
-from raycolor.errors import ConfigError
 from raycolor.progress import Progress
 from raycolor.sources.csv_cells import guard
 from raycolor.sources.key_set import KeySet
-from raycolor.storage import ObjectStore, get_if_there, open_store
+from raycolor.storage import ObjectStore, open_store
 from raycolor.storage.base import RECORDS
-from raycolor.storage.single import locate
+from raycolor.storage.single import locate_own
 from raycolor.verify.config import VerifyConfig
 
 logger = logging.getLogger(__name__)
@@ -50,7 +48,12 @@ def run(config: VerifyConfig) -> int:
         StorageError: the destination cannot be read.
     """
     dest = open_store(config.dest, must_exist=True, endpoint_url=config.endpoint_url)
-    target = None if config.csv_file is None else _target(config.csv_file, config.endpoint_url)
+    target = None
+    if config.csv_file is not None:
+        header, options = ",".join(Problem._fields).encode(), {"endpoint_url": config.endpoint_url}
+        target = locate_own(
+            config.csv_file, "--csv ", lambda data: data.startswith(header), "is no list of problems", **options
+        )
     record = finished_job(dest)
     counts = Counter[str]()
     with tempfile.TemporaryDirectory(prefix="raycolor-verify-") as folder:
@@ -78,20 +81,6 @@ def run(config: VerifyConfig) -> int:
     if problems:
         logger.info("make them again: the command of the job with --verify")
     return 1 if problems else 0
-
-
-def _target(uri: str, endpoint_url: str | None) -> tuple[ObjectStore, str]:
-    """Open the place of --csv, and make sure that nothing but an earlier list is overwritten.
-
-    Raises:
-        ConfigError: it names a folder, or another file.
-        StorageError: it cannot be asked.
-    """
-    store, name = locate(uri, "--csv ", endpoint_url=endpoint_url)
-    known = get_if_there(store, name)
-    if known is not None and not known.startswith(",".join(Problem._fields).encode()):
-        raise ConfigError(f"--csv {uri}: a file that is no list of problems exists there: give another name")
-    return store, name
 
 
 def check(dest: ObjectStore, record: JobRecord) -> Iterator[Problem | None]:
@@ -127,9 +116,6 @@ def _problem(dest: ObjectStore, outcome: Outcome) -> Problem | None:
         return Problem(key, "missing", f"output of {outcome.key}")
     if there.size != outcome.output_bytes:
         return Problem(key, "changed", f"{there.size:,} bytes instead of {outcome.output_bytes or 0:,}")
-    found = hashlib.sha256()
-    for piece in pieces(dest, key, there.size):
-        found.update(piece)
-    if found.hexdigest() != outcome.output_sha256:
+    if sha256_of(dest, key, there.size) != outcome.output_sha256:
         return Problem(key, "changed", "other bytes of the same number")
     return None

@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ET
 import bagit
 import photographs
 import pytest
+from unfinished import REFUSED, unfinish
 
 from raycolor import cli
 from raycolor.colorize import driver
@@ -208,14 +209,9 @@ def test_manifest_paths_come_back(path):
 
 def spoil(dest, kind):
     """Leave a destination that cannot be packed."""
-    job = json.loads((dest / JOB_KEY).read_text())
-    if kind == "no job":
-        (dest / JOB_KEY).unlink()
-    elif kind == "stopped":
-        next((dest / "_raycolor" / "outcomes").iterdir()).unlink()
-    elif kind == "later run":
-        (dest / JOB_KEY).write_text(json.dumps({**job, "round": {"number": 1, "verify": True}}))
-    elif kind == "no list":
+    if unfinish(dest, kind):
+        return
+    if kind == "no list":
         (dest / "_raycolor" / "outcomes.csv").unlink()
     elif kind == "stale summary":
         (dest / "_raycolor" / "summary.json").write_text('{"complete": false}')
@@ -230,9 +226,7 @@ def spoil(dest, kind):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("no job", "holds no job of raycolor colorize"),
-        ("stopped", "shards have no outcomes"),
-        ("later run", "a later run has begun"),
+        *REFUSED,
         ("no list", "outcomes.csv is missing: run the command of the job again"),
         ("stale summary", "summary.json is not of the finished job"),
         ("missing", "a/0.jpg: is missing: run `raycolor verify`"),

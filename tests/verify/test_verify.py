@@ -6,6 +6,7 @@ import shutil
 
 import photographs
 import pytest
+from unfinished import REFUSED, unfinish
 
 from raycolor import cli
 from raycolor.colorize import driver
@@ -82,14 +83,10 @@ def test_files_of_others_are_no_damage(done):
 
 def spoil(dest, kind):
     """Leave a destination that cannot be verified."""
+    if unfinish(dest, kind):
+        return
     job = json.loads((dest / JOB_KEY).read_text())
-    if kind == "no job":
-        (dest / JOB_KEY).unlink()
-    elif kind == "stopped":
-        next((dest / "_raycolor" / "outcomes").iterdir()).unlink()
-    elif kind == "later run":
-        (dest / JOB_KEY).write_text(json.dumps({**job, "round": {"number": 1, "verify": True}}))
-    elif kind == "damaged":
+    if kind == "damaged":
         job["manifest"]["images"] += 1
         (dest / JOB_KEY).write_text(json.dumps(job))
     else:
@@ -99,9 +96,7 @@ def spoil(dest, kind):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("no job", "holds no job of raycolor colorize"),
-        ("stopped", "shards have no outcomes"),
-        ("later run", "a later run has begun"),
+        *REFUSED,
         ("damaged", "6 inputs and 5 outcomes"),
         ("another raycolor's", "format version 99"),
     ],
