@@ -9,15 +9,15 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from functools import partial
 
 import bagit
+import finished_jobs
 import photographs
 import pytest
-from unfinished import REFUSED, unfinish
+from finished_jobs import REFUSED, unfinish
 
 from raycolor import cli
-from raycolor.colorize import driver
-from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.job_record import JOB_KEY
 from raycolor.package import bag_files
 from raycolor.package.driver import _Package
@@ -28,25 +28,13 @@ PREMIS = "{http://www.loc.gov/premis/v3}"
 RECORDS = ("job.json", "summary.json", "outcomes.csv", "failed.csv", "report.html")
 
 
-def colorize(source, dest, checkpoint, **more):
-    """Run a job without Ray; return its exit code."""
-    places = {"source": str(source), "dest": str(dest), "checkpoint": checkpoint}
-    return driver.run(ColorizeConfig(**places, ray=False, max_failed="2", **more))
-
-
-def make(folder, checkpoint, names=NAMES):
-    """Run a job over photographs of these names and an empty file; returns its destination."""
-    files = {name: photographs.encoded(photographs.gray_pixels(seed=i)) for i, name in enumerate(names)}
-    (folder / "in").mkdir()
-    photographs.write_all(folder / "in", {**files, "empty.jpg": b""})
-    assert colorize(folder / "in", folder / "out", checkpoint) == 0
-    return folder / "out"
+colorize, make = (partial(one, max_failed="2") for one in (finished_jobs.colorize, finished_jobs.make))
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, untrained):
     """A finished job, whose destination no test may change."""
-    return make(tmp_path_factory.mktemp("job"), untrained)
+    return make(tmp_path_factory.mktemp("job"), untrained, NAMES)
 
 
 @pytest.fixture

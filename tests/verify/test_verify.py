@@ -6,37 +6,23 @@ import shutil
 
 import photographs
 import pytest
-from unfinished import REFUSED, unfinish
+from finished_jobs import REFUSED, make, unfinish
 
 from raycolor import cli
-from raycolor.colorize import driver
-from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.job_record import JOB_KEY
 from raycolor.storage import open_store
-
-FILES = {f"a/{i}.jpg": photographs.encoded(photographs.gray_pixels(seed=i)) for i in range(4)}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, untrained):
     """A finished job of four photographs and a broken file; returns its destination, which no test may change."""
-    folder = tmp_path_factory.mktemp("job")
-    (folder / "in").mkdir()
-    photographs.write_all(folder / "in", {**FILES, "empty.jpg": b""})
-    assert colorize(folder / "in", folder / "out", untrained) == 0
-    return folder / "out"
+    return make(tmp_path_factory.mktemp("job"), untrained, [f"a/{i}.jpg" for i in range(4)], max_failed="1")
 
 
 @pytest.fixture
 def done(made, tmp_path):
     """A copy of the finished job."""
     return shutil.copytree(made, tmp_path / "out")
-
-
-def colorize(source, dest, checkpoint):
-    """Run a job without Ray; return its exit code."""
-    places = {"source": str(source), "dest": str(dest), "checkpoint": checkpoint}
-    return driver.run(ColorizeConfig(**places, ray=False, max_failed="1"))
 
 
 def verify(dest, *flags):
