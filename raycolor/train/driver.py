@@ -21,7 +21,7 @@ from raycolor.cluster.placement import cluster_resources, gpus_to_use, living_no
 from raycolor.errors import ConfigError, RaycolorError, StorageError, TrainingError
 from raycolor.storage import ObjectStore, open_store
 from raycolor.train.config import TrainConfig
-from raycolor.train.follow import telling
+from raycolor.train.follow import reporting
 from raycolor.train.run_folder import Checked, TrainResult, check, claim, read_curve, result_of
 from raycolor.train.worker import PROGRESS_FILE, train_on_worker
 from raycolor.training.loop import describe_row
@@ -125,7 +125,7 @@ def train_connected(
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]  # V2 has it
         ),
     )
-    with telling(config, settings, on_epoch) as tell, _following(store, tell, on_progress):
+    with reporting(config, settings, on_epoch) as report, _following(store, report, on_progress):
         outcome = _run(trainer, config.out)
     if outcome.get("error"):
         raise _error(outcome)

@@ -1,4 +1,4 @@
-"""Who is told of each epoch: the loggers, the caller, and the page of the run."""
+"""Pass each epoch on to the loggers, the caller, and the page of the run."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _PAGE_EVERY_S: Final = 10.0  # epochs of seconds need no page each
 
 
 @contextmanager
-def telling(config: TrainConfig, settings: Mapping[str, Any], on_epoch: OnEpoch | None) -> Iterator[OnEpoch]:
-    """Yield what is to be called with each new row of a training's curve; in the end write the run's page.
+def reporting(config: TrainConfig, settings: Mapping[str, Any], on_epoch: OnEpoch | None) -> Iterator[OnEpoch]:
+    """Yield a function to call with each new row of a training's curve; in the end write the run's page.
 
     Args:
         config: of the training.
@@ -31,7 +31,7 @@ def telling(config: TrainConfig, settings: Mapping[str, Any], on_epoch: OnEpoch 
     written = -_PAGE_EVERY_S
     with logging_to(config.log_to, config.out, settings, read_curve(store)) as log:
 
-        def tell(row: Mapping[str, float]) -> None:
+        def report(row: Mapping[str, float]) -> None:
             nonlocal written
             log(row)
             if on_epoch is not None:
@@ -40,5 +40,5 @@ def telling(config: TrainConfig, settings: Mapping[str, Any], on_epoch: OnEpoch 
                 write_page(store, settings)
                 written = time.monotonic()
 
-        yield tell
+        yield report
     write_page(store, settings)

@@ -12,7 +12,7 @@ from raycolor.errors import ConfigError
 from raycolor.machine import cpu_count
 from raycolor.storage import open_store
 from raycolor.train.config import TrainConfig
-from raycolor.train.follow import telling
+from raycolor.train.follow import reporting
 from raycolor.train.run_folder import TrainResult, check, claim, result_of
 from raycolor.training.context import PlainContext
 from raycolor.training.data import LabData
@@ -45,8 +45,8 @@ def train_here(config: TrainConfig, on_epoch: Callable[[Mapping[str, float]], No
     threads = torch.get_num_threads()
     torch.set_num_threads(cpu_count())
     try:
-        with telling(config, settings, on_epoch) as tell:
-            run_training(config, checked.start, settings, checked.dataset, data, context, tell)
+        with reporting(config, settings, on_epoch) as report:
+            run_training(config, checked.start, settings, checked.dataset, data, context, report)
     finally:
         torch.set_num_threads(threads)
     return result_of(config, time.monotonic() - started, workers=1, device=device.type)
