@@ -18,7 +18,7 @@ from raycolor.errors import ConfigError
 from raycolor.models.blocks import ColorNet
 from raycolor.models.checkpoints import Checkpoint, load
 from raycolor.models.fused import fuse
-from raycolor.models.precision import choose_precision
+from raycolor.models.precision import choose_precision, without_tf32
 
 
 class Predicted(NamedTuple):
@@ -55,6 +55,7 @@ class Predictor:
             # What a photograph becomes must depend on neither its neighbors nor what was measured at the start.
             torch.backends.cudnn.benchmark = False
             torch.backends.cudnn.deterministic = True
+            without_tf32()
         network = (checkpoint or load(config.checkpoint)).model().to(self.device)
         # A network of others computes as it is.
         self.bf16 = network.fusible and choose_precision(config.precision, self.device) == "bf16"
@@ -90,7 +91,16 @@ class Predictor:
         return [results[i] for i in range(len(L_small))]
 
     def _forward(self, L: NDArray[np.float32]) -> list[Predicted]:
-        """Run the network on planes (n, h, w) of one size."""
+        """Run the network on planes (n, h, w) of one size; ConfigError where they do not fit into the GPU's memory."""
+        try:
+            return self._compute(L)
+        except torch.OutOfMemoryError as exc:
+            raise ConfigError(
+                f"--gpu-batch {self.config.gpu_batch}: the GPU's memory does not hold so many photographs of "
+                f"{L.shape[2]} x {L.shape[1]} px at once: give a smaller --gpu-batch"
+            ) from exc
+
+    def _compute(self, L: NDArray[np.float32]) -> list[Predicted]:
         batch = torch.from_numpy(scale.L_to_net(L)[:, None]).to(self.device, memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             ab_net, confidence = self.net.color_with(self.config.tta, batch)

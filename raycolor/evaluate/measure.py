@@ -27,7 +27,7 @@ from raycolor.evaluate.subjects import DatasetPlan, network_px
 from raycolor.models.checkpoints import Checkpoint
 from raycolor.models.fused import fuse
 from raycolor.models.metrics import MetricSums, constant_color, to_rgb
-from raycolor.models.precision import choose_precision
+from raycolor.models.precision import choose_precision, without_tf32
 from raycolor.storage import open_store
 
 
@@ -75,6 +75,7 @@ class Evaluator:
         """
         self.checkpoints, self.cache_dir, self.device = checkpoints, cache_dir, torch.device(device)
         self.bf16 = choose_precision(precision, self.device) == "bf16"
+        without_tf32()
         self.tta = tta
         # As `colorize` computes them: what is measured is what users get.
         dtype = torch.bfloat16 if self.bf16 else torch.float32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -18,6 +19,9 @@ _ROUNDING: Final = 0.5  # stored ab is rounded to whole Lab units
 PRIOR_MIX: Final = 0.5  # Zhang et al. 2016, arXiv:1603.08511, equation 4: share of the uniform distribution
 _USUAL_CHROMA: Final = 9.0  # Lab units in which the first guess of a color's frequency falls to 1/e
 _PRIOR_PACE: Final = 0.01  # of the moving average of bin frequencies
+# Logits that a device reads at once, as float32: one photograph's at 256 x 256. What lies in a second-level cache of
+# 48 MB (L4) does not go through memory between two passes, and a batch of 512 would need 34 GB.
+_AT_ONCE_BYTES: Final = 32 << 20
 
 
 class AbGrid(NamedTuple):
@@ -145,7 +149,7 @@ class BinsHead(nn.Module):
         Confidence is one less the mean entropy, as a share of the largest, of the distributions that are read: those
         of `temperature`, without `rebalance`.
         """
-        if logits.device.type == "cpu" and not logits.requires_grad:
+        if _is_cpu(logits) and not logits.requires_grad:
             return self._read_compiled(logits)
         values = self._sharpened(logits)
         share = values.softmax(dim=-1)
@@ -182,6 +186,48 @@ class BinsHead(nn.Module):
                 sums = share @ torch.cat([self.centers * weight, weight], dim=1)
                 color = sums[..., :2] / sums[..., 2:]
             return color.permute(0, 3, 1, 2) * (1.0 if plain else self.saturation)
+
+
+def read_features(heads: Sequence[BinsHead], features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return what the first head's `read` returns of the mean of all heads' logits.
+
+    On a GPU, where no gradient is asked for, no more than a few photographs' logits are in its memory at a time.
+
+    Args:
+        heads: of one grid, read in one way.
+        features: (B, C, H, W) for each head.
+
+    Returns:
+        Color (B, 2, H, W), network units, and confidence (B,).
+    """
+    first = features[0]
+    if _is_cpu(first) or any(one.requires_grad for one in features):
+        return heads[0].read(_mean_logits(heads, features))
+    size = _photographs_at_once(first, heads[0].count)
+    parts = [
+        heads[0].read(_mean_logits(heads, [one[start : start + size] for one in features]))
+        for start in range(0, len(first), size)
+    ]
+    colors, confidences = zip(*parts, strict=True)
+    return torch.cat(colors), torch.cat(confidences)
+
+
+def _is_cpu(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu"
+
+
+def _mean_logits(heads: Sequence[BinsHead], features: Sequence[Tensor]) -> Tensor:
+    if len(heads) == 1:
+        return heads[0](features[0])  # type: ignore[no-any-return]
+    total: Tensor = sum(head(one) for head, one in zip(heads, features, strict=True))
+    return total / len(heads)
+
+
+def _photographs_at_once(features: Tensor, bins: int) -> int:
+    """Return a divisor of the batch: a last part of another size might be computed in another order."""
+    batch, _, height, width = features.shape
+    most = max(1, _AT_ONCE_BYTES // (4 * bins * height * width))
+    return next(size for size in range(min(most, batch), 0, -1) if batch % size == 0)
 
 
 def _by_pixel(logits: Tensor) -> Tensor:

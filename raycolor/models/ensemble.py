@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 from pydantic import Field
 from torch import Tensor, nn
 
-from raycolor.models.bins import BinsHead
+from raycolor.models.bins import BinsHead, read_features
 from raycolor.models.blocks import ColorNet, NetworkConfig
 from raycolor.models.unet import UNet
 
@@ -76,8 +76,8 @@ class Ensemble(ColorNet):
         self.check_input(L_net)
         members = self._networks()
         if (alike := _of_one_reading(members)) is not None:
-            logits = sum(member.head(member.features(L_net)) for member in alike) / len(alike)
-            ab_net, confidence = cast(BinsHead, alike[0].head).read(cast(Tensor, logits))
+            heads = [cast(BinsHead, member.head) for member in alike]
+            ab_net, confidence = read_features(heads, [member.features(L_net) for member in alike])
             return alike[0].resize(ab_net), confidence
         colors, confidences = zip(*(member.color(L_net) for member in members), strict=True)
         ab_net = sum(color.float() for color in colors) / len(colors)

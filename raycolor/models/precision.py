@@ -35,3 +35,9 @@ def choose_precision(requested: str, device: torch.device) -> Precision:
     else:
         native = device.type == "cpu" and cpu_has_bf16()
     return "bf16" if native else "fp32"
+
+
+def without_tf32() -> None:
+    """Let GPUs compute float32 in float32: by default torch rounds what convolutions multiply to ten bits (TF32)."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False

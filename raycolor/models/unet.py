@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from raycolor.models.bins import BinsHead
+from raycolor.models.bins import BinsHead, read_features
 from raycolor.models.blocks import ColorNet, NetworkConfig, Upsample, init_he
 from raycolor.models.efficientnet import EfficientNetLite, Variant
 
@@ -136,16 +136,18 @@ class UNet(ColorNet):
         """
         features = self.features(L_net)
         if subsample is None:
+            if isinstance(self.head, BinsHead) and features.device.type != "cpu" and not features.requires_grad:
+                return self.resize(read_features([self.head], [features])[0])  # type: ignore[no-any-return]
             return self._enlarged(self.head(features))
         logits = self.head(features[:, :, subsample[0] :: SUBSAMPLE, subsample[1] :: SUBSAMPLE])
         return Subsampled(logits, self._enlarged(self.head(features)) if whole else None)
 
     def color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `ColorNet.color`; the bins head gives a confidence."""
-        raw = self.head(self.features(L_net))
+        features = self.features(L_net)
         if not isinstance(self.head, BinsHead):
-            return self._enlarged(raw), None
-        ab_net, confidence = self.head.read(raw)
+            return self._enlarged(self.head(features)), None
+        ab_net, confidence = read_features([self.head], [features])
         return self.resize(ab_net), confidence
 
     def features(self, L_net: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.predict import Batcher, Predicted, Predictor
@@ -88,6 +89,24 @@ def test_an_error_reaches_those_who_waited_and_no_other():
     with pytest.raises(ValueError, match="no plane"):
         ask([np.zeros(3)])
     assert len(ask(planes(2))) == 2
+
+
+def test_a_batch_beyond_the_gpus_memory_names_its_flag(predictor, monkeypatch):
+    """Flag, present value and size of the planes in one line; another error stays what it is."""
+
+    def out_of_memory(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.62 GiB. GPU 0 has a total capacity of")
+
+    monkeypatch.setattr(predictor.net, "color_with", out_of_memory)
+    with pytest.raises(ConfigError, match=r"^--gpu-batch 32: .* of 96 x 64 px at once: give a smaller --gpu-batch$"):
+        predictor.predict(planes(1, 64, 96))
+
+    def broken(*_):
+        raise RuntimeError("an illegal memory access was encountered")
+
+    monkeypatch.setattr(predictor.net, "color_with", broken)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        predictor.predict(planes(1))
 
 
 def test_a_gpu_that_is_not_there_is_one_line(monkeypatch):

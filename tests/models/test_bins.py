@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from raycolor.color.arrays import rgb_to_lab
 from raycolor.color.scale import ab_to_net, net_to_ab
 from raycolor.errors import ConfigError
-from raycolor.models.bins import BinsHead
+from raycolor.models import bins as bins_module
+from raycolor.models.bins import BinsHead, read_features
 from raycolor.models.build import build_model
 from raycolor.models.unet import SUBSAMPLE, Subsampled
 
@@ -149,6 +157,87 @@ def test_unet_with_bins_trains_on_a_part_of_what_it_predicts():
     assert torch.allclose(net(L_net), ab, atol=1e-5)
     assert ab.shape == (1, 2, 64, 64)
     assert 0 <= float(sure) <= 1
+
+
+class Memory(TorchDispatchMode):
+    """Counts the bytes of tensors that are made inside it and are alive."""
+
+    def __init__(self, given) -> None:
+        super().__init__()
+        self.alive, self.peak = 0, 0
+        self._known = {tensor.untyped_storage()._cdata for tensor in given}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for made in tree_leaves(result):
+            if isinstance(made, torch.Tensor):
+                self._count(made.untyped_storage())
+        return result
+
+    def _count(self, storage) -> None:
+        name, size = storage._cdata, storage.nbytes()
+        if name in self._known:
+            return
+        self._known.add(name)
+        self.alive += size
+        self.peak = max(self.peak, self.alive)
+        weakref.finalize(storage, self._free, name, size)
+
+    def _free(self, name: int, size: int) -> None:
+        self._known.discard(name)
+        self.alive -= size
+
+
+@contextmanager
+def on_another_device(monkeypatch) -> Iterator[None]:
+    """Let CPU tensors be read as those of a GPU are: in parts, by torch."""
+    with monkeypatch.context() as patch:
+        patch.setattr(bins_module, "_is_cpu", lambda tensor: False)
+        yield
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_reads_a_batch_of_512_in_less_than_2_gb(monkeypatch, dtype):
+    """Beside the features no more than a few photographs' logits are in memory, of three networks together, too. All
+    at once it would be 30 GB. Counted with tensors that have shapes and no values."""
+    heads = [BinsHead(48, 10.0, 0.6, 0.0).to(dtype) for _ in range(3)]
+    with on_another_device(monkeypatch), torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
+        features = [torch.empty(512, 48, 128, 128, dtype=dtype) for _ in heads]
+        with Memory(features) as memory:
+            color, confidence = read_features(heads, features)
+        assert (color.shape, confidence.shape) == ((512, 2, 128, 128), (512,))
+        assert memory.peak < 1e9
+        with Memory(features) as memory:
+            heads[0].read(heads[0](features[0]))
+        assert memory.peak > 30e9
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_in_parts_a_gpu_reads_what_it_reads_at_once(monkeypatch, batch):
+    """Color and confidence of a batch are those of one pass over all of it, each photograph in its place."""
+    bins = head(temperature=0.6, rebalance=0.5, saturation=1.2)
+    features = torch.randn(batch, 8, 128, 128, generator=torch.Generator().manual_seed(1))
+    torch.nn.init.normal_(bins.conv.weight, std=0.5)
+    with torch.inference_mode(), on_another_device(monkeypatch):
+        calls = []
+        bins.conv.register_forward_hook(lambda *given: calls.append(len(given[2])))
+        in_parts = read_features([bins], [features])
+        at_once = bins.read(bins(features))
+    assert calls == [*[1] * batch, batch]
+    for mine, theirs in zip(in_parts, at_once, strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-5)
+
+
+def test_parts_are_of_one_size(monkeypatch):
+    """A batch is divided evenly: a last part that is smaller might be computed in another order."""
+    monkeypatch.setattr(bins_module, "_AT_ONCE_BYTES", 4 * head().count * 16 * 16 * 4)
+    sizes = []
+    bins = head()
+    bins.conv.register_forward_hook(lambda *given: sizes.append(len(given[2])))
+    for batch in (4, 6, 7, 8):
+        with torch.inference_mode(), on_another_device(monkeypatch):
+            read_features([bins], [torch.zeros(batch, 8, 16, 16)])
+    assert sizes == [4, 3, 3, *[1] * 7, 4, 4]
 
 
 def test_networks_without_bins_do_not_claim_to_know():
