@@ -9,6 +9,14 @@ import pytest
 ONNX = {"onnx", "onnxruntime", "onnxscript"}
 SAMPLE = Path(__file__).parent.parent / "docs" / "sample" / "fsaowi_LC-USF33-020593.jpg"
 JOBS = ("colorize", "compare", "evaluate", "exchange", "package", "plan", "prepare", "train", "tune", "verify")
+RECORD = """
+import tempfile
+from raycolor.colorize.outcomes import Outcome, find_shard, write_outcomes
+from raycolor.storage import open_store
+dest = open_store(tempfile.mkdtemp())
+write_outcomes(dest, 0, [Outcome("a.jpg", "colorized", width=3, confidence=0.5)])
+assert find_shard(dest, 0).outcomes[0].width == 3
+"""
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "raycolor").rglob("*.py"))
 
@@ -21,7 +29,7 @@ def test_files_stay_short(path):
 
 def loaded(statement: str) -> set[str]:
     """Return the modules that a fresh interpreter holds after a statement."""
-    code = f"{statement}; import sys; print(' '.join(sys.modules))"
+    code = f"{statement}\nimport sys; print(' '.join(sys.modules))"
     return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
 
 
@@ -44,7 +52,9 @@ def loaded(statement: str) -> set[str]:
         ("import raycolor.exchange.import_onnx", {"torch", "ray", "boto3", *ONNX}),
         ("import raycolor.colorize.shard, raycolor.evaluate.measure, raycolor.models.onnx_checkpoint", ONNX),
         # The whole way of a photograph through a network of ours.
-        (f"from raycolor import Colorizer; Colorizer('regression')(r'{SAMPLE}')", ONNX),
+        (f"from raycolor import Colorizer; Colorizer('regression')(r'{SAMPLE}')", {*ONNX, "pandas", "tifffile"}),
+        # What a worker writes down: of pandas alone each process would load for 0.7 s.
+        (RECORD, {"pandas", "pyarrow.dataset"}),
         *((f"import raycolor.{job}.config", {"torch", "ray", "boto3", "numpy"}) for job in JOBS),
     ],
 )

@@ -55,7 +55,8 @@ def test_the_wheel_works_in_a_bare_environment(wheel, tmp_path):
     subprocess.run([UV, "pip", "install", "--quiet", "--python", python, wheel, *lock], **run)
     run["env"] = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL"))}
     raycolor = environment / "bin/raycolor"
-    subprocess.run([raycolor, "init", "start"], **run)
+    init = subprocess.run([raycolor, "init", "start"], **run)
+    assert "put raycolor's wheel into start" in init.stderr
     assert (tmp_path / "start/jobs/colorize.py").read_bytes() == (ROOT / "jobs/colorize.py").read_bytes()
     one = min((tmp_path / "start/docs/sample").iterdir())
     shutil.copy(one, tmp_path / one.name)

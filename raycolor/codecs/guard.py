@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import threading
 import warnings
 import zlib
@@ -12,13 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from PIL import Image
-from tifffile import TiffFileError
 
 from raycolor.errors import DecodeError, Reason
 
 ReasonOf = Callable[[str], Reason]
 
-# What is raised for damaged bytes and for nothing else: by Pillow, by tifffile, by functions in C that leave no line of
+# What is raised for damaged bytes and for nothing else: by Pillow, by functions in C that leave no line of
 # their own in a traceback.
 _DAMAGE: Final[tuple[type[Exception], ...]] = (
     OSError,
@@ -27,7 +27,6 @@ _DAMAGE: Final[tuple[type[Exception], ...]] = (
     UnicodeError,
     struct.error,
     zlib.error,
-    TiffFileError,
     Image.DecompressionBombError,
 )
 # What libraries also raise on damaged files, and what a mistake of ours raises as well: which of the two it is, is told
@@ -75,6 +74,12 @@ def _raised_by_us(exc: BaseException) -> bool:
     return last is not None and last.tb_frame.f_code.co_filename.startswith(_OURS)
 
 
+def _damage() -> tuple[type[Exception], ...]:
+    """Return `_DAMAGE`, and tifffile's own if a TIFF has been read: its import takes a third of a second."""
+    tifffile = sys.modules.get("tifffile")
+    return _DAMAGE if tifffile is None else (*_DAMAGE, tifffile.TiffFileError)
+
+
 @contextmanager
 def guard(what: str, reason_of: ReasonOf = by_words) -> Iterator[None]:
     """Turn an exception that a library raises inside into DecodeError; a defect of raycolor's own code stays one.
@@ -94,10 +99,10 @@ def guard(what: str, reason_of: ReasonOf = by_words) -> Iterator[None]:
         raise
     except MemoryError as exc:
         raise DecodeError("too_large", f"{what}: not enough memory") from exc
-    except (*_DAMAGE, *_EITHER) as exc:
+    except (*_damage(), *_EITHER) as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise  # the system's, not the file's: what is decoded lies in memory
-        if not isinstance(exc, _DAMAGE) and _raised_by_us(exc):
+        if not isinstance(exc, _damage()) and _raised_by_us(exc):
             raise
         message = one_line(exc) or type(exc).__name__
         raise DecodeError(reason_of(message), f"{what}: {message}") from exc

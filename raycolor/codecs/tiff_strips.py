@@ -11,11 +11,10 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import imagecodecs
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from raycolor.codecs import jp2, jpeg_file, jpeg_whole, png, tiff_lzw, webp
@@ -23,6 +22,9 @@ from raycolor.codecs.guard import by_words, guard
 from raycolor.codecs.photograph import Plane
 from raycolor.codecs.tiff_tags import Directory, Layout, Tag, Writer
 from raycolor.errors import DecodeError, Reason
+
+if TYPE_CHECKING:
+    import tifffile
 
 # tifffile logs what it finds odd; what matters comes out as an exception, the rest would only fill stderr.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -218,6 +220,8 @@ def _places(data: bytes, layout: Layout, page: Directory, grid: Grid) -> tuple[N
 
 def _decoder(data: bytes, layout: Layout, page: Directory, grid: Grid, first: int) -> tifffile.TiffFile:
     """Return a file for tifffile that holds this page's directory, as far as it says how strips are decoded."""
+    import tifffile  # a third of a second, which a job without TIFFs does not wait for
+
     writer = Writer(layout)
     # tifffile looks into the first strip for JFIF's marker.
     places = writer.put(data[first : first + 32])

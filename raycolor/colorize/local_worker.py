@@ -143,12 +143,16 @@ class HeadStart:
             return self._order[self._begun :]
 
     def reports(self) -> Iterator[ShardReport]:
-        """Wait for the shards that were begun and yield their reports.
+        """Wait for the shards that were begun and yield the reports that `finished` has not; raises as it does."""
+        self._thread.join()
+        yield from self.finished()
+
+    def finished(self) -> Iterator[ShardReport]:
+        """Yield the reports of shards that are done by now, each once.
 
         Raises:
             RaycolorError: what ended the worker.
         """
-        self._thread.join()
         while not self._done.empty():
             found = self._done.get()
             if isinstance(found, BaseException):

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
-from raycolor.colorize.job_folder import FOLDER, get_table, put_table
+from raycolor.colorize.job_folder import FOLDER, get_table, put_table, table_of
 from raycolor.errors import StorageError
 from raycolor.sources import Input, Location, Reader
 from raycolor.storage import ObjectStore
@@ -125,9 +126,7 @@ def _row(info: Input, shard: int) -> _Row:
 
 
 def _put_rows(dest: ObjectStore, part: int, rows: Iterable[_Row]) -> None:
-    columns = list(zip(*rows, strict=True))
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, _MANIFEST_SCHEMA, strict=True)]
-    put_table(dest, _part_key(part), pa.table(arrays, schema=_MANIFEST_SCHEMA))
+    put_table(dest, _part_key(part), table_of(zip(*rows, strict=True), _MANIFEST_SCHEMA))
 
 
 def _part_key(part: int) -> str:
@@ -148,7 +147,9 @@ class Manifest:
             ManifestError: the part that should hold it is missing or damaged.
         """
         table = self._load(bisect.bisect_right(self._totals.part_starts, number) - 1)
-        return _inputs(table.filter(pa.compute.equal(table["shard"], number)))
+        shards = np.from_dlpack(table["shard"].combine_chunks())  # in order
+        first, end = np.searchsorted(shards, [number, number + 1])
+        return _inputs(table.slice(first, end - first))
 
     def find(self, key: str) -> Input | None:
         """Return the input of one key, or None. Keys asked for in listing order cost one pass together."""
@@ -156,9 +157,9 @@ class Manifest:
         first = self._part[0] if self._part is not None else 0
         for step in range(parts):
             table = self._load((first + step) % parts)
-            found = _inputs(table.filter(pa.compute.equal(table["key"], key)))
-            if found:
-                return found[0]
+            keys = table["key"].to_pylist()
+            if key in keys:
+                return _inputs(table.slice(keys.index(key), 1))[0]
         return None
 
     def read(self, reader: Reader, key: str) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import pyarrow as pa
 
-from raycolor.colorize.job_folder import FOLDER, get_table, put_table
+from raycolor.colorize.job_folder import FOLDER, get_table, put_table, table_of
 from raycolor.sources.csv_cells import guard
 from raycolor.storage import ObjectStore
 
@@ -66,9 +66,9 @@ def write_outcomes(dest: ObjectStore, shard: int, outcomes: Sequence[Outcome], r
         outcomes: one for each input of the shard.
         round_number: the round it is done in, 0 for none.
     """
-    columns = {name: [getattr(outcome, name) for outcome in outcomes] for name in OUTCOME_SCHEMA.names}
+    columns = ([getattr(outcome, name) for outcome in outcomes] for name in OUTCOME_SCHEMA.names)
     schema = OUTCOME_SCHEMA.with_metadata({_ROUND: str(round_number)}) if round_number else OUTCOME_SCHEMA
-    put_table(dest, _outcomes_key(shard), pa.table(columns, schema=schema))
+    put_table(dest, _outcomes_key(shard), table_of(columns, schema))
 
 
 def done_shards(dest: ObjectStore) -> set[int]:

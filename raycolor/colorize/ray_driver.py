@@ -80,8 +80,11 @@ class RayPool:
             self._settle_on_ray(self._settled[1])
             # They may have lasted all the while; those that have not begun are Ray's.
             rest = head.rest()
+            yield from head.finished()
             if rest:
-                yield from self._on_ray(spec, todo, rest, timing)
+                for report in self._on_ray(spec, todo, rest, timing):
+                    yield from head.finished()
+                    yield report
             yield from head.reports()
 
     def _on_ray(self, spec: ShardSpec, todo: Todo, shards: list[int], timing: Timing) -> Iterator[ShardReport]:

@@ -42,13 +42,20 @@ def ab_grid(spacing: float) -> AbGrid:
     rgb = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
     ab = rgb_to_lab(rgb)[:, 1:]
     shifts = np.array([[i, j] for i in (-_ROUNDING, _ROUNDING) for j in (-_ROUNDING, _ROUNDING)])
-    cells = np.unique(np.floor((ab[:, None] + shifts) / spacing).astype(np.int64).reshape(-1, 2), axis=0)
-    nodes = np.unique((cells[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(-1, 2), axis=0)
+    cells = _unique(np.floor((ab[:, None] + shifts) / spacing).astype(np.int64).reshape(-1, 2))
+    nodes = _unique((cells[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(-1, 2))
     low = nodes.min(axis=0)
     numbers = np.full(tuple(nodes.max(axis=0) - low + 1), -1, dtype=np.int64)
     numbers[tuple((nodes - low).T)] = np.arange(len(nodes))
     centers = np.asarray(scale.ab_to_net(nodes * spacing), dtype=np.float32)
     return AbGrid(centers, numbers, (int(low[0]), int(low[1])))
+
+
+def _unique(pairs: np.ndarray) -> np.ndarray:
+    """Return each pair of small integers once, in order; `np.unique` by rows takes half a second for ours."""
+    offset = 1 << 20
+    codes = np.unique((pairs[:, 0] + offset) * 2 * offset + pairs[:, 1] + offset)
+    return np.stack([codes // (2 * offset) - offset, codes % (2 * offset) - offset], axis=1)
 
 
 class BinTargets(NamedTuple):

@@ -23,6 +23,7 @@ EXAMPLES: Final = (
     "docs/grafana.json",
     "docs/sample",
 )
+_PACKED: Final = Path(__file__).resolve().parents[1] / "examples"
 
 
 def run(config: InitConfig) -> int:
@@ -47,16 +48,15 @@ def run(config: InitConfig) -> int:
     logger.info("%s: %d files written, %d left as they were", folder, written, kept)
     logger.info("try it:     raycolor colorize %s out", folder / "docs/sample")
     logger.info("a sweep:    raycolor tune %s --data DATASET --out SWEEP", folder / "tune_configs/smoke.yaml")
-    logger.info("a cluster:  cd %s && ray job submit --working-dir . -- python jobs/colorize.py SOURCE DEST", folder)
+    if _PACKED.is_dir():
+        logger.info("a cluster:  put raycolor's wheel into %s: its nodes install it from there", folder)
+    logger.info("a job:      cd %s && ray job submit --working-dir . -- python jobs/colorize.py SOURCE DEST", folder)
     return 0
 
 
 def _files() -> Iterator[tuple[Path, str]]:
     """Yield each example: where it lies, and its name relative to the folder."""
-    package = Path(__file__).resolve().parent.parent
-    root = package / "examples"
-    if not root.is_dir():  # a checkout
-        root = package.parent
+    root = _PACKED if _PACKED.is_dir() else _PACKED.parents[1]  # of a checkout
     for name in EXAMPLES:
         here = root / name
         found = sorted(path for path in here.rglob("*") if path.is_file()) if here.is_dir() else [here]

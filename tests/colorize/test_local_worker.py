@@ -25,12 +25,14 @@ COMMAND = """
 import sys
 from raycolor import cli
 code = cli.run(sys.argv[1:])
-assert not {"ray", "torch"} & set(sys.modules), "imported in the driver"
+heavy = {"ray", "torch", "pandas", "pyarrow.dataset"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
 sys.exit(code)
 """
 CHILD = """
-import os, time
+import os, sys, time
 from raycolor import child_process
+from raycolor.colorize import isolation
 from raycolor.colorizer.photograph import FileColorizer
 colorize = FileColorizer.colorize
 def slow(self, data):
@@ -38,6 +40,10 @@ def slow(self, data):
     if data.endswith(b"abort"): os.abort()
     return colorize(self, data)
 FileColorizer.colorize = slow
+class Careless(child_process.Child):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options | {"command": [sys.executable, "-c", os.environ["CARELESS"]]})
+isolation.Child = Careless
 child_process.serve()
 """
 
@@ -109,8 +115,9 @@ def test_a_small_job_loads_neither_ray_nor_torch_in_its_driver(tmp_path, untrain
 
 @pytest.fixture
 def careless(monkeypatch):
-    """Children in which photographs that end so hang or abort."""
+    """Children in which photographs that end so hang or abort, and their own children."""
     begun = []
+    monkeypatch.setenv("CARELESS", CHILD)
 
     class Careless(Child):
         def __init__(self, *args, **options):
@@ -130,12 +137,16 @@ def test_a_photograph_that_ends_the_worker_costs_itself_alone(job, careless):
     files = {"a.jpg": good[0], "b.jpg": good[1] + b"hang", "c.jpg": good[2] + b"abort", "d.jpg": good[3]}
     given = job(files)
     with LocalWorker(replace(given.spec, image_timeout_s=5.0)) as worker:
-        report = worker.run(0)
+        worker.run(0)
     assert sum(careless) == 2
     outcomes = {outcome.key: outcome for outcome in read_outcomes(given.dest)}
-    # The child of the careful attempt is another one, which knows nothing of this test: there they are colorized.
-    assert report.tally.counts["colorized"] == 4
-    assert len(outcomes) == 4
+    assert {key: outcome.status for key, outcome in outcomes.items() if outcome.status != "failed"} == {
+        "a.jpg": "colorized",
+        "d.jpg": "colorized",
+    }
+    assert {outcome.reason for outcome in outcomes.values() if outcome.status == "failed"} == {"internal_error"}
+    assert "hung for 5 s" in outcomes["b.jpg"].detail
+    assert "SIGABRT" in outcomes["c.jpg"].detail
 
 
 def test_a_worker_in_which_nothing_works_is_started_anew_and_then_tells(job, monkeypatch):
@@ -180,18 +191,18 @@ def test_a_head_start_ends_when_ray_is_there(job, monkeypatch):
         while len(done) < 3:
             pass
         rest = head.rest()
-        assert sorted([*rest, *head.reports()]) == [1, 2, 3]
+        assert sorted([*rest, *head.finished(), *head.reports()]) == [1, 2, 3]
     with HeadStart(given.spec, [9, 1]) as head, pytest.raises(BrokenWorkerError, match="broken"):
         list(head.reports())
 
 
 @pytest.mark.ray
 def test_shards_begun_here_are_not_done_by_ray_again(job, monkeypatch):
-    """The pool gets what the head start has left, computed in the same way."""
+    """The pool gets what the head start has left, computed in the same way; what is done already is told first."""
     from raycolor.colorize import ray_driver
 
     given = job({"a.jpg": b"x"})
-    execution, asked = Execution("cpu", 0), []
+    execution, asked, done = Execution("cpu", 0), [], [["0"]]
 
     class Early:
         def __init__(self, spec, order):
@@ -205,8 +216,11 @@ def test_shards_begun_here_are_not_done_by_ray_again(job, monkeypatch):
         def rest(self):
             return [2]
 
+        def finished(self):
+            return iter(done.pop() if done else ())
+
         def reports(self):
-            return iter(["0", "1"])
+            return iter(["1"])
 
     monkeypatch.setattr(runner, "gpu_model", lambda: None)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -218,5 +232,5 @@ def test_shards_begun_here_are_not_done_by_ray_again(job, monkeypatch):
     )
     pool = ray_driver.RayPool(ColorizeConfig(source="/in", dest="/out"), None)
     pool.settle(record(3, 3), 0, given.dest)
-    assert list(pool.reports(given.spec, Todo([0, 1, 2], 3), Timing())) == ["2", "0", "1"]
+    assert list(pool.reports(given.spec, Todo([0, 1, 2], 3), Timing())) == ["0", "2", "1"]
     assert asked == [[2]]

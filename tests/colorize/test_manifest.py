@@ -2,9 +2,10 @@
 
 import itertools
 
+import pyarrow as pa
 import pytest
 
-from raycolor.colorize.job_folder import FOLDER
+from raycolor.colorize.job_folder import FOLDER, get_table, put_table, table_of
 from raycolor.colorize.job_record import JobRecord, check_same_job, read_job
 from raycolor.colorize.manifest import Manifest, ManifestTotals, order_of_work, shard_limits, write_manifest
 from raycolor.colorize.outcomes import Outcome, Tally, done_shards, read_outcomes, write_outcomes
@@ -123,3 +124,21 @@ def test_a_missing_manifest_part_is_one_clear_error(tmp_path):
     store.delete(FOLDER + "manifest/part-00000.parquet")
     with pytest.raises(ManifestError, match=r"part-00000.parquet is missing"):
         Manifest(store, totals).shard(0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 1000])
+def test_tables_are_those_that_pyarrow_makes(tmp_path, count):
+    """Columns laid out by hand are what pyarrow makes of the same values, in memory and in the file."""
+    schema = pa.schema([("key", pa.string()), ("size", pa.int64()), ("shard", pa.int32()), ("share", pa.float64())])
+    texts = ["a.jpg", None, "", "é/\N{GRINNING FACE}.tif", "x" * 300]
+    rows = [(texts[i % 5], None if i % 3 else -(2**40) - i, i, None if i % 4 else i / 7) for i in range(count)]
+    columns = list(zip(*rows, strict=True)) or [[], [], [], []]
+    expected = pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+    made = table_of(columns, schema)
+    made.validate(full=True)
+    assert made.equals(expected)
+    store = open_store(tmp_path)
+    put_table(store, "made.parquet", made)
+    put_table(store, "expected.parquet", expected)
+    assert store.get("made.parquet") == store.get("expected.parquet")
+    assert get_table(store, "made.parquet").equals(expected)

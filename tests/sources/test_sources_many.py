@@ -5,8 +5,10 @@ import pytest
 from sources import packs
 
 from raycolor import cli
+from raycolor.colorize.outcomes import read_outcomes
 from raycolor.errors import ConfigError
 from raycolor.sources import Reader, open_sources
+from raycolor.storage import open_store
 
 
 @pytest.fixture
@@ -74,3 +76,20 @@ def test_a_job_of_several_places(places, tmp_path, untrained, capsys):
     (tmp_path / "bad.jpg").write_bytes(places["one.jpg"])
     assert cli.run(["colorize", "out/_raycolor/failed.csv", "again", *flags]) == 0
     assert {name for name in photographs.tree(tmp_path / "again") if not name.startswith("_")} == {"bad.jpg"}
+
+
+def test_places_in_buckets_are_named_alike(s3, tmp_path, untrained, capsys):
+    """Objects, prefixes and archives of S3, each read from where it lies; folders beside them are refused."""
+    jpeg = photographs.encoded(photographs.gray_pixels())
+    base, dest = s3.uri(), s3.uri()
+    files = {"a/1.jpg": jpeg, "b/1.jpg": jpeg, "b/deep/2.jpg": jpeg, "box.tar": packs.tar([("x.jpg", jpeg)])}
+    for key, data in files.items():
+        open_store(base).put(key, data + (b"" if key.endswith("tar") else key.encode()))
+    given = [f"{base}/a/1.jpg", f"{base}/b/", f"{base}/box.tar"]
+    assert cli.run(["colorize", *given, dest, "--checkpoint", untrained, "--no-ray"]) == 0
+    outputs = {info.key for info in open_store(dest).list("") if not info.key.startswith("_")}
+    assert outputs == {"1.jpg", "b/1.jpg", "b/deep/2.jpg", "box.tar/x.jpg"}
+    assert {outcome.input_bytes for outcome in read_outcomes(open_store(dest))} == {len(jpeg) + n for n in (0, 7, 12)}
+    capsys.readouterr()
+    assert cli.run(["colorize", given[0], str(tmp_path), f"{dest}-2", "--checkpoint", untrained]) == 2
+    assert "files and buckets side by side: colorize them in two jobs" in capsys.readouterr().err

@@ -35,6 +35,17 @@ def test_tensorboard_reads_every_row_once(tmp_path):
     assert scalars == [(1, 2.0), (2, 1.0), (3, 2 / 3)]
 
 
+def test_tensorboard_writes_to_s3_too(s3):
+    """A run folder in a bucket: the event files lie there, and hold the curve once."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = s3.uri()
+    feed("tensorboard", run)
+    found = EventAccumulator(f"{run}/tensorboard")
+    found.Reload()
+    assert [event.step for event in found.Scalars("val/mse")] == [1, 2, 3]
+
+
 class StandIn:
     """What is used of `mlflow.MlflowClient`, in memory: neither it nor a server is installed with the tests."""
 
