@@ -32,15 +32,26 @@ class FaultProxy:
         seed: of the draws.
         stall_s: how long a stalled answer waits.
         methods: HTTP methods that may go wrong.
+        latency_s: how much later every request reaches the server.
         script: if given, faults (or None) of the first requests one by one instead of draws; later ones pass.
     """
 
     def __init__(
-        self, target, *, rate=0.0, kinds=("503",), seed=0, stall_s=5.0, methods=("GET", "PUT", "HEAD"), script=None
+        self,
+        target,
+        *,
+        rate=0.0,
+        kinds=("503",),
+        seed=0,
+        stall_s=5.0,
+        methods=("GET", "PUT", "HEAD"),
+        latency_s=0.0,
+        script=None,
     ):
         self._target = urlsplit(target)
         self._rate, self._kinds, self._random = rate, tuple(kinds), random.Random(seed)
         self._stall_s, self._methods = stall_s, frozenset(methods)
+        self._latency_s, self._at_once, self.most_at_once = latency_s, 0, 0
         self._script = None if script is None else list(script)
         self._lock = threading.Lock()
         self._is_down = False
@@ -122,6 +133,12 @@ class FaultProxy:
         if fault == "stall":
             time.sleep(self._stall_s)
             return _reset(handler)
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        time.sleep(self._latency_s)
+        with self._lock:
+            self._at_once -= 1
         connection = http.client.HTTPConnection(self._target.hostname, self._target.port, timeout=60)
         try:
             connection.putrequest(handler.command, handler.path, skip_host=True, skip_accept_encoding=True)

@@ -31,6 +31,12 @@ def table_of(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def scalar(value: str | int) -> pa.Scalar:
+    """Return a value as functions of `pyarrow.compute` take it; `pa.scalar` imports pandas, too."""
+    type_ = pa.int64() if isinstance(value, int) else pa.string()
+    return _array([value], type_)[0]
+
+
 def _array(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
     there = np.packbits(np.array([value is not None for value in values], bool), bitorder="little")
     if type_ != pa.string():
@@ -59,7 +65,7 @@ def get_table(dest: ObjectStore, key: str) -> pa.Table:
     if data is None:
         raise ManifestError(f"{dest.uri}: {key} is missing: give a new DEST")
     try:
-        # `pq.read_table` would import all of pyarrow.dataset, and pandas with it.
-        return pq.ParquetFile(pa.BufferReader(data)).read()
+        # `pq.read_table` imports all of pyarrow.dataset, and pandas with it. Small files gain nothing from threads.
+        return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
     except pa.ArrowException as exc:
         raise ManifestError(f"{dest.uri}: {key} is damaged ({exc}): remove it and run the same command again") from exc

@@ -27,6 +27,9 @@ _MANIFEST_SCHEMA = pa.schema(
     ]
 )
 _KEYS_PER_PART = 16_384
+MOST_IN_ROW: Final = 16
+"""Shards that a worker is handed at a time."""
+_ROWS_PER_WORKER: Final = 32  # or more of what is left: then none has much to do when the others are done
 _Row = tuple[str, int, str, int, str | None]
 # A shard is done again as a whole after a kill, so that it must stay short also where photographs are large.
 _BYTES_PER_SHARD = 512 * 2**20
@@ -67,6 +70,25 @@ def order_of_work(shards: Iterable[int], images_per_shard: int, workers: int) ->
     waiting = sorted(shards)
     limits = list(itertools.islice(shard_limits(images_per_shard), waiting[-1] + 1 if waiting else 0))
     return waiting[:workers] + sorted(waiting[workers:], key=lambda shard: -limits[shard])
+
+
+def rows_of_work(order: Sequence[int], workers: int) -> list[list[int]]:
+    """Group shards, in their order, into what a worker is handed at a time: each row costs the driver a millisecond.
+
+    One shard to a row first, for the first results, and last, where a worker that has several would be waited for.
+
+    Args:
+        order: the shards, as `order_of_work` puts them.
+        workers: that begin.
+    """
+    rows: list[list[int]] = []
+    at = 0
+    while at < len(order):
+        share = 1 if len(rows) < 2 * workers else (len(order) - at) // (_ROWS_PER_WORKER * workers)
+        count = min(max(share, 1), MOST_IN_ROW)
+        rows.append(list(order[at : at + count]))
+        at += count
+    return rows
 
 
 def write_manifest(
@@ -162,13 +184,13 @@ class Manifest:
                 return _inputs(table.slice(keys.index(key), 1))[0]
         return None
 
-    def read(self, reader: Reader, key: str) -> bytes:
-        """Return all bytes of the input of one key.
+    def read(self, reader: Reader, key: str, shard: int | None = None) -> bytes:
+        """Return all bytes of the input of one key; where its shard is known, one part is read to find it.
 
         Raises:
             ImageError: it is not in the manifest, or cannot be read.
         """
-        info = self.find(key)
+        info = self.find(key) if shard is None else next((i for i in self.shard(shard) if i.key == key), None)
         if info is None:
             raise StorageError("not_found", f"{key}: not in the manifest")
         return reader.get(reader.sized(info))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import tempfile
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from raycolor.colorize.job_folder import FOLDER, get_table, put_table, table_of
-from raycolor.sources.csv_cells import guard
+from raycolor.colorize.job_folder import FOLDER, get_table, put_table, scalar, table_of
+from raycolor.sources.csv_cells import FORMULA, guard
 from raycolor.storage import ObjectStore
 
-_READ_AHEAD: Final = 16
+_READ_AHEAD: Final = 32  # a client of S3 is busy with so many that take 20 ms each
+_TOGETHER: Final = 64  # records that are counted and written at a time: 4,096 outcomes
+_CSV_ROWS: Final = 1024  # that are Python objects at a time
 _ROUND: Final = b"round"
 FAILED: Final = ("key", "reason", "detail")
 
@@ -66,9 +70,13 @@ def write_outcomes(dest: ObjectStore, shard: int, outcomes: Sequence[Outcome], r
         outcomes: one for each input of the shard.
         round_number: the round it is done in, 0 for none.
     """
-    columns = ([getattr(outcome, name) for outcome in outcomes] for name in OUTCOME_SCHEMA.names)
-    schema = OUTCOME_SCHEMA.with_metadata({_ROUND: str(round_number)}) if round_number else OUTCOME_SCHEMA
-    put_table(dest, _outcomes_key(shard), table_of(columns, schema))
+    metadata = {_ROUND: str(round_number)} if round_number else None
+    put_table(dest, _outcomes_key(shard), table_of_outcomes(outcomes).replace_schema_metadata(metadata))
+
+
+def table_of_outcomes(outcomes: Sequence[Outcome]) -> pa.Table:
+    """Return outcomes as a table."""
+    return table_of(([getattr(outcome, name) for outcome in outcomes] for name in OUTCOME_SCHEMA.names), OUTCOME_SCHEMA)
 
 
 def done_shards(dest: ObjectStore) -> set[int]:
@@ -102,23 +110,53 @@ def read_shards(dest: ObjectStore, shards: Iterable[int] | None = None) -> Itera
     Raises:
         ManifestError: a completion record is damaged.
     """
+    for shard, table in _read_ahead(dest, shards):
+        yield _record(shard, table)
+
+
+def read_tables(dest: ObjectStore) -> Iterator[pa.Table]:
+    """Yield outcomes as tables of some thousands, in order, with a last column `shard`: for what looks at millions.
+
+    Raises:
+        ManifestError: a completion record is damaged.
+    """
+    found = (_numbered(shard, table) for shard, table in _read_ahead(dest, None))
+    while some := list(itertools.islice(found, _TOGETHER)):
+        yield pa.concat_tables(some)
+
+
+def _read_ahead(dest: ObjectStore, shards: Iterable[int] | None) -> Iterator[tuple[int, pa.Table]]:
+    def read(shard: int) -> tuple[int, pa.Table]:
+        return shard, get_table(dest, _outcomes_key(shard))
+
     with ThreadPoolExecutor(_READ_AHEAD, "outcomes") as pool:
-        pending: deque[Future[ShardOutcomes]] = deque()
+        pending: deque[Future[tuple[int, pa.Table]]] = deque()
         for shard in sorted(done_shards(dest) if shards is None else shards):
-            pending.append(pool.submit(_read_shard, dest, shard))
+            pending.append(pool.submit(read, shard))
             if len(pending) == _READ_AHEAD:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
 
+def _numbered(shard: int, table: pa.Table) -> pa.Table:
+    """Return a record with all columns of today, also where an earlier raycolor wrote it, and its shard."""
+    rows = len(table)
+    named = {name: table[name].cast(OUTCOME_SCHEMA.field(name).type) for name in table.schema.names}
+    for field_, of in zip(OUTCOME_SCHEMA, fields(Outcome), strict=True):
+        if field_.name not in named:
+            named[field_.name] = table_of([[of.default] * rows], pa.schema([field_]))[0]
+    named["shard"] = table_of([[shard] * rows], pa.schema([("shard", pa.int64())]))[0]
+    return pa.table(named).select([*OUTCOME_SCHEMA.names, "shard"])
+
+
 def find_shard(dest: ObjectStore, shard: int) -> ShardOutcomes | None:
     """Return the completion record of a shard, or None where there is none yet."""
-    return _read_shard(dest, shard) if dest.stat(_outcomes_key(shard)) else None
+    key = _outcomes_key(shard)
+    return _record(shard, get_table(dest, key)) if dest.stat(key) else None
 
 
-def _read_shard(dest: ObjectStore, shard: int) -> ShardOutcomes:
-    table = get_table(dest, _outcomes_key(shard))
+def _record(shard: int, table: pa.Table) -> ShardOutcomes:
     number = int((table.schema.metadata or {}).get(_ROUND, 0))
     return ShardOutcomes(shard, [Outcome(**row) for row in table.to_pylist()], number)
 
@@ -157,6 +195,21 @@ class Tally:
         self.input_bytes += outcome.input_bytes
         self.output_bytes += outcome.output_bytes or 0
 
+    def add_table(self, outcomes: pa.Table) -> None:
+        """Count the outcomes of a table as `add` counts each."""
+        names: dict[str, Counter[Any]] = {"status": self.counts, "reason": self.reasons, "source_kind": self.kinds}
+        for name, counter in (names | {"revision": self.revisions}).items():
+            for found in pc.value_counts(outcomes[name].combine_chunks()).to_pylist():
+                if found["values"] not in (None, ""):
+                    counter[found["values"]] += found["counts"]
+        colored = outcomes.filter(pc.equal(outcomes["status"], scalar("colorized")))
+        sizes = (colored[name] for name in ("pages", "pixels", "width", "height"))
+        pages, pixels, width, height = (pc.fill_null(column, scalar(0)) for column in sizes)
+        self.pages += _sum(pc.max_element_wise(pages, scalar(1)))
+        self.pixels += _sum(pc.if_else(pc.equal(pixels, scalar(0)), pc.multiply(width, height), pixels))
+        self.input_bytes += _sum(outcomes["input_bytes"])
+        self.output_bytes += _sum(outcomes["output_bytes"])
+
     def merge(self, other: Tally) -> None:
         """Add another tally to this one."""
         for mine, theirs in ((self.counts, other.counts), (self.reasons, other.reasons), (self.kinds, other.kinds)):
@@ -173,7 +226,11 @@ class Tally:
         return sum(self.counts.values())
 
 
-def write_csvs(dest: ObjectStore, outcomes: Iterable[Outcome]) -> None:
+def _sum(column: pa.ChunkedArray) -> int:
+    return int(pc.sum(column).as_py() or 0)
+
+
+def write_csvs(dest: ObjectStore, tables: Iterable[pa.Table]) -> None:
     """Write `outcomes.csv`, every column of the Parquet, and `failed.csv`, each whole or not at all.
 
     Memory does not grow with the number of outcomes: both files are put together on disk.
@@ -184,10 +241,11 @@ def write_csvs(dest: ObjectStore, outcomes: Iterable[Outcome]) -> None:
     with tempfile.TemporaryDirectory(prefix="raycolor-csv-") as folder:
         everything, failures = Path(folder) / "outcomes.csv", Path(folder) / "failed.csv"
         with _rows(everything, OUTCOME_SCHEMA.names) as whole, _rows(failures, FAILED) as failed:
-            for outcome in outcomes:
-                whole.writerow([_cell(getattr(outcome, name)) for name in OUTCOME_SCHEMA.names])
-                if outcome.status == "failed":
-                    failed.writerow([_cell(getattr(outcome, name)) for name in FAILED])
+            for table in tables:
+                for start in range(0, len(table), _CSV_ROWS):
+                    some = table.slice(start, _CSV_ROWS)
+                    whole.writerows(_cells(some, OUTCOME_SCHEMA.names))
+                    failed.writerows(_cells(some.filter(pc.equal(some["status"], scalar("failed"))), FAILED))
         dest.put_file(FOLDER + "outcomes.csv", everything)
         dest.put_file(FOLDER + "failed.csv", failures)
 
@@ -200,5 +258,13 @@ def _rows(path: Path, header: Iterable[str]) -> Iterator[Any]:
         yield writer
 
 
-def _cell(value: object) -> object:
-    return guard(value) if isinstance(value, str) else value
+def _cells(table: pa.Table, names: Iterable[str]) -> Iterator[tuple[object, ...]]:
+    """Yield rows of some columns, with text that a spreadsheet would take for a formula guarded."""
+    columns = []
+    for name in names:
+        values = table[name].to_pylist()
+        # Hardly any column has one: a look at all of it at once costs a hundredth of a look at each.
+        if table[name].type == pa.string() and pc.any(pc.match_substring_regex(table[name], FORMULA)).as_py():
+            values = [None if value is None else guard(value) for value in values]
+        columns.append(values)
+    return zip(*columns, strict=True)

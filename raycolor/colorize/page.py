@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import heapq
-import random
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import simplejpeg
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from raycolor.codecs.thumbnail import data_uri, photo_thumbnail
+from raycolor.colorize.job_folder import scalar
+from raycolor.colorize.memory_budget import MemoryBudget
 from raycolor.colorize.outcomes import Outcome
 from raycolor.errors import ImageError
 from raycolor.pages.plots import Line, axis_of, line_chart
@@ -25,6 +31,8 @@ _LEAST_CONFIDENT = 6
 _EXAMPLES = 5
 _ROWS = {"colorized": 150, "skipped": 100, "failed": 250}
 _SIDE_PX = 420
+_READERS = 8
+_HELD_BYTES = 128_000_000  # of their files
 
 
 def write_report(
@@ -42,7 +50,7 @@ def write_report(
         HTML that needs nothing else: pictures are embedded as small JPEGs, at most 24 pairs, those of the
         least confidence in front; the list of outcomes holds at most 500, of each status a random sample.
     """
-    pairs = [pair for outcome in selection.gallery() if (pair := _pair(outcome, original, dest)) is not None]
+    pairs = _pairs(selection.gallery(), original, dest)
     rows = sorted((row for sample in selection.rows.values() for row in sample.taken), key=lambda outcome: outcome.key)
     return render(
         "colorize/page.html",
@@ -76,49 +84,74 @@ def _throughput(timeline: Sequence[Sequence[float]]) -> Markup | None:
 
 
 class _Sample:
-    """A random sample of fixed size of what passes by."""
+    """A random sample of fixed size of what passes by: the rows with the smallest draws."""
 
-    def __init__(self, size: int, generator: random.Random) -> None:
-        self.taken: list[Outcome] = []
+    def __init__(self, size: int) -> None:
         self.seen = 0
-        self._size, self._generator = size, generator
+        self._size = size
+        self._taken: list[tuple[float, Outcome]] = []
 
-    def add(self, outcome: Outcome) -> None:
-        self.seen += 1
-        if len(self.taken) < self._size:
-            self.taken.append(outcome)
-        elif (place := self._generator.randrange(self.seen)) < self._size:
-            self.taken[place] = outcome
+    @property
+    def taken(self) -> list[Outcome]:
+        return [outcome for _, outcome in self._taken]
+
+    def add(self, selection: Selection, outcomes: pa.Table, at: NDArray[np.intp], draws: NDArray[np.float64]) -> None:
+        """Take in the rows `at` of a table, of which each row has a draw."""
+        self.seen += len(at)
+        if len(self._taken) == self._size:
+            at = at[draws[at] < self._taken[-1][0]]
+        at = at[np.argsort(draws[at])[: self._size]]
+        found = zip(draws[at].tolist(), selection.rows_of(outcomes, at), strict=True)
+        self._taken = sorted([*self._taken, *found], key=lambda pair: pair[0])[: self._size]
 
 
 class Selection:
     """What the page shows of the outcomes, chosen while they pass by; the same each time, and of bounded size."""
 
     def __init__(self) -> None:
-        generator = random.Random(0)
+        self._generator = np.random.default_rng(0)
         self.least_confident: list[Outcome] = []
         self.failures: dict[str, list[Outcome]] = defaultdict(list)
         """Examples of each reason."""
-        self.rows = {status: _Sample(size, generator) for status, size in _ROWS.items()}
+        self.rows = {status: _Sample(size) for status, size in _ROWS.items()}
         """The list of outcomes, by status."""
+        self.shards: dict[str, int] = {}
+        """Where outcomes that were looked at stand, by key."""
         self._first: list[Outcome] = []
-        self._others = _Sample(_GALLERY - _FIRST, generator)
+        self._others = _Sample(_GALLERY - _FIRST)
 
-    def add(self, outcome: Outcome) -> None:
-        """Take in one outcome."""
-        self.rows[outcome.status].add(outcome)
-        if outcome.status == "failed":
-            examples = self.failures[outcome.reason or ""]
-            if len(examples) < _EXAMPLES:
-                examples.append(outcome)
-        elif outcome.status == "colorized":
-            if outcome.confidence is not None:
-                some = [*self.least_confident, outcome]
-                self.least_confident = heapq.nsmallest(_LEAST_CONFIDENT, some, key=_confidence)
-            if len(self._first) < _FIRST:
-                self._first.append(outcome)
-            else:
-                self._others.add(outcome)
+    def add(self, outcomes: pa.Table) -> None:
+        """Take in some outcomes, with their `shard`; only the few that are chosen become objects."""
+        draws, others = self._generator.random((2, len(outcomes)))
+        rows_of = {status: _rows(pc.equal(outcomes["status"], scalar(status))) for status in _ROWS}
+        for status, rows in rows_of.items():
+            self.rows[status].add(self, outcomes, rows, draws)
+        self._add_failures(outcomes, rows_of["failed"])
+        colored = rows_of["colorized"]
+        self._add_unsure(outcomes, colored)
+        missing = _FIRST - len(self._first)
+        self._first += self.rows_of(outcomes, colored[:missing])
+        self._others.add(self, outcomes, colored[missing:], others)
+
+    def _add_failures(self, outcomes: pa.Table, failed: NDArray[np.intp]) -> None:
+        reasons = np.array(outcomes["reason"].take(_indices(failed)).to_pylist(), object)
+        for reason in dict.fromkeys(reasons):
+            examples = self.failures[reason or ""]
+            missing = _EXAMPLES - len(examples)
+            examples += self.rows_of(outcomes, failed[reasons == reason][:missing])
+
+    def _add_unsure(self, outcomes: pa.Table, colored: NDArray[np.intp]) -> None:
+        rated = outcomes.take(_indices(colored))
+        rated = rated.filter(pc.is_valid(rated["confidence"]))
+        order = pc.sort_indices(rated, [("confidence", "ascending"), ("key", "ascending")])[:_LEAST_CONFIDENT]
+        some = [*self.least_confident, *self.rows_of(rated, np.from_dlpack(order))]
+        self.least_confident = heapq.nsmallest(_LEAST_CONFIDENT, some, key=_confidence)
+
+    def rows_of(self, outcomes: pa.Table, at: NDArray[Any]) -> list[Outcome]:
+        """Return some rows of a table as outcomes, and remember their shards."""
+        some = outcomes.take(_indices(at))
+        self.shards.update(zip(some["key"].to_pylist(), some["shard"].to_pylist(), strict=True))
+        return [Outcome(**row) for row in some.drop_columns("shard").to_pylist()]
 
     def gallery(self) -> list[Outcome]:
         """Return the photographs that are shown: those of the least confidence in front."""
@@ -127,17 +160,36 @@ class Selection:
         return (self.least_confident + [outcome for outcome in rest if outcome.key not in shown])[:_GALLERY]
 
 
+def _rows(mask: pa.ChunkedArray) -> NDArray[np.intp]:
+    """Return the numbers of the rows in which a mask is true."""
+    return np.from_dlpack(pc.indices_nonzero(mask)).astype(np.intp)
+
+
+def _indices(at: NDArray[Any]) -> pa.Array:
+    """Return row numbers as Arrow takes them; `pa.array` would import pandas first."""
+    return pa.Array.from_buffers(pa.int64(), len(at), [None, pa.py_buffer(np.ascontiguousarray(at, np.int64))])
+
+
 def _confidence(outcome: Outcome) -> tuple[float, str]:
     return outcome.confidence or 0.0, outcome.key
 
 
-def _pair(outcome: Outcome, original: Callable[[str], bytes], dest: ObjectStore) -> dict[str, Any] | None:
-    if outcome.output_key is None:
-        return None
-    try:
-        before = photo_thumbnail(original(outcome.key), _SIDE_PX)
-        after = photo_thumbnail(dest.get(outcome.output_key), _SIDE_PX)
-    except ImageError:
-        # The page is a view of the job, not its record: a photograph that has since gone is left out of it.
-        return None
-    return {"outcome": outcome, "before": data_uri(before), "after": data_uri(after)}
+def _pairs(shown: Sequence[Outcome], original: Callable[[str], bytes], dest: ObjectStore) -> list[dict[str, Any]]:
+    """Return the pictures of photographs, of which several are read at a time."""
+    files, computing = MemoryBudget(_HELD_BYTES), threading.Lock()
+
+    def pair(outcome: Outcome) -> dict[str, Any] | None:
+        if outcome.output_key is None:
+            return None
+        try:
+            with files.hold(outcome.input_bytes + (outcome.output_bytes or 0)):
+                before, after = original(outcome.key), dest.get(outcome.output_key)
+                with computing:
+                    before, after = photo_thumbnail(before, _SIDE_PX), photo_thumbnail(after, _SIDE_PX)
+        except ImageError:
+            # The page is a view of the job, not its record: a photograph that has since gone is left out of it.
+            return None
+        return {"outcome": outcome, "before": data_uri(before), "after": data_uri(after)}
+
+    with ThreadPoolExecutor(_READERS, "page") as pool:
+        return [made for made in pool.map(pair, shown) if made is not None]

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
+
+import pyarrow as pa
 
 from raycolor import __version__
 from raycolor.colorize.config import ColorizeConfig
@@ -19,7 +20,7 @@ from raycolor.colorize.job_folder import ATTEMPTS, FOLDER
 from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.manifest import Manifest
 from raycolor.colorize.messages import ShardReport
-from raycolor.colorize.outcomes import Outcome, Tally, read_outcomes, write_csvs
+from raycolor.colorize.outcomes import Tally, read_tables, write_csvs
 from raycolor.colorize.revisions import describe_revisions
 from raycolor.errors import ConfigError, RaycolorError, StorageError, TooManyFailedError
 from raycolor.progress import printable
@@ -117,7 +118,11 @@ def finish(
     for info in list(dest.list(ATTEMPTS)):
         dest.delete(info.key)
     manifest, reader = Manifest(dest, record.manifest), Reader(record.root or source.root, config.source_options())
-    report = write_report(summary, selection, dest=dest, original=partial(manifest.read, reader))
+
+    def original(key: str) -> bytes:
+        return manifest.read(reader, key, selection.shards[key])
+
+    report = write_report(summary, selection, dest=dest, original=original)
     dest.put(FOLDER + "report.html", report.encode())
     print_summary(summary)
     failed, images = int(summary["counts"]["failed"]), int(summary["images"])
@@ -133,24 +138,24 @@ def summarize(
     record: JobRecord,
     dest: ObjectStore,
     timing: Timing,
-    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+    on_table: Callable[[pa.Table], None] = lambda table: None,
 ) -> dict[str, Any]:
     """Write summary.json and the CSV files from the outcomes that there are, of a finished or a stopped job.
 
-    Outcomes are read once, shard by shard: each is counted, written as CSV and given to `on_outcome`.
+    Outcomes are read once, many records at a time: they are counted, written as CSV and given to `on_table`.
 
     Raises:
         StorageError: the destination cannot be read or written.
     """
     tally = Tally()
 
-    def outcomes() -> Iterator[Outcome]:
-        for outcome in read_outcomes(dest):
-            tally.add(outcome)
-            on_outcome(outcome)
-            yield outcome
+    def tables() -> Iterator[pa.Table]:
+        for table in read_tables(dest):
+            tally.add_table(table)
+            on_table(table)
+            yield table
 
-    write_csvs(dest, outcomes())
+    write_csvs(dest, tables())
     run = {
         "seconds": round(time.time() - timing.begun, 3),
         **timing.rates(),

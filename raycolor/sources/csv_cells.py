@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
-# What a spreadsheet may read as the beginning of a formula, behind apostrophes that we or others put there.
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+FORMULA: Final = r"\A'*[=+\-@\t\r]"
+"""What a spreadsheet may read as the beginning of a formula, behind apostrophes that we or others put there."""
+_FORMULA = re.compile(FORMULA)
 _GUARDED = re.compile(r"'+[=+\-@\t\r]")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import photographs
 import pytest
 
-from raycolor.colorize.outcomes import Outcome, read_outcomes, write_outcomes
+from raycolor.colorize.outcomes import Outcome, read_tables, write_outcomes
 from raycolor.colorize.page import Selection, write_report
 from raycolor.storage import open_store
 
@@ -45,8 +45,8 @@ def page(job, **more):
         **more,
     }
     selection = Selection()
-    for outcome in read_outcomes(dest):
-        selection.add(outcome)
+    for table in read_tables(dest):
+        selection.add(table)
     return write_report(summary, selection, dest=dest, original=source.get)
 
 

@@ -7,7 +7,15 @@ import pytest
 
 from raycolor.colorize.job_folder import FOLDER, get_table, put_table, table_of
 from raycolor.colorize.job_record import JobRecord, check_same_job, read_job
-from raycolor.colorize.manifest import Manifest, ManifestTotals, order_of_work, shard_limits, write_manifest
+from raycolor.colorize.manifest import (
+    MOST_IN_ROW,
+    Manifest,
+    ManifestTotals,
+    order_of_work,
+    rows_of_work,
+    shard_limits,
+    write_manifest,
+)
 from raycolor.colorize.outcomes import Outcome, Tally, done_shards, read_outcomes, write_outcomes
 from raycolor.errors import ManifestError
 from raycolor.sources import Input
@@ -47,6 +55,48 @@ def test_work_begins_and_ends_with_small_shards(shards, workers):
     limits = list(itertools.islice(shard_limits(64), 300))
     rest = order[workers:]
     assert all((-limits[one], one) < (-limits[following], following) for one, following in itertools.pairwise(rest))
+
+
+@pytest.mark.parametrize("workers", [1, 8, 128])
+@pytest.mark.parametrize("shards", [0, 1, 100, 5_000, 156_255])
+def test_shards_are_handed_out_several_at_a_time(shards, workers):
+    """Every shard once and in order; single ones first and last, never more than a 32nd of a worker's share."""
+    order = list(range(shards))
+    rows = rows_of_work(order, workers)
+    assert list(itertools.chain.from_iterable(rows)) == order
+    assert {len(row) for row in rows[: 2 * workers] + rows[-workers:]} <= {1}
+    left = shards
+    for row in rows:
+        assert len(row) == 1 or len(row) <= min(MOST_IN_ROW, left / (32 * workers))
+        left -= len(row)
+
+
+def test_rows_of_ten_million_inputs_are_few():
+    """16 shards to a row but at the beginning and the end: the driver's objects are counted by rows."""
+    assert len(rows_of_work(list(range(156_255)), 128)) < 25_000
+    assert len(rows_of_work(list(range(156_255)), 16)) < 11_500
+
+
+def test_the_part_of_a_known_shard_is_the_only_one_read(tmp_path):
+    """Photographs of a page cost a read each, however many parts a manifest has."""
+    store, read = open_store(tmp_path), []
+    totals = write_manifest(store, iter(listing(60_000)), images_per_shard=64)
+    manifest = Manifest(store, totals)
+    store.get = lambda key, get=store.get: read.append(key) or get(key)
+
+    class Bytes:
+        def sized(self, info):
+            return info
+
+        def get(self, info):
+            return info.etag.encode()
+
+    for shard in (900, 3, 500):
+        info = manifest.shard(shard)[-1]
+        again = Manifest(store, totals)
+        read.clear()
+        assert again.read(Bytes(), info.key, shard) == info.etag.encode()
+        assert len(read) == 1
 
 
 def test_a_shard_is_bounded_in_bytes_too(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from browser import CHROMIUM, Browser
 from madesweep import EVIL, write_sweep
 
-from raycolor.colorize.outcomes import Outcome, read_outcomes, write_outcomes
+from raycolor.colorize.outcomes import Outcome, read_tables, write_outcomes
 from raycolor.colorize.page import Selection, write_report
 from raycolor.evaluate.page import Photograph, evaluation_page
 from raycolor.pages.plots import Named, axis_of, named_points, word_color
@@ -108,8 +108,8 @@ def colorize_page(tmp_path_factory):
         "revisions": [{"number": 1, "images": 4, "differences": "saturation 1.0 -> 2.0, tta none -> flip", "checkpoint": {"name": "accurate", "weights_sha256": "ab" * 32}, "created": "2026-11-29T12:00:00+00:00"}],
     }  # fmt: skip
     selection = Selection()
-    for outcome in read_outcomes(dest):
-        selection.add(outcome)
+    for table in read_tables(dest):
+        selection.add(table)
     return write_report(summary, selection, dest=dest, original=source.get)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.manifest import ManifestTotals
-from raycolor.colorize.outcomes import Outcome, write_csvs
+from raycolor.colorize.outcomes import Outcome, table_of_outcomes, write_csvs
 from raycolor.errors import ConfigError
 from raycolor.sources import Input, Location, Reader, open_source
 from raycolor.sources.key_set import KeySet
@@ -230,7 +230,7 @@ def finished(dest, source, failed, **config):
     """Write what a finished job leaves behind that a later one reads: job.json and failed.csv."""
     store = open_store(dest)
     JobRecord({}, {}, source, config, "0", ManifestTotals(1, 1, 1, (0,)), "2026").write(store)
-    write_csvs(store, (Outcome(key, "failed", "empty", "x") for key in failed))
+    write_csvs(store, [table_of_outcomes([Outcome(key, "failed", "empty", "x") for key in failed])])
     return str(dest / "_raycolor" / "failed.csv")
 
 
