@@ -101,6 +101,15 @@ JOBS = {
         "Takes DEST of jobs of `raycolor colorize`, finished or not. The page holds all its pictures; of thousands of "
         "photographs it shows a sample.",
     ),
+    "review": Job(
+        "Look at a finished job's photographs and decide about each, on a page.",
+        "raycolor.review.config:ReviewConfig",
+        ("dest",),
+        "raycolor.review.driver:run",
+        "Serves a page on 127.0.0.1 until Ctrl-C, and writes decisions to DEST/_raycolor/review.csv as they are made. "
+        "`raycolor colorize DEST/_raycolor/review.csv` applies them.",
+        script=False,
+    ),
     "verify": Job(
         "Check the outputs of a finished job against its outcomes.",
         "raycolor.verify.config:VerifyConfig",

@@ -43,6 +43,7 @@ class Group(StrEnum):
 # `json_schema_extra` of a setting that stands under another heading than its model's `help_group`.
 SELECTION: Final[JsonDict] = {"group": Group.SELECTION}
 FILES: Final[JsonDict] = {"group": Group.FILES}
+LOOK: Final[JsonDict] = {"group": Group.LOOK}
 CLUSTER: Final[JsonDict] = {"group": Group.CLUSTER}
 ADVANCED: Final[JsonDict] = {"group": Group.ADVANCED}
 

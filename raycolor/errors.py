@@ -8,6 +8,8 @@ Reason = Literal[
     "already_color",
     "not_a_photograph",
     "excluded",
+    "withdrawn",
+    "bad_hint",
     "empty",
     "not_an_image",
     "decode_error",

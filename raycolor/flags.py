@@ -149,7 +149,8 @@ def _flag(field: str, info: FieldInfo) -> Flag:
         switch.on_by_default = info.default
         return switch
     if get_origin(info.annotation) is tuple:
-        metavar = {"data": "DATASET", "retry_reason": "REASON", "log_to": "NAME"}.get(field, "GLOB")
+        names = {"data": "DATASET", "retry_reason": "REASON", "log_to": "NAME"}
+        metavar = {**names, "checkpoint": "NAME", "saturation": "NUMBER"}.get(field, "GLOB")
         return Flag([flag], multiple=True, metavar=metavar, help=text)
     if all(isinstance(kind, str) for kind in kinds):
         return Flag([flag], metavar="|".join(kinds), help=text)
@@ -175,4 +176,5 @@ def _text(info: FieldInfo) -> str:
     default = info.default
     if default is None or default is False or default == () or info.is_required() or info.default_factory:
         return info.description or ""
-    return f"{info.description}  [default: {default}]"
+    shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
+    return f"{info.description}  [default: {shown}]"

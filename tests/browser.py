@@ -1,5 +1,7 @@
 """Headless Chromium over its debugging pipe: no driver program, no port, one browser for many pages."""
 
+# ruff: noqa: E501 - scripts read better unbroken
+
 import base64
 import json
 import os
@@ -10,6 +12,27 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+# Relative luminance and contrast: WCAG 2.2, success criterion 1.4.3.
+CONTRAST = """
+const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+const rgba = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
+const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+const ground = element => { for (let at = element; at; at = at.parentElement) { const c = rgba(getComputedStyle(at).backgroundColor); if (c[3] === 255) return c; } return [255, 255, 255, 255]; };
+const low = [];
+for (const element of document.body.querySelectorAll("*")) {
+  if (["SCRIPT", "STYLE"].includes(element.tagName) || !element.checkVisibility()) continue;
+  if (![...element.childNodes].some(node => node.nodeType === 3 && node.data.trim())) continue;
+  const style = getComputedStyle(element), svg = element.namespaceURI.endsWith("svg");
+  const [a, b] = [luminance(rgba(svg ? style.fill : style.color)), luminance(ground(element))];
+  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  if (ratio < 4.5) low.push([element.tagName, element.textContent.trim().slice(0, 30), ratio]);
+}
+return { low, dark: matchMedia("(prefers-color-scheme: dark)").matches, needed: document.documentElement.scrollWidth,
+  unnamed: [...document.images].filter(image => !image.alt).length };
+"""
 
 
 @dataclass(frozen=True)
@@ -33,7 +56,8 @@ class Browser:
         assert CHROMIUM, "no Chromium here: on Debian `apt install chromium`"
         command = [
             CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-            "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={profile}", "--remote-debugging-pipe",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--user-data-dir={profile}",
+            "--remote-debugging-pipe",
         ]  # fmt: skip
         reads, self._to = os.pipe()
         self._from, writes = os.pipe()
@@ -84,12 +108,18 @@ class Browser:
             self._events.append(self._read())
 
     def look(
-        self, page: Path, script: str = "return null;", *, width: int = 1200, dark: bool = False, picture: bool = False
+        self,
+        page: Path | str,
+        script: str = "return null;",
+        *,
+        width: int = 1200,
+        dark: bool = False,
+        picture: bool = False,
     ) -> Seen:
         """Open a page in a fresh tab.
 
         Args:
-            page: the file.
+            page: the file, or an address on 127.0.0.1.
             script: body of a function that runs in the loaded page; what it returns comes back.
             width: of the window in pixels; below 600 as a phone.
             dark: whether the reader prefers dark pages.
@@ -104,7 +134,8 @@ class Browser:
         self.ask("Emulation.setDeviceMetricsOverride", tab, **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", tab, features=[scheme])
-        self.ask("Page.navigate", tab, url=page.as_uri())
+        url = page if isinstance(page, str) else page.as_uri()
+        self.ask("Page.navigate", tab, url=url)
         self._wait("Page.loadEventFired")
         expression = f"(() => {{ {script} }})()"
         result = self.ask("Runtime.evaluate", tab, expression=expression, returnByValue=True, awaitPromise=True)
@@ -124,13 +155,13 @@ class Browser:
             self.ask("Runtime.evaluate", tab, expression=decoded, awaitPromise=True)
             png = base64.b64decode(self.ask("Page.captureScreenshot", tab, format="png")["data"])
         self.ask("Target.closeTarget", targetId=target)
-        return Seen(result["result"].get("value"), self._said(), self._asked(page), png)
+        return Seen(result["result"].get("value"), self._said(), self._asked(url), png)
 
     def _said(self) -> list[str]:
         kinds = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
         return [json.dumps(event["params"])[:500] for event in self._events if event.get("method") in kinds]
 
-    def _asked(self, page: Path) -> list[str]:
+    def _asked(self, page: str) -> list[str]:
         sent = [event["params"] for event in self._events if event.get("method") == "Network.requestWillBeSent"]
         urls = [one["request"]["url"] for one in sent]
-        return [url for url in urls if not url.startswith("data:") and url != page.as_uri()]
+        return [url for url in urls if not url.startswith("data:") and url != page]

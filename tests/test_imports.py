@@ -8,7 +8,19 @@ import pytest
 
 ONNX = {"onnx", "onnxruntime", "onnxscript"}
 SAMPLE = Path(__file__).parent.parent / "docs" / "sample" / "fsaowi_LC-USF33-020593.jpg"
-JOBS = ("colorize", "compare", "evaluate", "exchange", "package", "plan", "prepare", "train", "tune", "verify")
+JOBS = (
+    "colorize",
+    "compare",
+    "evaluate",
+    "exchange",
+    "package",
+    "plan",
+    "prepare",
+    "review",
+    "train",
+    "tune",
+    "verify",
+)
 RECORD = """
 import tempfile
 from raycolor.colorize.outcomes import Outcome, find_shard, write_outcomes

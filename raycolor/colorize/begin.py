@@ -8,11 +8,13 @@ import logging
 from raycolor import __version__
 from raycolor.cluster.fingerprint import made_of
 from raycolor.colorize.config import ColorizeConfig
+from raycolor.colorize.hints import hinted, keep_hints
 from raycolor.colorize.job_folder import FOLDER, NEVER_KEY
 from raycolor.colorize.job_record import JobRecord, check_same_job
 from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.outputs import with_free_outputs
 from raycolor.colorize.revisions import MAY_DIFFER, described
+from raycolor.colorizer.hint_list import HintList
 from raycolor.errors import ConfigError
 from raycolor.models.card import say_license
 from raycolor.models.checkpoints import Checkpoint
@@ -31,6 +33,7 @@ def begin_or_continue(
     dest: ObjectStore,
     checkpoint: Checkpoint,
     never: NeverList | None = None,
+    hints: HintList | None = None,
 ) -> JobRecord:
     """Return the job of a destination, after listing the source if there is none yet.
 
@@ -41,6 +44,7 @@ def begin_or_continue(
         dest: the destination, whose lease is held.
         checkpoint: the network, by name and hashes.
         never: what must not be colorized; kept beside the records of a new job.
+        hints: what is known of colors; kept there, too.
 
     Raises:
         ManifestError: the destination belongs to a job with other settings.
@@ -53,6 +57,7 @@ def begin_or_continue(
         "weights_sha256": checkpoint.weights_sha256,
         "network_sha256": checkpoint.network_sha256,
         **({} if never is None else {"never_sha256": never.sha256}),
+        **({} if hints is None else {"hints_sha256": hints.sha256}),
         "raycolor_version": __version__,
         **made_of(),
     }
@@ -67,7 +72,7 @@ def begin_or_continue(
         try:
             totals = write_manifest(
                 dest,
-                with_free_outputs(dest, inputs),
+                hinted(hints or HintList(), with_free_outputs(dest, inputs)),
                 images_per_shard=config.images_per_shard,
                 on_progress=lambda images: progress.update(images - progress.done),
             )
@@ -96,6 +101,8 @@ def begin_or_continue(
     )
     if never is not None:
         dest.put(NEVER_KEY, never.to_csv())
+    if hints is not None:
+        keep_hints(dest, hints)
     record.write(dest)
     return record
 

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from raycolor.cluster.config import ClusterConfig
 from raycolor.colorizer.config import ColorizerConfig
-from raycolor.config import ADVANCED, CLUSTER, FILES, Group, Several
+from raycolor.config import ADVANCED, CLUSTER, FILES, LOOK, Group, Several, several
 from raycolor.errors import Reason
+from raycolor.storage.base import RECORDS
 from raycolor.storage.config import ArchivesConfig
+
+REVIEW_KEY: Final = RECORDS + "review.csv"
+
+
+def reviewed(sources: object) -> str | None:
+    """Return the destination of the job whose review is the one source, or None."""
+    if not isinstance(sources, list | tuple) or len(sources) != 1 or not isinstance(sources[0], str):
+        return None
+    place = sources[0]
+    if place == REVIEW_KEY:
+        return "."
+    return place.removesuffix("/" + REVIEW_KEY) if place.endswith("/" + REVIEW_KEY) else None
 
 
 class ColorizeConfig(ClusterConfig, ColorizerConfig, ArchivesConfig):
@@ -21,7 +34,8 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, ArchivesConfig):
     source: Several = Field(
         min_length=1,
         description="folder, file or s3://bucket/prefix of photographs, or a list of them (CSV, Parquet, S3 "
-        "Inventory's manifest.json, an earlier job's failed.csv); or several files and folders",
+        "Inventory's manifest.json, an earlier job's failed.csv); or several files and folders; or "
+        "DEST/_raycolor/review.csv alone, to apply it",
     )
     dest: str = Field(description="folder or s3://bucket/prefix for the colorized photographs and _raycolor/")
     max_failed: str = Field(
@@ -79,11 +93,26 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, ArchivesConfig):
         description="list of photographs that must not be colorized, by key, folder or glob: CSV of key,reason, or "
         "one a line",
     )
+    hints: str | None = Field(
+        None,
+        description="list of known colors, CSV of key,x,y,color: pixels in the upright photograph, and #rrggbb or a "
+        "name; colors spread from there",
+        json_schema_extra=LOOK,
+    )
     redo: tuple[str, ...] = Field(
         (),
         description="glob of keys of the job in DEST to make again by other settings (Look), which are given beside "
         "it; repeatable; all other outputs stay",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dest_of_review(cls, values: Any) -> Any:
+        """Take DEST from the one SOURCE that says it: a review lies there."""
+        if not isinstance(values, dict) or values.get("dest"):
+            return values
+        dest = reviewed(several(values.get("source") or ()))
+        return values if dest is None else {**values, "dest": dest}
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide which bytes come out: a job is continued only under the same ones."""
@@ -101,6 +130,7 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, ArchivesConfig):
             "verify",
             "redo",
             "never",
+            "hints",
             "checkpoint",
             "shape",
             "gpus",

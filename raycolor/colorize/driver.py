@@ -6,12 +6,14 @@ import contextlib
 import logging
 import secrets
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
 from raycolor.colorize.begin import begin_or_continue, check_imported
-from raycolor.colorize.config import ColorizeConfig
+from raycolor.colorize.config import ColorizeConfig, reviewed
+from raycolor.colorize.hints import check_hints, hints_of, keep_hints
 from raycolor.colorize.job_folder import ATTEMPTS, NEVER_KEY
 from raycolor.colorize.job_record import JobRecord, Revision, Round, read_job
 from raycolor.colorize.later_runs import (
@@ -25,12 +27,16 @@ from raycolor.colorize.later_runs import (
     shards_to_do,
 )
 from raycolor.colorize.local_worker import OneProcess
+from raycolor.colorize.manifest import Manifest
 from raycolor.colorize.messages import ShardSpec
 from raycolor.colorize.redo import Again
+from raycolor.colorize.review import of_review, plan_review, planned_keys, withdraw
+from raycolor.colorize.review_list import Decisions
 from raycolor.colorize.revisions import colorizer_of, redo_settings, revision_for
 from raycolor.colorize.runner import Runner, check_runner, runs_here
 from raycolor.colorize.summary import FailureLimit, Timing, finish, summarize
 from raycolor.colorizer.config import ColorizerConfig
+from raycolor.colorizer.hint_list import HintList, read_hints
 from raycolor.errors import RaycolorError
 from raycolor.models.checkpoints import Checkpoint, load
 from raycolor.progress import Progress
@@ -56,6 +62,9 @@ def run(config: ColorizeConfig) -> int:
         ManifestError: the destination belongs to another job.
         StorageError: the destination cannot be written.
     """
+    review = None
+    if reviewed(config.source) is not None:
+        config, review = of_review(config)
     check_runner(config)
     limit = FailureLimit.parse(config.max_failed)
     # The first look at both places is not waited for: a mistake in the command is told at once.
@@ -68,6 +77,7 @@ def run(config: ColorizeConfig) -> int:
     if config.redo:
         config = redo_settings(config, read_job(dest))
     never = None if config.never is None else read_never_list(config.never, endpoint_url=config.endpoint_url)
+    hints = None if config.hints is None else read_hints(config.hints, endpoint_url=config.endpoint_url)
     checkpoint = load(config.checkpoint)
     check_imported(checkpoint, config)
     timing = Timing()
@@ -76,7 +86,12 @@ def run(config: ColorizeConfig) -> int:
         if never is None and found is not None and "never_sha256" in found.identity:
             # What an archive has said once need not be said again.
             never = read_never_list(f"{dest.uri}/{NEVER_KEY}", endpoint_url=config.endpoint_url)
-        record = begin_or_continue(found, config, source, dest, checkpoint, never)
+        if hints is None and found is not None and found.hints_of(0) is not None:
+            hints = hints_of(dest, found, 0)
+        elif hints is not None and found is not None and config.redo:
+            check_hints(hints, Manifest(dest, found.manifest))
+            keep_hints(dest, hints)
+        record = begin_or_continue(found, config, source, dest, checkpoint, never, hints)
         spec = ShardSpec(
             record.root or source.root,
             dest.uri,
@@ -91,7 +106,7 @@ def run(config: ColorizeConfig) -> int:
             images_per_shard=config.images_per_shard,
         )
         patient = open_store(config.dest, **dest_options)
-        job = _Job(config, record, checkpoint, spec, source, patient, timing, limit)
+        job = _Job(config, record, checkpoint, spec, source, patient, timing, limit, hints or HintList(), review)
         try:
             job.work(later=found is not None)
         except (KeyboardInterrupt, SystemExit, RaycolorError):
@@ -121,34 +136,49 @@ class _Job:
     dest: ObjectStore
     timing: Timing
     limit: FailureLimit
+    hints: HintList
+    review: Decisions | None
     worked: bool = False
     pool: Runner | None = None
 
     def work(self, *, later: bool) -> None:
         """Do what is unfinished and what this run asks for; `later`: over a job that an earlier run began."""
         with ExitStack() as ends:
-            redo_as, new = revision_for(self.config, self.record, self.checkpoint) if self.config.redo else (None, None)
+            redo_as, new = None, None
+            if self.config.redo:
+                redo_as, new = revision_for(self.config, self.record, self.checkpoint, self.hints.sha256)
             rounds = rounds_to_do(self.config, self.record, redo_as) if later else []
             if not rounds or self.config.redo:
                 self._process(shards_to_do(self.dest, self.record.manifest, None), None, ends)
             for round_ in rounds:
-                self._round(round_, new, ends)
+                self._round(round_, () if new is None else (new,), ends)
+            if self.review is not None:
+                self._apply(self.review, ends)
             if later:
                 for revision, todo in missing_outputs(self.dest).items():
                     self._process(todo, Again(outputs="there", revision=revision), ends)
         if later and not any(round_.add_new or round_.retry for round_ in rounds):
             say_differences(self.config, self.record, self.source, self.dest)
 
-    def _round(self, round_: Round, new: Revision | None, ends: ExitStack) -> None:
+    def _apply(self, decisions: Decisions, ends: ExitStack) -> None:
+        """Do what a review has decided, as far as it is not done already."""
+        plan = plan_review(decisions, self.record, self.dest)
+        withdraw(plan.withdrawn, self.record, self.dest)
+        if plan.again:
+            round_ = Round(0, review=plan.keep(self.dest), revision=plan.again[0], then=plan.again[1:])
+            self._round(round_, plan.new, ends)
+
+    def _round(self, round_: Round, new: Sequence[Revision], ends: ExitStack) -> None:
         """Do a round, for one revision after the other."""
         following: Round | None = round_
         while following is not None:
-            is_new = new is not None and following.revision == new.number and not following.number
-            self.record = open_round(
-                self.config, self.record, following, self.source, self.dest, new if is_new else None
-            )
+            # Those of a review are all written with its first round: a kill must not lose the later ones.
+            mine = new if following.review or any(following.revision == one.number for one in new) else ()
+            self.record = open_round(self.config, self.record, following, self.source, self.dest, mine)
             assert self.record.round is not None
             again = again_of(self.record.round)
+            if self.record.round.review is not None:
+                again = replace(again, keys=planned_keys(self.dest, self.record.round))
             self._process(shards_to_do(self.dest, self.record.manifest, again), again, ends)
             following = next_pass(self.record.round)
 
@@ -166,6 +196,7 @@ class _Job:
             totals=self.record.manifest,
             again=again,
             colorizer=colorizer.model_copy(update={"precision": execution.precision}),
+            hints=hints_of(self.dest, self.record, revision),
             computed_with=execution.computed_with,
             device=execution.device,
         )
@@ -206,7 +237,7 @@ class _Job:
 
     def _colorizer(self, revision: int) -> ColorizerConfig:
         """Return what a revision's outputs are made by; this run's own settings where they are the job's."""
-        if revision or self.config.redo:
+        if revision or self.config.redo or self.review is not None:
             return colorizer_of(self.record, revision)
         return self.spec.colorizer
 

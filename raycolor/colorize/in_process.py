@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, NoReturn, TypeVar
 
@@ -16,6 +16,7 @@ import torch
 
 from raycolor.colorize.messages import TRIES_WHEN_BROKEN, BrokenWorkerError
 from raycolor.colorize.priority_queue import PriorityQueue
+from raycolor.colorizer.hint_list import Hint
 from raycolor.colorizer.photograph import Colorized, FileColorizer, Prepared
 
 EXIT_HUNG, EXIT_BROKEN = 70, 71
@@ -64,21 +65,21 @@ class InProcessColorizer:
         """Seconds that the calling thread has waited for others so far."""
         return self._queue.waited_s
 
-    def colorize(self, rank: int, data: bytes) -> Colorized:
+    def colorize(self, rank: int, data: bytes, hints: Sequence[Hint] = ()) -> Colorized:
         """Colorize one photograph, those of a lower rank first; as `FileColorizer.colorize`."""
         if not self._staged:
-            return self._queue.run(rank, lambda: self._watched(self._colorizer.colorize, data))
-        prepared = self._queue.run(rank, self._prepare, data)
+            return self._queue.run(rank, lambda: self._watched(self._colorizer.colorize, data, hints))
+        prepared = self._queue.run(rank, self._prepare, data, hints)
         if isinstance(prepared, Colorized):
             return prepared
-        predicted = self._colorizer.predict(prepared.L_small)
+        predicted = self._colorizer.predict(prepared.network_input)
         return self._queue.run(rank, lambda: self._watched(self._colorizer.finish, prepared, predicted))
 
-    def _prepare(self, data: bytes) -> Prepared | Colorized:
-        prepared = self._watched(self._colorizer.prepare, data)
+    def _prepare(self, data: bytes, hints: Sequence[Hint]) -> Prepared | Colorized:
+        prepared = self._watched(self._colorizer.prepare, data, hints)
         if isinstance(prepared, Prepared) and sum(page.nbytes for page in prepared.photo.pages) > _LARGE_BYTES:
             # Pixels are held until color comes: of large ones only one at a time.
-            return self._watched(self._colorizer.finish, prepared, self._colorizer.predict(prepared.L_small))
+            return self._watched(self._colorizer.finish, prepared, self._colorizer.predict(prepared.network_input))
         return prepared
 
     def _watched(self, work: Callable[..., _Made], *arguments: object) -> _Made:

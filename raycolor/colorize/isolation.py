@@ -8,6 +8,7 @@ from typing import Any
 
 from raycolor.child_process import Ask, Child, Work
 from raycolor.colorizer.config import ColorizerConfig
+from raycolor.colorizer.hint_list import HintList
 from raycolor.colorizer.photograph import Colorized, FileColorizer
 from raycolor.colorizer.predict import Predict
 from raycolor.sources import Input, Reader
@@ -24,6 +25,7 @@ class _Options:
     asks: bool
     """Whether it has no network of its own."""
     reader: Reader | None
+    hints: HintList
 
 
 class IsolatedColorizer:
@@ -34,6 +36,7 @@ class IsolatedColorizer:
         timeout_s: seconds after which an image has hung.
         predict: the network, where it runs elsewhere: the child asks for color then. By default the child loads it.
         reader: with it the child reads inputs, too.
+        hints: of the inputs that it reads.
         read_timeout_s: seconds after which reading has hung.
         command: the child, as `Child` takes it.
     """
@@ -45,10 +48,11 @@ class IsolatedColorizer:
         timeout_s: float,
         predict: Predict | None = None,
         reader: Reader | None = None,
+        hints: HintList | None = None,
         read_timeout_s: float | None = None,
         command: Sequence[str] = (),
     ) -> None:
-        made_from = _Options(config, predict is not None, reader)
+        made_from = _Options(config, predict is not None, reader, hints or HintList())
         self.child = Child(_TASK, made_from, timeout_s=timeout_s, command=command)
         self._predict = predict
         self._read_timeout_s = timeout_s if read_timeout_s is None else read_timeout_s
@@ -94,7 +98,7 @@ def make(options: _Options, ask: Ask) -> Work:
             assert options.reader is not None
             data = options.reader.get(info)
             ask(_READ)
-        result = colorizer.colorize(data)
+        result = colorizer.colorize(data, () if info is None else options.hints.of(info.key))
         return replace(result, data=b""), result.data
 
     return work

@@ -48,6 +48,16 @@ def _array(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(type_, len(values), buffers)
 
 
+def hints_key(sha256: str) -> str:
+    """Return where the hints of this hash are kept."""
+    return f"{FOLDER}hints/{sha256}.csv"
+
+
+def plan_key(sha256: str) -> str:
+    """Return where it is kept what a review makes again."""
+    return f"{FOLDER}reviews/{sha256}.csv"
+
+
 def put_table(dest: ObjectStore, key: str, table: pa.Table) -> None:
     """Write a table as one Parquet object, whole or not at all."""
     sink = pa.BufferOutputStream()

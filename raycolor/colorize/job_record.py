@@ -33,6 +33,8 @@ class Round:
     """Globs of keys that are made again, as `revision` says."""
     revision: int = 0
     """The revision whose outputs it is about; of a redo the one that it makes."""
+    review: str | None = None
+    """Hash of what a review makes again: `reviews/HASH.csv`."""
     then: tuple[int, ...] = ()
     """Revisions that it is about afterwards, one after the other: each has a colorizer of its own."""
 
@@ -59,6 +61,8 @@ class Revision:
     device: str | None = None
     precision: Literal["fp32", "bf16"] | None = None
     computed_with: str | None = None
+    hints_sha256: str | None = None
+    """Of the color hints that it goes by, `hints/HASH.csv`; None for none."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,11 @@ class JobRecord:
     def settings_of(self, revision: int) -> dict[str, Any]:
         """Return the settings of a revision's colorizer, by name; for 0 all settings that the job began with."""
         return self.revisions[revision - 1].settings if revision else self.config
+
+    def hints_of(self, revision: int) -> str | None:
+        """Return the hash of the color hints of a revision, None for none."""
+        found = self.revisions[revision - 1].hints_sha256 if revision else self.identity.get("hints_sha256")
+        return None if found is None else str(found)
 
     def settle(self, dest: ObjectStore, revision: int, **settled: Any) -> JobRecord:
         """Write down how a revision is computed."""

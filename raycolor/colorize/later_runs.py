@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -66,19 +66,19 @@ def open_round(
     round_: Round,
     source: Source,
     dest: ObjectStore,
-    revision: Revision | None = None,
+    revisions: Sequence[Revision] = (),
 ) -> JobRecord:
     """Write down that a round has begun, and bring the manifest up to the source where the round needs that.
 
     The round is written before the manifest changes: whatever a kill leaves half-changed, the next run goes on with it.
-    A new revision is written with the round that makes it.
+    New revisions are written with the round that makes the first of them.
     """
     if not round_.number:
         if record.round is not None and not record.round.asks_as(round_):
             logger.info("finished the round of a stopped run; now beginning the round of this command")
         round_ = replace(round_, number=record.rounds + 1)
-        new = {} if revision is None else {"revisions": (*record.revisions, revision)}
-        record = record.amend(dest, round=round_, rounds=round_.number, **new)
+        new = [one for one in revisions if one.number > len(record.revisions)]
+        record = record.amend(dest, round=round_, rounds=round_.number, revisions=(*record.revisions, *new))
     elif not round_.listed:
         logger.info("continuing the round of a stopped run")
     if round_.listed or not (round_.add_new or round_.retry):
@@ -193,7 +193,7 @@ def shards_to_do(dest: ObjectStore, totals: ManifestTotals, again: Again | None)
     """Return the unfinished shards and, of the finished ones, those that a round has to do with."""
     manifest, done = Manifest(dest, totals), done_shards(dest)
     # Inputs that nothing was made of yet are made by the job's own settings.
-    todo = set() if again is not None and (again.revision or again.redo) else set(range(totals.shards)) - done
+    todo = set() if again is not None and (again.revision or again.chosen) else set(range(totals.shards)) - done
     if again is None and not todo:
         return Todo([], 0)
     unfinished, again_images = totals.images if todo else 0, 0

@@ -12,6 +12,7 @@ from raycolor.colorize.manifest import ManifestTotals
 from raycolor.colorize.outcomes import Tally
 from raycolor.colorize.redo import Again
 from raycolor.colorizer.config import ColorizerConfig
+from raycolor.colorizer.hint_list import HintList
 from raycolor.errors import RaycolorError
 from raycolor.sources.never_list import NeverList
 
@@ -56,6 +57,8 @@ class ShardSpec:
     """Larger inputs are not read."""
     never: NeverList | None = None
     """What must not be colorized."""
+    hints: HintList = field(default_factory=HintList)
+    """What is known of colors."""
     run: str = ""
     """Names this run of the driver."""
     source_options: Mapping[str, Any] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 from raycolor.colorize.memory_budget import MemoryBudget
 from raycolor.colorize.outcomes import Outcome, find_shard
@@ -16,6 +16,8 @@ from raycolor.sources.keys import matches
 from raycolor.storage import ObjectStore, get_if_there
 
 _THREADS = 8
+WITHDRAWN: Final = "withdrawn"
+"""Reason of an output that a review took back."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Again:
     """What inputs are made by; but for a redo, only outcomes of this revision are looked at."""
     redo: tuple[str, ...] = ()
     """Globs of keys whose outcomes of other revisions are made again."""
+    keys: frozenset[str] | None = None
+    """Keys that a review has made again, those that it had withdrawn, too."""
 
     def wants(self, info: Input | None, outcome: Outcome, number: int) -> bool:
         """Whether an input is done again for itself, whatever its output is.
@@ -44,6 +48,11 @@ class Again:
             outcome: what became of it.
             number: the round that its completion record carries.
         """
+        if self.keys is not None:
+            stands = outcome.status == "colorized" and outcome.revision == self.revision
+            return number < self.number and not stands and outcome.key in self.keys
+        if outcome.reason == WITHDRAWN:
+            return False  # but for another review
         if self.redo:
             return number < self.number and outcome.revision != self.revision and matches(outcome.key, self.redo)
         if not self.concerns(outcome):
@@ -51,6 +60,11 @@ class Again:
         if self.retries(outcome, number):
             return True
         return self.changed and info is not None and self.differs(info, outcome)
+
+    @property
+    def chosen(self) -> bool:
+        """Whether it is about photographs that are to look otherwise, and not about what was missing."""
+        return bool(self.redo) or self.keys is not None
 
     def concerns(self, outcome: Outcome) -> bool:
         """Whether an outcome would be made again as it was."""
@@ -96,7 +110,7 @@ class Standing:
         rows = []
         for outcome in made:
             old = before.get(outcome.key)
-            if again is not None and again.redo and outcome.status == "failed" and old and old.status == "colorized":
+            if again is not None and again.chosen and outcome.status == "failed" and old and _is_kept(old):
                 self.found["stay"] += 1
                 rows.append(old)
             else:
@@ -166,3 +180,8 @@ def _problem(dest: ObjectStore, outcome: Outcome, *, read: bool) -> str | None:
     if data is None:
         return "missing"
     return None if hashlib.sha256(data).hexdigest() == outcome.output_sha256 else "changed"
+
+
+def _is_kept(outcome: Outcome) -> bool:
+    """Whether an outcome stands if the try at another one fails."""
+    return outcome.status == "colorized" or outcome.reason == WITHDRAWN

@@ -17,7 +17,7 @@ from raycolor.models.checkpoints import Checkpoint, load
 logger = logging.getLogger(__name__)
 
 _FIELDS: Final = frozenset(ColorizerConfig.model_fields)
-HASHES: Final = ("weights_sha256", "network_sha256")
+HASHES: Final = ("weights_sha256", "network_sha256", "hints_sha256")
 MAY_DIFFER: Final = (*ColorizerConfig.model_fields, *HASHES)
 """What of a job's identity a redo may set otherwise."""
 
@@ -39,34 +39,53 @@ def redo_settings(config: ColorizeConfig, found: JobRecord | None) -> ColorizeCo
     return config.model_copy(update={name: found.config[name] for name in stay})
 
 
-def revision_for(config: ColorizeConfig, record: JobRecord, checkpoint: Checkpoint) -> tuple[int, Revision | None]:
+def revision_for(
+    config: ColorizeConfig, record: JobRecord, checkpoint: Checkpoint, hints_sha256: str | None = None
+) -> tuple[int, Revision | None]:
     """Return the number of the revision that a redo's settings are, and what is to be written of it if it is new.
 
     0 are the job's own settings: a redo by them takes an earlier redo back.
     """
-    wanted = _decisive(config.model_dump(mode="json"), checkpoint.weights_sha256, checkpoint.network_sha256)
-    known = [_decisive(record.identity, record.identity["weights_sha256"], record.identity["network_sha256"])]
-    known += [_decisive(one.settings, one.checkpoint["weights_sha256"], one.network_sha256) for one in record.revisions]
+    wanted = wanted_of(config, checkpoint, hints_sha256)
+    known = known_revisions(record)
     if wanted in known:
         number = known.index(wanted)
         logger.info("redo: as revision %d", number)
         return number, None
-    number = len(known)
-    differences = [
-        f"{name} {known[0].get(name)} -> {value}" for name, value in wanted.items() if known[0][name] != value
+    revision = new_revision(len(known), config, checkpoint, hints_sha256)
+    logger.info("redo: revision %d: %s", revision.number, differences(known[0], wanted))
+    return revision.number, revision
+
+
+def wanted_of(config: ColorizerConfig, checkpoint: Checkpoint, hints_sha256: str | None) -> dict[str, Any]:
+    """Return what decides the bytes of outputs that are asked for; equal to one of `known_revisions` if it is that."""
+    hashes = checkpoint.weights_sha256, checkpoint.network_sha256, hints_sha256
+    return _decisive(config.model_dump(mode="json"), *hashes)
+
+
+def known_revisions(record: JobRecord) -> list[dict[str, Any]]:
+    """Return what decides the bytes of each revision, from 0 on."""
+    own = record.identity
+    known = [_decisive(own, own["weights_sha256"], own["network_sha256"], record.hints_of(0))]
+    return known + [
+        _decisive(one.settings, one.checkpoint["weights_sha256"], one.network_sha256, one.hints_sha256)
+        for one in record.revisions
     ]
-    logger.info("redo: revision %d: %s", number, ", ".join(differences))
+
+
+def new_revision(number: int, config: ColorizerConfig, checkpoint: Checkpoint, hints_sha256: str | None) -> Revision:
+    """Return what job.json says of a revision that there was not before."""
     settings = {name: value for name, value in config.model_dump(mode="json").items() if name in _FIELDS}
     if Path(config.checkpoint).exists():
         settings["checkpoint"] = str(Path(config.checkpoint).absolute())
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return number, Revision(number, settings, described(checkpoint), checkpoint.network_sha256, now)
+    return Revision(number, settings, described(checkpoint), checkpoint.network_sha256, now, hints_sha256=hints_sha256)
 
 
-def _decisive(settings: Mapping[str, Any], weights: str, network: str | None) -> dict[str, Any]:
+def _decisive(settings: Mapping[str, Any], weights: str, network: str | None, hints: str | None) -> dict[str, Any]:
     """Return what decides bytes: settings but for the checkpoint, which counts by its hashes."""
     chosen = {name: settings.get(name) for name in sorted(_FIELDS - {"checkpoint"})}
-    return {**chosen, "weights_sha256": weights, "network_sha256": network}
+    return {**chosen, "weights_sha256": weights, "network_sha256": network, "hints_sha256": hints}
 
 
 def differences(own: Mapping[str, Any], other: Mapping[str, Any]) -> str:
@@ -93,12 +112,12 @@ def describe_revisions(record: JobRecord, images: Mapping[int, int]) -> list[dic
         record: the job.
         images: outcomes of each revision.
     """
-    own = _decisive(record.identity, "", None)
+    own = _decisive(record.identity, "", None, record.hints_of(0))
     return [
         {
             "number": one.number,
             "images": images.get(one.number, 0),
-            "differences": differences(own, _decisive(one.settings, "", None)),
+            "differences": differences(own, _decisive(one.settings, "", None, one.hints_sha256)),
             "checkpoint": one.checkpoint,
             "created": one.created,
         }

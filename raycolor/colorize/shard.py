@@ -110,12 +110,15 @@ class ShardWorker:
         )
         if attempts.begun == 1:
             here = partial(self._here.colorize, rank)
-            return self._in_threads(inputs, processor(lambda info: here(self.source.get(info)), here))
+            hints = self.spec.hints
+            colorize = processor(lambda info: here(self.source.get(info), hints.of(info.key)), here)
+            return self._in_threads(inputs, colorize)
         with IsolatedColorizer(
             self.spec.colorizer,
             timeout_s=self.spec.image_timeout_s,
             predict=self._predict,
             reader=self.source,
+            hints=self.spec.hints,
             # A place that does not answer is waited for in the child, too.
             read_timeout_s=self.spec.image_timeout_s + self.spec.patience_s,
         ) as child:

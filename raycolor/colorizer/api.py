@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from raycolor.codecs.guard import guard
 from raycolor.colorizer.config import ColorizerConfig
+from raycolor.colorizer.hint_list import as_hints
 from raycolor.colorizer.photograph import FileColorizer
 from raycolor.colorizer.result import ColorizedPhotograph
 from raycolor.config import validate
@@ -49,6 +51,9 @@ class Colorizer:
         >>> gray = np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))
         >>> colorizer(gray).rgb.shape
         (48, 64, 3)
+
+        >>> colorizer(gray, hints=[(12, 30, "#27345e")]).rgb.shape
+        (48, 64, 3)
     """
 
     def __init__(self, checkpoint: str | Path = "default", **settings: Any) -> None:
@@ -60,12 +65,14 @@ class Colorizer:
         changed = self.config.model_dump(exclude_defaults=True, exclude={"checkpoint"})
         return f"Colorizer({', '.join([repr(self.config.checkpoint), *(f'{k}={v!r}' for k, v in changed.items())])})"
 
-    def __call__(self, photograph: Photograph) -> ColorizedPhotograph:
+    def __call__(self, photograph: Photograph, *, hints: Iterable[Sequence[object]] = ()) -> ColorizedPhotograph:
         """Colorize one photograph.
 
         Args:
             photograph: a path or s3://bucket/key; the bytes of a file; an array (H, W) or (H, W, 3), uint8 or uint16,
                 sRGB-encoded; or a PIL image, turned as its EXIF says. Of a TIFF all pages are colorized.
+            hints: what is known of its colors, each x, y and color: pixels from the upper left corner of the upright
+                first page, and `#rrggbb` or a name such as `navy`. The color spreads over what belongs together.
 
         Returns:
             The colorized photograph. A file comes back as the bytes that `raycolor colorize` writes; an array or a PIL
@@ -74,11 +81,14 @@ class Colorizer:
         Raises:
             ImageError: it cannot be colorized; `reason` says why. A photograph that has colors is `already_color`,
                 unless the colorizer was made with `on_color="recolor"` or `on_color="copy"`.
+                A hint outside the picture is a `bad_hint`.
+            ConfigError: a hint that is none.
             ShapeError: an array of another shape or type, a PIL image of another mode, or something else altogether.
         """
+        known = as_hints(hints)
         data, path = _read(photograph)
         try:
-            made = self._files.colorize(data)
+            made = self._files.colorize(data, known)
         except ImageError as exc:
             if exc.reason != "already_color":
                 raise

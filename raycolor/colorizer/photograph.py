@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from raycolor.color.kernels import lightness
 from raycolor.color.resize import resize_area
 from raycolor.color.tone import classify_tone
 from raycolor.colorizer.config import ColorizerConfig
+from raycolor.colorizer.hint_list import Hint
+from raycolor.colorizer.hints import PlacedHint, as_input, place, spread
 from raycolor.colorizer.predict import Predict, Predicted, Predictor
 from raycolor.errors import ImageError
 from raycolor.models.checkpoints import Checkpoint, load
@@ -58,6 +60,17 @@ class Prepared:
     exact: bool
     L_small: list[NDArray[np.float32]]
     """Upright lightness per page, (h, w) in 0..100, at the network's size."""
+    hints: list[PlacedHint] = field(default_factory=list)
+    """On the first page's."""
+    network_hints: bool = False
+    """Whether the network takes them itself."""
+
+    @property
+    def network_input(self) -> list[NDArray[np.float32]]:
+        """What `Predict` takes: lightness per page, with hints beside it for a network that takes them."""
+        if not self.network_hints:
+            return self.L_small
+        return [as_input(self.L_small[0], self.hints), *self.L_small[1:]]
 
 
 class FileColorizer:
@@ -95,11 +108,12 @@ class FileColorizer:
             license=None if self._card is None else self._card.license,
         )
 
-    def colorize(self, data: bytes) -> Colorized:
+    def colorize(self, data: bytes, hints: Sequence[Hint] = ()) -> Colorized:
         """Colorize one encoded photograph.
 
         Args:
             data: the bytes of a JPEG, PNG, TIFF, WebP or JPEG 2000 file.
+            hints: what is known of its colors; of a file of several pages, of the first.
 
         Returns:
             The colorized file: same format, width, height, bit depth, pages, orientation and metadata.
@@ -107,12 +121,12 @@ class FileColorizer:
         Raises:
             ImageError: the file cannot be colorized (`reason` says why), or is `already_color` under on_color="skip".
         """
-        prepared = self.prepare(data)
+        prepared = self.prepare(data, hints)
         if isinstance(prepared, Colorized):
             return prepared
-        return self.finish(prepared, self.predict(prepared.L_small))
+        return self.finish(prepared, self.predict(prepared.network_input))
 
-    def prepare(self, data: bytes) -> Prepared | Colorized:
+    def prepare(self, data: bytes, hints: Sequence[Hint] = ()) -> Prepared | Colorized:
         """Decode, tell gray from color, and make the network's small upright lightness.
 
         Returns:
@@ -138,27 +152,37 @@ class FileColorizer:
             )
         exact = self.config.jpeg_luma == "exact" and header.format == "jpeg" and codecs.can_be_exact(header)
         small = [self._small_lightness(page, photo.orientation(i)) for i, page in enumerate(photo.pages)]
-        return Prepared(photo, kind, exact, small)
+        placed: list[PlacedHint] = []
+        if hints:
+            size = codecs.upright(photo.pages[0], photo.orientation(0)).shape[:2]
+            placed = place(hints, (size[0], size[1]), (small[0].shape[0], small[0].shape[1]))
+        takes = bool(placed) and self._card is not None and self._card.takes_hints
+        return Prepared(photo, kind, exact, small, placed, takes)
 
     def finish(self, prepared: Prepared, predicted: Sequence[Predicted]) -> Colorized:
         """Join predicted color with the photograph's own lightness and encode it.
 
         Args:
             prepared: what `prepare` gave.
-            predicted: what `predict` gave for its planes.
+            predicted: what `predict` gave for its `network_input`.
 
         Raises:
             ImageError: the result cannot be encoded.
         """
         photo, header = prepared.photo, prepared.photo.header
         note = "; ".join(photo.notes) or None
+        saturation = np.float32(self.config.saturation)
+        colors = [page.ab * saturation for page in predicted]
+        if prepared.hints and not prepared.network_hints:
+            # After saturation: what is known of a color is not made more vivid.
+            colors[0] = spread(colors[0], prepared.L_small[0], prepared.hints)
         planes = [
-            self._color(page.ab, L, photo.orientation(i))
-            for i, (page, L) in enumerate(zip(predicted, prepared.L_small, strict=True))
+            self._color(ab, L, photo.orientation(i))
+            for i, (ab, L) in enumerate(zip(colors, prepared.L_small, strict=True))
         ]
         # The page that looks worst speaks for the file.
         confidence = min((page.confidence for page in predicted if page.confidence is not None), default=None)
-        flags = flags_of([page.ab * self.config.saturation for page in predicted], prepared.L_small)
+        flags = flags_of(colors, prepared.L_small)
         size = header.width, header.height
         if prepared.exact:
             luma = codecs.half_size_luma(codecs.decode_luma(photo))
@@ -186,7 +210,7 @@ class FileColorizer:
 
     def _color(self, ab: NDArray[np.float32], L: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
         """Return small upright color as stored, prepared for enlarging it along the lightness where that is asked."""
-        stored = np.ascontiguousarray(codecs.as_stored(ab * np.float32(self.config.saturation), orientation))
+        stored = np.ascontiguousarray(codecs.as_stored(ab, orientation))
         if self.config.upsampling == "bilinear":
             return stored
         return kernels.with_guide(stored, np.ascontiguousarray(codecs.as_stored(L, orientation)))

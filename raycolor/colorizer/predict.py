@@ -30,7 +30,8 @@ class Predicted(NamedTuple):
 
 
 Predict = Callable[[Sequence[NDArray[np.float32]]], list[Predicted]]
-"""Lightness planes (h, w) float32 in 0..100, of any sizes, to color for each."""
+"""Lightness planes (h, w) float32 in 0..100, of any sizes, to color for each; for a network that takes hints also
+(h, w, 4), as `hints.as_input` makes them."""
 
 
 class Predictor:
@@ -91,7 +92,7 @@ class Predictor:
         return [results[i] for i in range(len(L_small))]
 
     def _forward(self, L: NDArray[np.float32]) -> list[Predicted]:
-        """Run the network on planes (n, h, w) of one size; ConfigError where they do not fit into the GPU's memory."""
+        """Run the network on planes (n, h, w) or (n, h, w, 4); ConfigError where the GPU cannot hold them."""
         try:
             return self._compute(L)
         except torch.OutOfMemoryError as exc:
@@ -101,7 +102,12 @@ class Predictor:
             ) from exc
 
     def _compute(self, L: NDArray[np.float32]) -> list[Predicted]:
-        batch = torch.from_numpy(scale.L_to_net(L)[:, None]).to(self.device, memory_format=torch.channels_last)
+        if L.ndim == 4:
+            stacked = np.concatenate([scale.L_to_net(L[..., :1]), scale.ab_to_net(L[..., 1:3]), L[..., 3:]], axis=3)
+            planes = np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
+        else:
+            planes = scale.L_to_net(L)[:, None]
+        batch = torch.from_numpy(planes).to(self.device, memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             ab_net, confidence = self.net.color_with(self.config.tta, batch)
         ab = scale.net_to_ab(ab_net.float()).permute(0, 2, 3, 1).cpu().numpy()

@@ -11,7 +11,7 @@ _RGB_MARGIN = 0.5  # beyond 0..1
 
 
 def adapted(card: Card, listing: Listing) -> Card:
-    """Return a built-in card with what the file says for itself: a fixed size, a batch of 1, hints left empty."""
+    """Return a built-in card with what the file says for itself: a fixed size, a batch of 1, inputs for hints."""
     changes: dict[str, object] = {}
     given, extra = _inputs(card, listing)
     if given is not None and len(given.shape) == 4:
@@ -21,10 +21,12 @@ def adapted(card: Card, listing: Listing) -> Card:
             changes["fit"] = "stretch"
         if given.shape[0] is not None:
             changes["batch"] = 1
-    # Zeros say "no hint".
     hints = {port.shape[1] for port in extra if len(port.shape) == 4}
     if card.name == "siggraph17" and hints == {1, 2}:
-        changes["extra"] = tuple(ExtraInput(name=port.name, channels=port.shape[1]) for port in extra)
+        changes["extra"] = tuple(
+            ExtraInput(name=port.name, channels=port.shape[1], takes="ab" if port.shape[1] == 2 else "mask")
+            for port in extra
+        )
     return card.model_copy(update=changes)
 
 

@@ -29,10 +29,14 @@ PerChannel = Annotated[tuple[float, ...], BeforeValidator(_per_channel), Field(m
 
 
 class ExtraInput(Frozen):
-    """An input that is always given the same number."""
+    """An input beside lightness: always the same number, or color hints."""
 
     name: str = Field(description="of the ONNX input")
-    value: float = Field(0.0, description="that fills it")
+    value: float = Field(0.0, description="that fills it, or where there is no hint")
+    takes: Literal["constant", "ab", "mask"] = Field(
+        "constant", description="ab: a and b of hints, Lab units; mask: 1 where there is one; constant: value alone"
+    )
+    scale: float = Field(1.0, description="of hints: the network gets value + scale * ab, or * 1")
     channels: int | None = Field(
         None,
         ge=1,
@@ -73,7 +77,7 @@ class Card(Frozen):
     mean: PerChannel = Field((0.0,), description="see scale; one number, or one per channel")
     std: PerChannel = Field((1.0,), description="see scale; one number, or one per channel")
     dtype: Dtype = Field("float32", description="of the input; uint8 is rounded")
-    extra: tuple[ExtraInput, ...] = Field((), max_length=16, description="other inputs and their constants")
+    extra: tuple[ExtraInput, ...] = Field((), max_length=16, description="other inputs and what they are given")
     size: SizeRule = Field(default_factory=SizeRule, description="heights and widths it takes")
     fit: Literal["stretch", "keep", "pad"] = Field(
         "stretch",
@@ -143,6 +147,11 @@ class Card(Frozen):
             return size_px, size_px
         longer = max(height, width)
         return max(1, round(size_px * height / longer)), max(1, round(size_px * width / longer))
+
+    @property
+    def takes_hints(self) -> bool:
+        """Whether the network takes color hints itself."""
+        return any(one.takes == "ab" for one in self.extra)
 
     def input_of(self, names: Sequence[str]) -> str:
         """Return which of a file's inputs takes lightness; empty if none does."""

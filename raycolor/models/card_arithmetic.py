@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from raycolor.color.arrays import lab_to_linear, rgb_to_lab, srgb_encode
 from raycolor.errors import CheckpointError
-from raycolor.models.card import Card
+from raycolor.models.card import Card, ExtraInput
 from raycolor.models.onnx_file import dtype_of
 
 
 def compute(
-    session: Any, card: Card, L: NDArray[np.float32], source: str
+    session: Any, card: Card, L: NDArray[np.float32], source: str, hints: NDArray[np.float32] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Run a network and read its color.
 
@@ -30,12 +30,12 @@ def compute(
     Raises:
         CheckpointError: as `run_network`.
     """
-    scaled, confidence = run_network(session, card, L, source)
+    scaled, confidence = run_network(session, card, L, source, hints)
     return color_of(card, scaled), confidence
 
 
 def run_network(
-    session: Any, card: Card, L: NDArray[np.float32], source: str
+    session: Any, card: Card, L: NDArray[np.float32], source: str, hints: NDArray[np.float32] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Run a network.
 
@@ -44,6 +44,7 @@ def run_network(
         card: of the network.
         L: (B, H, W), 0..100, of a size that it takes.
         source: what messages call the network.
+        hints: (B, 3, H, W): a and b in Lab units, and 1 where there is a hint.
 
     Returns:
         Its output (B, 2, 3 or Q, h, w) after `output_scale` and `output_offset`, and confidence (B,) in 0..1, None
@@ -53,10 +54,12 @@ def run_network(
         CheckpointError: onnxruntime cannot run it, or it answers something else than its card says.
     """
     if card.batch == 1 and len(L) > 1:
-        planes, ranks = zip(*(run_network(session, card, plane[None], source) for plane in L), strict=True)
+        each = (None if hints is None else hints[i : i + 1] for i in range(len(L)))
+        made = (run_network(session, card, plane[None], source, one) for plane, one in zip(L, each, strict=True))
+        planes, ranks = zip(*made, strict=True)
         return np.concatenate(planes), None if ranks[0] is None else np.concatenate(ranks)
     known = {given.name: given for given in session.get_inputs()}
-    extra = {one.name: _constant(known, one.name, one.value, one.channels, L.shape) for one in card.extra}
+    extra = {one.name: _extra(known, one, L.shape, hints) for one in card.extra}
     outputs = [card.output_of([output.name for output in session.get_outputs()])]
     outputs += [card.confidence] if card.confidence else []
     try:
@@ -140,6 +143,17 @@ def color_of(card: Card, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
         rgb = np.clip(scaled, 0, 1).transpose(0, 2, 3, 1)
         return np.ascontiguousarray(rgb_to_lab(rgb)[..., 1:].transpose(0, 3, 1, 2), np.float32)
     return np.ascontiguousarray(scaled)
+
+
+def _extra(
+    known: dict[str, Any], one: ExtraInput, L: tuple[int, ...], hints: NDArray[np.float32] | None
+) -> NDArray[Any]:
+    """Return what an extra input is given: its constant, or hints."""
+    made = _constant(known, one.name, one.value, one.channels, L)
+    if one.takes == "constant" or hints is None:
+        return made
+    part = hints[:, :2] if one.takes == "ab" else hints[:, 2:]
+    return (one.value + one.scale * part).astype(made.dtype)
 
 
 def _constant(known: dict[str, Any], name: str, value: float, channels: int | None, L: tuple[int, ...]) -> NDArray[Any]:

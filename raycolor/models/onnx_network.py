@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from raycolor.color import scale
@@ -57,22 +58,30 @@ class OnnxNetwork(ColorNet):
     def color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `ColorNet.color`; ab has the size that the network gives it.
 
+        Args:
+            L_net: also (B, 4, H, W): lightness, a and b of hints in network units, and 1 where there is a hint.
+
         Raises:
             CheckpointError: onnxruntime cannot run it, or it answers something else than its card says.
         """
-        L = scale.net_to_L(L_net.float()).cpu().numpy()[:, 0]
+        L = scale.net_to_L(L_net[:, :1].float()).cpu().numpy()[:, 0]
+        hints = _hints(L_net)
         height, width = L.shape[1:]
         rule = self.card.size
         if self.card.fit == "stretch" and ((height, width) != self._square(height, width)):
             side = self._square(height, width)
             L = np.stack([resize_area(plane, *side) for plane in L])
+            hints = _resized(hints, side)
         else:
             full = padded_shape(self.card, height, width)
             if rule.fixed_px is not None and max(height, width) > rule.fixed_px:
                 height, width = self.card.plane_shape(height, width, rule.fixed_px)
                 L = np.stack([resize_area(plane, height, width) for plane in L])
-            L = np.pad(L, ((0, 0), (0, full[0] - height), (0, full[1] - width)), mode="edge")
-        ab, confidence = compute(self._open(), self.card, np.ascontiguousarray(L, np.float32), self._source)
+                hints = _resized(hints, (height, width))
+            fill = ((0, 0), (0, full[0] - height), (0, full[1] - width))
+            L = np.pad(L, fill, mode="edge")
+            hints = None if hints is None else np.pad(hints, ((0, 0), *fill))
+        ab, confidence = compute(self._open(), self.card, np.ascontiguousarray(L, np.float32), self._source, hints)
         if self.card.fit != "stretch":
             rows, columns = (
                 round(size * part / whole)
@@ -98,3 +107,21 @@ class OnnxNetwork(ColorNet):
         if device != self._device:
             self._session, self._device = open_session(self._data, self._source, device), device
         return self._session
+
+
+def _hints(L_net: Tensor) -> NDArray[np.float32] | None:
+    """Return the hints beside lightness, (B, 3, H, W): a and b in Lab units, and 1 where there is one."""
+    if L_net.shape[1] == 1:
+        return None
+    found: NDArray[np.float32] = L_net[:, 1:].float().cpu().numpy().copy()
+    found[:, :2] = scale.net_to_ab(found[:, :2])
+    return found
+
+
+def _resized(hints: NDArray[np.float32] | None, side: tuple[int, int]) -> NDArray[np.float32] | None:
+    """Resize hints; around each they keep their color."""
+    if hints is None:
+        return None
+    made = np.stack([[resize_area(np.ascontiguousarray(plane), *side) for plane in one] for one in hints])
+    share = made[:, 2:]
+    return np.where(share > 0, np.concatenate([made[:, :2] / np.maximum(share, 1e-6), np.ones_like(share)], 1), 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -79,6 +79,19 @@ class ObjectStore(Protocol):
 
     def put_file(self, key: str, path: Path) -> None:
         """Write one object, replaced if it exists, whole or not at all, from a local file of any size."""
+        ...
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bytes:
+        """Write what a function makes of an object's bytes; of many who do so at once none loses what another wrote.
+
+        Args:
+            key: of the object; whoever else writes it must do so by `update`, too.
+            change: gets all bytes, or None where there is no object. It may be called again, also with what it has made
+                itself, and returns what it gets where nothing is to be changed.
+
+        Returns:
+            The bytes that stand there then.
+        """
         ...
 
     def delete(self, key: str) -> None:

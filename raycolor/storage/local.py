@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import hashlib
 import itertools
 import os
@@ -12,7 +13,7 @@ import re
 import secrets
 import stat as stat_modes
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -217,6 +218,37 @@ class LocalStore:
     def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> bool:
         """Write one file whole or not at all: a temporary one beside it, synced to disk, then renamed."""
         return self._write(key, (data,), only_if_absent)
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bytes:
+        """Write what a function makes of a file's bytes, under a lock on the file; see `ObjectStore.update`."""
+        path = self.path(key)
+        while True:
+            try:
+                # For writing: network file systems lock no other.
+                descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                made = change(None)
+                if self.put(key, made, only_if_absent=True):
+                    return made
+                continue
+            except OSError as exc:
+                raise storage_error(exc, str(path)) from exc
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                # Whoever held the lock has put another file in its place.
+                if not os.path.samestat(os.fstat(descriptor), path.stat()):
+                    continue
+                found = self.get(key)
+                made = change(found)
+                if made != found:
+                    self.put(key, made)
+                return made
+            except FileNotFoundError:
+                continue
+            except OSError as exc:
+                raise storage_error(exc, str(path)) from exc
+            finally:
+                os.close(descriptor)
 
     def put_file(self, key: str, path: Path) -> None:
         """Write one file whole or not at all, as `put` does, from another file."""

@@ -105,6 +105,12 @@ class PatientStore:
             heard=True,
         )
 
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bytes:
+        """Write what a function makes of an object's bytes."""
+        return self._patiently(
+            self._writing, lambda: self._store.update(key, change), lambda _: self._unwritten(), heard=True
+        )
+
     def put_file(self, key: str, path: Path) -> None:
         """Write one object whole or not at all from a local file."""
         self._patiently(self._writing, lambda: self._store.put_file(key, path), lambda _: self._unwritten(), heard=True)

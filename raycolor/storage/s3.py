@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 _TRIES: Final = 7  # 0.2 to 12.8 s of waiting between them: longer than an S3 partition takes to split
 _FIRST_WAIT_S: Final = 0.2
+_UPDATES: Final = 50
 _LONGEST_WAIT_S: Final = 10.0
 
 # A PUT that is cut off leaves nothing behind; an upload in parts does.
@@ -244,6 +245,47 @@ class S3Store:
             )
             return head.get("Metadata", {}).get("raycolor-writer") == writer
         return False
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bytes:
+        """Write what a function makes of an object's bytes, as long as it is that object (If-Match)."""
+        full, where = self._full(key), f"{self.uri}/{key}"
+
+        def read() -> tuple[bytes, str]:
+            answer = self.client.get_object(Bucket=self.bucket, Key=full, **self._read_options)
+            return answer["Body"].read(), answer["ETag"]
+
+        for _ in range(_UPDATES):
+            found: bytes | None = None
+            condition: dict[str, Any] = {"IfNoneMatch": "*"}
+            try:
+                found, etag = self._call(read, where)
+                condition = {"IfMatch": etag}
+            except StorageError as exc:
+                if exc.reason != "not_found":
+                    raise
+            made = change(found)
+            if made == found:
+                return made
+            options = {**self._options_for(key), **condition}
+            try:
+                self._call(
+                    lambda made=made, options=options: self.client.put_object(  # type: ignore[misc]
+                        Bucket=self.bucket, Key=full, Body=made, **options
+                    ),
+                    where,
+                )
+            except StorageError as exc:
+                if not isinstance(exc.__cause__, ClientError):
+                    raise
+                # An answer that got lost may hide our own success: then `change` finds it.
+                if code_of(exc.__cause__) not in ("PreconditionFailed", "412", "NoSuchKey", "404"):
+                    raise
+            else:
+                # A server that does not know If-Match has taken everybody's: whoever was overwritten writes again.
+                if self._call(read, where)[0] == made:
+                    return made
+            time.sleep(random.uniform(0, _FIRST_WAIT_S))
+        raise StorageError("storage_error", f"{where}: others change it all the time: try again")
 
     def put_file(self, key: str, path: Path) -> None:
         """Write one object whole or not at all from a local file; in several parts only past what one PUT takes."""

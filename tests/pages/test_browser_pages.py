@@ -5,7 +5,7 @@
 import numpy as np
 import photographs
 import pytest
-from browser import CHROMIUM, Browser
+from browser import CHROMIUM, CONTRAST, Browser
 from madesweep import EVIL, write_sweep
 
 from raycolor.colorize.outcomes import Outcome, read_tables, write_outcomes
@@ -20,26 +20,6 @@ from raycolor.tune.report import Reporter
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: on Debian `apt install chromium`")
 
 HIDING = "bad/exe\u202egpj.\x1b[2J\nצילום.jpg"
-
-# Relative luminance and contrast: WCAG 2.2, success criterion 1.4.3.
-CONTRAST = """
-const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-const rgba = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
-const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-  .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-const ground = element => { for (let at = element; at; at = at.parentElement) { const c = rgba(getComputedStyle(at).backgroundColor); if (c[3] === 255) return c; } return [255, 255, 255, 255]; };
-const low = [];
-for (const element of document.body.querySelectorAll("*")) {
-  if (["SCRIPT", "STYLE"].includes(element.tagName) || !element.checkVisibility()) continue;
-  if (![...element.childNodes].some(node => node.nodeType === 3 && node.data.trim())) continue;
-  const style = getComputedStyle(element), svg = element.namespaceURI.endsWith("svg");
-  const [a, b] = [luminance(rgba(svg ? style.fill : style.color)), luminance(ground(element))];
-  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  if (ratio < 4.5) low.push([element.tagName, element.textContent.trim().slice(0, 30), ratio]);
-}
-return { low, dark: matchMedia("(prefers-color-scheme: dark)").matches, needed: document.documentElement.scrollWidth,
-  unnamed: [...document.images].filter(image => !image.alt).length };
-"""
 
 
 @pytest.fixture(scope="module")

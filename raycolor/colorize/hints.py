@@ -1,0 +1,69 @@
+"""Color hints of a job: kept beside its records by their hash, one list for each revision that has some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from raycolor.colorize.job_folder import hints_key
+from raycolor.colorize.job_record import JobRecord
+from raycolor.colorize.manifest import Manifest
+from raycolor.colorizer.hint_list import HintList, parse_hints
+from raycolor.errors import ConfigError, ManifestError
+from raycolor.sources import Input
+from raycolor.storage import ObjectStore, get_if_there
+
+
+def keep_hints(dest: ObjectStore, hints: HintList) -> None:
+    """Write a list where `hints_of` finds it; no hints need no list."""
+    if hints.sha256 is not None:
+        dest.put(hints_key(hints.sha256), hints.to_csv())
+
+
+def hints_of(dest: ObjectStore, record: JobRecord, revision: int) -> HintList:
+    """Return the hints that a revision goes by.
+
+    Raises:
+        ManifestError: their list is missing or has changed.
+    """
+    sha256 = record.hints_of(revision)
+    if sha256 is None:
+        return HintList()
+    data, key = get_if_there(dest, hints_key(sha256)), hints_key(sha256)
+    try:
+        found = None if data is None else parse_hints(data, key)
+    except ConfigError as exc:
+        raise ManifestError(f"{dest.uri}: {exc}") from exc
+    if found is None or found.sha256 != sha256:
+        raise ManifestError(f"{dest.uri}: {key} is {'missing' if found is None else 'changed'}: put it back")
+    return found
+
+
+def hinted(hints: HintList, inputs: Iterator[Input]) -> Iterator[Input]:
+    """Pass inputs on, once it is known that every hint is about one of them.
+
+    Raises:
+        ConfigError: after the last input, if one is about none.
+    """
+    unknown = set(hints.hints)
+    for info in inputs:
+        unknown.discard(info.key)
+        yield info
+    _refuse(unknown)
+
+
+def check_hints(hints: HintList, manifest: Manifest) -> None:
+    """Make sure that every hint is about an input of a job.
+
+    Raises:
+        ConfigError: one is about none.
+    """
+    unknown = set(hints.hints)
+    for _, inputs in manifest.parts():
+        unknown.difference_update(info.key for info in inputs)
+    _refuse(unknown)
+
+
+def _refuse(unknown: set[str]) -> None:
+    if unknown:
+        more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
+        raise ConfigError(f"--hints: {min(unknown)}{more}: no input of this job: give keys as in outcomes.csv")

@@ -1,0 +1,1 @@
+"""Look at a finished job's photographs and decide about each."""
