@@ -27,7 +27,8 @@ from raycolor.models.build import build_discriminator, build_model
 from raycolor.models.losses import discriminator_loss, generator_loss
 from raycolor.models.precision import choose_precision
 from raycolor.storage import open_store
-from raycolor.training.step import GanStep, PixelStep, StepSettings
+from raycolor.training.step import GanStep, PixelStep
+from raycolor.training.trained import StepSettings
 
 Pair = tuple[Tensor, Tensor]
 METHODS = ("regression", "autoencoder", "gan", "unet")

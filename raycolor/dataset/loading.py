@@ -62,6 +62,7 @@ def batches(
     training: bool | None = None,
     prefetch: int = 3,
     threads: int = 1,
+    pin: bool = False,
     augment: AugmentConfig | None = None,
 ) -> Iterator[Batch]:
     """Yield this rank's batches of one epoch.
@@ -87,6 +88,7 @@ def batches(
         training: default: whether the split is called `train`.
         prefetch: batches prepared ahead by a background thread; 0 prepares them in the caller's.
         threads: photographs of a batch prepared at once.
+        pin: into memory that a GPU copies from while the CPU goes on; needs one.
         augment: how photographs are varied (training only); decided by (seed, epoch, index), too.
 
     Raises:
@@ -111,7 +113,7 @@ def batches(
         tops = lefts = np.full(len(split), (split.size_px - crop_px) // 2)
         flips = np.zeros(len(split), dtype=np.bool_)
     varied = _Varied(augment, seed, epoch) if training and augment is not None and augment.is_on else None
-    made = _make(split, pieces[start_step:], tops, lefts, flips, crop_px, threads, varied)
+    made = _make(split, pieces[start_step:], tops, lefts, flips, crop_px, threads, pin, varied)
     return _prefetched(made, prefetch) if prefetch > 0 else made
 
 
@@ -129,14 +131,15 @@ def _make(
     flips: NDArray[np.bool_],
     crop_px: int,
     threads: int,
+    pin: bool,
     varied: _Varied | None,
 ) -> Iterator[Batch]:
     pool = ThreadPoolExecutor(threads) if threads > 1 else None
     try:
         for indices in pieces:
             n = len(indices)
-            L_net = torch.empty((n, 1, crop_px, crop_px), dtype=torch.float32)
-            ab_net = torch.empty((n, 2, crop_px, crop_px), dtype=torch.float32)
+            L_net = torch.empty((n, 1, crop_px, crop_px), dtype=torch.float32, pin_memory=pin)
+            ab_net = torch.empty((n, 2, crop_px, crop_px), dtype=torch.float32, pin_memory=pin)
             L_out, ab_out = L_net.numpy(), ab_net.numpy()
 
             def fill(row: int, indices: NDArray[np.int64] = indices, L_out=L_out, ab_out=ab_out) -> None:  # type: ignore[no-untyped-def]

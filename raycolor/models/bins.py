@@ -132,7 +132,12 @@ class BinsHead(nn.Module):
     @torch.no_grad()
     def observe(self, targets: BinTargets) -> None:
         """Move the frequencies of the nodes towards those of a batch of training photographs."""
-        seen = torch.bincount(targets.node.flatten(), targets.share.flatten(), minlength=self.count)
+        node, share = targets.node.flatten(), targets.share.flatten()
+        if _is_cpu(share):
+            seen = torch.bincount(node, share, minlength=self.count)
+        else:
+            # bincount would wait for the GPU; float64, as the order in which a GPU adds up is not fixed.
+            seen = share.new_zeros(self.count, dtype=torch.float64).index_add_(0, node, share.double())
         self.prior.lerp_((seen / seen.sum().clamp(min=1e-6)).to(self.prior.dtype), _PRIOR_PACE)
 
     def rarity(self) -> Tensor:

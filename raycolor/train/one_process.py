@@ -39,9 +39,9 @@ def train_here(config: TrainConfig, on_epoch: Callable[[Mapping[str, float]], No
     device = torch.device("cuda" if there and config.use_gpu is not False else "cpu")
     checked = check(config)
     config = checked.config
-    settings = claim(checked, 1)
+    settings = claim(checked, 1, may_differ=False)
     context = PlainContext(Path(config.out), device)
-    data = LabData(checked.dataset, open_store(config.data), config)
+    data = LabData(checked.dataset, open_store(config.data), config, pin=device.type == "cuda")
     threads = torch.get_num_threads()
     torch.set_num_threads(cpu_count())
     try:

@@ -17,7 +17,7 @@ from raycolor.train.config import TrainConfig
 from raycolor.train.loggers import check_loggers
 from raycolor.training.loop import parse_curve
 from raycolor.training.settings import Start, check_sizes, read_start, record, resolve
-from raycolor.training.step import schedule_factor
+from raycolor.training.trained import schedule_factor
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +79,11 @@ def check(config: TrainConfig) -> Checked:
     return Checked(config, start, dataset)
 
 
-def claim(checked: Checked, workers: int) -> dict[str, Any]:
+def claim(checked: Checked, workers: int, *, may_differ: bool = True) -> dict[str, Any]:
     """Write run.json, or compare with the one of an earlier start; return the settings in it.
 
-    More epochs than at the earlier start extend its training: `extended` holds the numbers of epochs before.
+    More epochs than at the earlier start extend its training: `extended` holds the numbers of epochs before. Another
+    number of workers goes on with it, if `may_differ`: `workers_before` holds the numbers before.
 
     Raises:
         ConfigError: too many workers for the dataset, or another training stands there.
@@ -90,22 +91,36 @@ def claim(checked: Checked, workers: int) -> dict[str, Any]:
     """
     check_sizes(checked.dataset, checked.config, workers)
     settings = record(checked.config, checked.start, checked.dataset, workers)
-    return _compare_or_write(open_store(checked.config.out), settings)
-
-
-def _compare_or_write(store: ObjectStore, settings: dict[str, Any]) -> dict[str, Any]:
-    """Write run.json, or compare with the one of an earlier start; return the settings in it."""
+    store = open_store(checked.config.out)
     old = _earlier(store)
+    if old is not None and old.get("workers") != workers and not may_differ:
+        raise ConfigError(
+            f"{store.uri}: holds a training by {old.get('workers')} workers: go on with it on Ray, or train into "
+            "another folder"
+        )
+    return _compare_or_write(store, old, settings)
+
+
+def _compare_or_write(store: ObjectStore, old: dict[str, Any] | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """Write run.json, or compare with the settings of an earlier start; return the settings in it."""
     if old is None:
         _write(store, settings)
         return settings
-    extended = old.get("extended", [])
-    if _changed(store, old, settings):
-        settings = {**settings, "extended": [*extended, old["epochs"]]}
+    done = len(read_curve(store))
+    longer = _changed(store, old, settings)
+    if not longer and done >= settings["epochs"]:
+        settings = {**settings, "workers": old["workers"]}  # nothing is left to do by others
+    history: dict[str, Any] = {key: old[key] for key in ("extended", "workers_before") if key in old}
+    if longer:
+        history["extended"] = [*history.get("extended", []), old["epochs"]]
+        _say_schedule(done, settings["epochs"], settings["optim"]["schedule"])
+    others = settings["workers"] != old["workers"]
+    if others:
+        history["workers_before"] = [*history.get("workers_before", []), old["workers"]]
+    settings = {**settings, **history}
+    if longer or others:
         _write(store, settings)
-        _say_schedule(len(read_curve(store)), settings["epochs"], settings["optim"]["schedule"])
-        return settings
-    return {**settings, "extended": extended} if extended else settings
+    return settings
 
 
 def _earlier(store: ObjectStore) -> dict[str, Any] | None:
@@ -118,9 +133,11 @@ def _earlier(store: ObjectStore) -> dict[str, Any] | None:
 
 
 def _changed(store: ObjectStore, old: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    """Whether a training gets more epochs; ConfigError for any other change."""
+    """Whether a training gets more epochs; ConfigError for any other change but of the number of workers."""
     new = json.loads(json.dumps(settings))
-    keys = sorted(key for key in {*old, *new} - {"extended"} if old.get(key) != new.get(key))
+    keys = sorted(
+        key for key in {*old, *new} - {"extended", "workers", "workers_before"} if old.get(key) != new.get(key)
+    )
     if keys and not (keys == ["epochs"] and new["epochs"] > old["epochs"]):
         changes = ", ".join(f"{key}: {old.get(key)!r}, now {new.get(key)!r}" for key in keys)
         raise ConfigError(f"{store.uri}: holds a training with other settings ({changes}): train into another folder")

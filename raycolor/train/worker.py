@@ -24,7 +24,7 @@ from raycolor.machine import cpu_count
 from raycolor.storage import ObjectStore, open_store
 from raycolor.train.config import TrainConfig
 from raycolor.training.data import LabData
-from raycolor.training.loop import Progress
+from raycolor.training.progress import Progress
 from raycolor.training.run import run_training
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,10 @@ def train_on_worker(job: dict[str, Any]) -> dict[str, Any]:
             info = read_dataset(data_store)
             rank, count = context.rank, context.world_size
             cache = job["cache_dir"]
-            data = LabData(info, data_store, config, rank=rank, world_size=count, threads=loaders, cache_dir=cache)
+            data = LabData(
+                info, data_store, config, rank=rank, world_size=count, threads=loaders, cache_dir=cache,
+                pin=context.device.type == "cuda",
+            )  # fmt: skip
         except (ConfigError, DatasetError) as exc:
             problem = exc
         problem = context.first_error(problem)
@@ -158,7 +161,7 @@ class Heartbeat:
         now = time.monotonic()
         if self._first:  # from here on there is a rate; what came before was start-up
             self._first, self._told, self._last_step = False, now, progress.steps_done
-        if now - self._told < HEARTBEAT_S:
+        if now - self._told < HEARTBEAT_S or not progress.sums:
             return
         rate = (progress.steps_done - self._last_step) * self._images / (now - self._told)
         self._told, self._last_step = now, progress.steps_done

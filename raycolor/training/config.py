@@ -75,7 +75,7 @@ class TrainingConfig(Frozen):
     patience: int | None = Field(None, ge=1, description="stop after this many epochs without a better val mse")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="auto: bf16 where the device computes it natively, fp32 elsewhere",
+        description="auto: bf16 where the device computes it natively (GPUs before it: fp16), fp32 elsewhere",
         json_schema_extra=ADVANCED,
     )
     checkpoint_every: int = Field(

@@ -25,6 +25,7 @@ class LabData:
         rank: int = 0,
         world_size: int = 1,
         threads: int = 1,
+        pin: bool = False,
         cache_dir: str | Path | None = None,
     ) -> None:
         """Open both splits; see `raycolor.dataset.loading.batches` for the arguments beside `config`.
@@ -42,7 +43,7 @@ class LabData:
         self._train = LabSplit(info, store, "train", cache_dir)
         self._val = LabSplit(info, store, "val", cache_dir) if info.counts.get("val") else None
         self._config = config
-        self._rank, self._world_size, self._threads = rank, world_size, threads
+        self._rank, self._world_size, self._threads, self._pin = rank, world_size, threads, pin
         self._steps = steps_per_epoch(self._train, world_size=world_size, batch_size=config.batch_size)
 
     @property
@@ -62,6 +63,7 @@ class LabData:
             crop_px=self._config.crop_px,
             start_step=start_step,
             threads=self._threads,
+            pin=self._pin,
             augment=self._config.augment,
         )
 
@@ -80,4 +82,5 @@ class LabData:
             flip=False,
             training=False,
             threads=self._threads,
+            pin=self._pin,
         )

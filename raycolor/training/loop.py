@@ -6,58 +6,27 @@ import logging
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from raycolor.errors import CheckpointError, ConfigError
+from raycolor.errors import ConfigError, TrainingError
 from raycolor.models import checkpoints
 from raycolor.models.metrics import CHEAP, MetricSums
 from raycolor.training.config import TrainingConfig
 from raycolor.training.context import TrainContext, TrainData
+from raycolor.training.progress import About, Progress, resume
 from raycolor.training.samples import sample_files
-from raycolor.training.step import UpdateStep, learning_rate_factor
+from raycolor.training.step import UpdateStep
+from raycolor.training.trained import autocast, learning_rate_factor
 
 log = logging.getLogger(__name__)
 
+READ_EVERY: Final = 50  # updates on a GPU between two readings of their losses; a NaN is noticed no later
 VALIDATED = ("n", *CHEAP, "colorfulness_truth")
-
-
-@dataclass
-class Progress:
-    """Where a training stands.
-
-    Attributes:
-        epoch: the epoch that is running, counted from 0.
-        step: updates done in it.
-        steps_done: updates done since the start.
-        sums: sums of the losses over this epoch's photographs on every worker, and their number `n`.
-        best_mse: lowest val mse so far.
-        best_epoch: epoch it was reached in, counted from 0.
-        curve: one row per finished epoch.
-        finished: nothing is left to do.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    steps_done: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    best_mse: float = math.inf
-    best_epoch: int = -1
-    curve: list[dict[str, float]] = field(default_factory=list)
-    finished: bool = False
-
-
-@dataclass(frozen=True)
-class About:
-    """What a checkpoint says of its origin; JSON values."""
-
-    method: str
-    training: Mapping[str, Any]
-    dataset: Mapping[str, Any]
 
 
 def fit(
@@ -80,7 +49,8 @@ def fit(
         config: how long, and when to save.
         about: goes into checkpoints.
         on_epoch: called on the first worker with each new row of the curve.
-        on_update: called on the first worker after each update, with where training stands.
+        on_update: called on the first worker after each update, with where training stands; its sums may be those of
+            some updates ago.
 
     Returns:
         Progress at the end.
@@ -92,70 +62,79 @@ def fit(
     """
     if data.steps_per_epoch < 1:
         raise ConfigError("training: not one full batch of photographs: lower batch_size or the number of workers")
-    progress = _resume(step, context, about)
+    progress = resume(step, context, about, data.steps_per_epoch)
+    unread = _Unread(step, context, progress)
     while not progress.finished:
         for batch in data.train_batches(progress.epoch, progress.step):
             # Seeded by position, so that a resumed update draws what the uninterrupted one drew on every worker.
             torch.manual_seed(hash((config.seed, context.rank, progress.steps_done)) & 0x7FFF_FFFF)
-            L_net, ab_net = batch.L_net.to(context.device), batch.ab_net.to(context.device)
-            losses = step.update(L_net, ab_net, batch.ids, progress.steps_done)
-            count = len(batch.ids)
-            for name, value in {"n": 1.0, **losses}.items():
-                progress.sums[name] = progress.sums.get(name, 0.0) + value * count
+            # Out of pinned memory (`LabData`) a copy to a GPU waits for nothing; elsewhere this changes nothing.
+            L_net, ab_net = (plane.to(context.device, non_blocking=True) for plane in (batch.L_net, batch.ab_net))
+            unread.add(step.update(L_net, ab_net, batch.ids, progress.steps_done), len(batch.ids))
             progress.step += 1
             progress.steps_done += 1
             if on_update is not None and context.rank == 0:
                 on_update(progress)
             every = config.checkpoint_every
             if every and progress.step % every == 0 and progress.step < data.steps_per_epoch:
+                unread.read()
                 # Sums are made global at each save: only the first worker's state is kept.
                 progress.sums = _shared(progress.sums, context)
                 _save(step, context, about, progress, {})
+        unread.read()
         row = _finish_epoch(step, data, context, config, about, progress)
         if on_epoch is not None and context.rank == 0:
             on_epoch(row)
     return progress
 
 
-def _resume(step: UpdateStep, context: TrainContext, about: About) -> Progress:
-    """Load the newest checkpoint into `step`."""
-    folder = context.latest_checkpoint()
-    if folder is None:
-        return Progress()
-    state = checkpoints.load_state(folder)
-    old = state.get("training")
-    longer = _is_extended(old, about.training)
-    if old != dict(about.training) and not longer:
-        raise ConfigError(
-            f"{folder}: taken with other settings ({_differing(old, about.training)}): train into another folder"
-        )
-    try:
-        step.load_state_dict(state["step"])
-        progress = Progress(**state["progress"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as exc:
-        raise CheckpointError(f"{folder}: does not fit this training: remove it to train from the start") from exc
-    if longer:
-        progress.finished = False
-    if context.rank > 0:
-        progress.sums = dict.fromkeys(progress.sums, 0.0)  # the first worker carries what all have summed so far
-    log.info("resuming in epoch %d after %d updates", progress.epoch + 1, progress.steps_done)
-    return progress
+class _Unread:
+    """Losses of updates, on a GPU left there for a while: to read one is to wait for all that was asked of the GPU."""
+
+    def __init__(self, step: UpdateStep, context: TrainContext, progress: Progress) -> None:
+        self._step, self._context, self._progress = step, context, progress
+        self._most = READ_EVERY if step.deferred else 1
+        self._losses: list[tuple[dict[str, float | Tensor], int]] = []
+
+    def add(self, losses: dict[str, float | Tensor], count: int) -> None:
+        """Take the losses of an update over `count` photographs; every worker calls it."""
+        self._losses.append((losses, count))
+        if len(self._losses) >= self._most:
+            self.read()
+
+    def read(self) -> None:
+        """Add up what has come since the last time.
+
+        Raises:
+            TrainingError: one of these updates was NaN or infinite, here or on another worker.
+        """
+        if self._step.deferred:
+            self._check()
+        sums = self._progress.sums
+        for (losses, count), values in zip(self._losses, _numbers([losses for losses, _ in self._losses]), strict=True):
+            for name, value in zip(["n", *losses], [1.0, *values], strict=True):
+                sums[name] = sums.get(name, 0.0) + value * count
+        self._losses = []
+
+    def _check(self) -> None:
+        problem: TrainingError | None = None
+        try:
+            self._step.check()
+        except TrainingError as exc:
+            problem = exc
+        # With a scaled loss only the worker that has the photograph knows; all of them have to stop.
+        if self._context.sum(torch.tensor([float(problem is not None)], dtype=torch.float64)).item():
+            now = self._progress.steps_done
+            raise problem or TrainingError(f"update {now} or one before: another worker's loss is NaN")
 
 
-def _is_extended(old: object, new: Mapping[str, Any]) -> bool:
-    """Whether two trainings differ in nothing but more epochs."""
-    if not isinstance(old, dict) or not old.get("epochs", 0) < new.get("epochs", 0):
-        return False
-    length = ("epochs", "extended")
-    return all(old.get(key) == new.get(key) for key in {*old, *new}.difference(length))
-
-
-def _differing(old: object, new: Mapping[str, Any]) -> str:
-    """Name the settings in which two trainings differ."""
-    if not isinstance(old, dict):
-        return "none recorded"
-    keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-    return ", ".join(f"{key}: {old.get(key)!r}, now {new.get(key)!r}" for key in keys)
+def _numbers(losses: Sequence[Mapping[str, float | Tensor]]) -> list[list[float]]:
+    """Return the values of several updates, brought from a device in one piece."""
+    values = [value for one in losses for value in one.values()]
+    if not any(isinstance(value, Tensor) for value in values):
+        return [[float(value) for value in one.values()] for one in losses]
+    read = iter(torch.stack([value for value in values if isinstance(value, Tensor)]).tolist())
+    return [[next(read) if isinstance(value, Tensor) else value for value in one.values()] for one in losses]
 
 
 def _shared(sums: Mapping[str, float], context: TrainContext) -> dict[str, float]:
@@ -200,14 +179,13 @@ def validate(
     network = step.predictor()
     context.copy_from_first(network)
     sums = MetricSums(full=False)
-    bf16 = step.settings.precision == "bf16"
     first: tuple[Tensor, Tensor, Tensor] | None = None
     for batch in data.val_batches():
-        L_net = batch.L_net.to(context.device)
-        with torch.no_grad(), torch.autocast(context.device.type, dtype=torch.bfloat16, enabled=bf16):
+        L_net = batch.L_net.to(context.device, non_blocking=True)
+        with torch.no_grad(), autocast(context.device, step.settings.precision):
             predicted = network(L_net.contiguous(memory_format=torch.channels_last))
         first = first or (L_net, predicted, batch.ab_net)
-        sums.add(L_net, predicted, batch.ab_net.to(context.device), batch.ids)
+        sums.add(L_net, predicted, batch.ab_net.to(context.device, non_blocking=True), batch.ids)
     mine = sums.sums()
     total = context.sum(torch.tensor([mine.get(name, 0.0) for name in VALIDATED], dtype=torch.float64)).tolist()
     count = total[0]
@@ -239,6 +217,8 @@ def _finish_epoch(
         **{f"train_{name}": value / count for name, value in sums.items()},
         **{f"val_{name}": value for name, value in measured.items()},
     }
+    if about.training.get("workers_before"):
+        row["workers"] = context.world_size
     progress.curve.append(row)
     # Without validation photographs the newest is the best.
     mse = measured.get("mse", -math.inf)

@@ -9,13 +9,15 @@ import torch
 
 from raycolor.dataset.info import DatasetInfo
 from raycolor.models.build import build_discriminator, build_model
-from raycolor.models.precision import choose_precision
+from raycolor.models.precision import choose_training_precision, without_tf32
 from raycolor.training.config import TrainingConfig
 from raycolor.training.context import TrainContext, TrainData
 from raycolor.training.encoder import apply_encoder_weights, apply_weights
-from raycolor.training.loop import About, Progress, fit
+from raycolor.training.loop import fit
+from raycolor.training.progress import About, Progress
 from raycolor.training.settings import Start
-from raycolor.training.step import GanStep, PixelStep, StepSettings, UpdateStep
+from raycolor.training.step import GanStep, PixelStep, UpdateStep
+from raycolor.training.trained import StepSettings
 
 
 def run_training(
@@ -55,11 +57,14 @@ def build_step(config: TrainingConfig, start: Start, context: TrainContext, step
     Raises:
         ConfigError: settings that cannot be used.
     """
+    precision = choose_training_precision(config.precision, context.device)
+    if precision == "fp32":
+        without_tf32()
     settings = StepSettings(
         total_steps=config.epochs * steps_per_epoch,
         optim=config.optim,
         loss=config.loss,
-        precision=choose_precision(config.precision, context.device),
+        precision=precision,
         compile=config.compile,
     )
     options = dict(config.network)

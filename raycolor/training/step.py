@@ -2,82 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from raycolor.errors import TrainingError
-from raycolor.models.blocks import ColorNet, to_channels_last
+from raycolor.models.blocks import ColorNet
 from raycolor.models.checkpoints import Checkpoint
 from raycolor.models.gan import PatchDiscriminator
 from raycolor.models.losses import discriminator_loss, generator_loss
-from raycolor.models.precision import Precision
-from raycolor.training.config import LossConfig, OptimConfig
 from raycolor.training.objective import Objective
-
-Wrap = Callable[[nn.Module], nn.Module]
-WARM_UP = 0.25  # share of a one-cycle schedule that rises
-FLOOR = 0.01  # last learning rate as a share of the peak
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepSettings:
-    """How weights are updated.
-
-    Attributes:
-        total_steps: updates of the whole training; the schedule ends there.
-        optim: the optimizer.
-        loss: what is minimized.
-        precision: `bf16` computes convolutions in bfloat16; weights and losses stay float32.
-        compile: run the networks through torch.compile.
-    """
-
-    total_steps: int
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    precision: Precision = "fp32"
-    compile: bool = False
-
-
-def learning_rate_factor(step: int, settings: StepSettings) -> float:
-    """Return the share of the peak learning rate at an update, counted from 0; pure, so resuming is exact."""
-    return schedule_factor(min(1.0, step / max(1, settings.total_steps - 1)), settings.optim.schedule)
-
-
-def schedule_factor(done: float, schedule: str) -> float:
-    """Return the share of the peak learning rate when a share `done` of all updates is done."""
-    if schedule == "constant":
-        return 1.0
-    if schedule == "cosine":
-        return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * done))
-    if done < WARM_UP:
-        return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * done / WARM_UP))
-    return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
-
-
-class MovingAverage:
-    """A copy of a network whose weights follow the trained ones slowly."""
-
-    def __init__(self, network: ColorNet, decay: float) -> None:
-        self.decay = decay
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
-
-    @torch.no_grad()
-    def update(self, network: ColorNet, step: int) -> None:
-        """Move towards `network` after update `step`, counted from 0; young averages move faster."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        averaged = [parameter.detach() for parameter in self.network.parameters()]
-        trained = [parameter.detach() for parameter in network.parameters()]
-        get_ema_multi_avg_fn(decay)(averaged, trained, 0)  # type: ignore[no-untyped-call]
-        # Running statistics of batch normalization are averages already.
-        for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
-            mine.copy_(theirs)
+from raycolor.training.trained import MovingAverage, StepSettings, Trained, Wrap, autocast, check
 
 
 class UpdateStep(Protocol):
@@ -86,14 +22,25 @@ class UpdateStep(Protocol):
     network: ColorNet
     settings: StepSettings
 
-    def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float]:
+    deferred: bool
+
+    def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float | Tensor]:
         """Update on a batch: (B, 1, H, W) and (B, 2, H, W) on the step's device; `step` counts from 0.
 
         Returns:
-            The losses, `loss` among them.
+            The losses, `loss` among them: numbers, or on the device if `deferred`.
 
         Raises:
-            TrainingError: the loss or a gradient is NaN or infinite; the weights are left as they were.
+            TrainingError: the loss or a gradient is NaN or infinite; the weights are left as they were. If `deferred`,
+                they are so, too, and `check` says it.
+        """
+        ...
+
+    def check(self) -> None:
+        """Look at the updates that have not been looked at; waits for the device.
+
+        Raises:
+            TrainingError: a loss or a gradient of one of them is NaN or infinite.
         """
         ...
 
@@ -110,60 +57,9 @@ class UpdateStep(Protocol):
         ...
 
 
-def _autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    return torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-
-
-class _Trained:
-    """A network with its optimizer, clipping and schedule."""
-
-    def __init__(
-        self, network: nn.Module, peak: float, settings: StepSettings, device: torch.device, wrap: Wrap
-    ) -> None:
-        self.network = to_channels_last(network.to(device))
-        self.wrapped = wrap(self.network)
-        self.forward = torch.compile(self.wrapped) if settings.compile else self.wrapped
-        optim = settings.optim
-        kind = torch.optim.AdamW if optim.weight_decay > 0 else torch.optim.Adam
-        # Fused: one pass over the weights instead of ten; on a CPU that is a fifth of the autoencoder's time.
-        self.optimizer = kind(_groups(network), lr=peak, betas=optim.betas, weight_decay=optim.weight_decay, fused=True)
-        self.peak, self.settings = peak, settings
-
-    def apply(self, loss: Tensor, ids: Sequence[str], step: int) -> float:
-        """Make one optimizer step on `loss`; refuse NaN or infinity before any weight changes."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        limit = math.inf if self.settings.optim.clip_norm is None else self.settings.optim.clip_norm
-        # Behind the gradient exchange: every worker sees the same norm, so all of them stop at the same update.
-        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), limit))
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"update {step}: the loss is {value} on photographs {', '.join(ids)}: "
-                "lower optim.lr or remove the damaged photographs; the last checkpoint is kept"
-            )
-        if not math.isfinite(norm):
-            raise TrainingError(
-                f"update {step}: the gradient is {norm} on photographs {', '.join(ids)} or another worker's: "
-                "lower optim.lr or remove the damaged photographs; the last checkpoint is kept"
-            )
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.peak * group["share"] * learning_rate_factor(step, self.settings)
-        self.optimizer.step()
-        return value
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"], strict=True)
-        self.optimizer.load_state_dict(state["optimizer"])
-
-
-def _groups(network: nn.Module) -> list[dict[str, Any]]:
-    """Return the trainable parameters, each group with its share of the learning rate."""
-    groups = network.parameter_groups() if isinstance(network, ColorNet) else [(network.parameters(), 1.0)]
-    return [{"params": [p for p in members if p.requires_grad], "share": share} for members, share in groups]
+def _told(losses: Mapping[str, Tensor], deferred: bool) -> dict[str, float | Tensor]:
+    """Return losses as numbers, or, if `deferred`, without waiting for them."""
+    return {name: term.detach() if deferred else float(term.detach()) for name, term in losses.items()}
 
 
 def _identity(module: nn.Module) -> nn.Module:
@@ -195,20 +91,25 @@ class PixelStep:
         """
         self.network, self.settings, self.device = network, settings, device
         self._objective = Objective(network, settings.loss, device, teacher)
-        self._trained = _Trained(network, settings.optim.lr, settings, device, wrap)
+        self._trained = Trained(network, settings.optim.lr, settings, device, wrap)
+        self.deferred = self._trained.deferred
         self._average = MovingAverage(network, settings.optim.ema) if settings.optim.ema > 0 else None
 
-    def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float]:
+    def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float | Tensor]:
         """See `UpdateStep.update`."""
         self.network.train()
         L_net = L_net.contiguous(memory_format=torch.channels_last)
-        with _autocast(self.device, self.settings.precision):
+        with autocast(self.device, self.settings.precision):
             output = self._objective.predict(self._trained.forward, L_net, step)
             losses = self._objective.loss(output, L_net, ab_net, step)
         value = self._trained.apply(losses.pop("loss"), ids, step)
         if self._average is not None:
             self._average.update(self.network, step)
-        return {"loss": value, **{name: float(term.detach()) for name, term in losses.items()}}
+        return {"loss": value, **_told(losses, self.deferred)}
+
+    def check(self) -> None:
+        """See `UpdateStep.check`."""
+        check([self._trained])
 
     def predictor(self) -> ColorNet:
         """See `UpdateStep.predictor`."""
@@ -240,17 +141,18 @@ class GanStep:
         """Prepare training; arguments as in `PixelStep`, both networks are wrapped."""
         self.network, self.discriminator = network, discriminator
         self.settings, self.device = settings, device
-        self._generator = _Trained(network, settings.optim.lr, settings, device, wrap)
-        self._adversary = _Trained(discriminator, settings.optim.discriminator_lr, settings, device, wrap)
+        self._generator = Trained(network, settings.optim.lr, settings, device, wrap)
+        self.deferred = self._generator.deferred
+        self._adversary = Trained(discriminator, settings.optim.discriminator_lr, settings, device, wrap)
         self._average = MovingAverage(network, settings.optim.ema) if settings.optim.ema > 0 else None
 
-    def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float]:
+    def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float | Tensor]:
         """See `UpdateStep.update`; `loss` is the generator's, its parts and the discriminator's stand beside it."""
         settings = self.settings
         self.network.train()
         self.discriminator.train()
         L_net = L_net.contiguous(memory_format=torch.channels_last)
-        with _autocast(self.device, settings.precision):
+        with autocast(self.device, settings.precision):
             fake = self._generator.forward(L_net).float()
             # One forward for both: two under DistributedDataParallel break batch normalization (pytorch#175024).
             logits = self._adversary.forward(torch.cat([L_net, L_net]), torch.cat([ab_net, fake.detach()]))
@@ -262,7 +164,7 @@ class GanStep:
         # its wrapper would wait for gradients of the discriminator that never come.
         self.discriminator.requires_grad_(False)
         try:
-            with _autocast(self.device, settings.precision):
+            with autocast(self.device, settings.precision):
                 verdict = self.discriminator(L_net, fake)
             loss = generator_loss(
                 verdict,
@@ -279,10 +181,13 @@ class GanStep:
             self._average.update(self.network, step)
         return {
             "loss": value,
-            "pixel": float(loss.pixel.detach()),
-            "adversarial": float(loss.adversarial.detach()),
+            **_told({"pixel": loss.pixel, "adversarial": loss.adversarial}, self.deferred),
             "discriminator": discriminator_error,
         }
+
+    def check(self) -> None:
+        """See `UpdateStep.check`."""
+        check([self._adversary, self._generator])
 
     def predictor(self) -> ColorNet:
         """See `UpdateStep.predictor`."""

@@ -18,11 +18,28 @@ def data(tmp_path_factory):
     return folder
 
 
-def settings_of(data, run, **more):
+def settings_of(data, run, *, workers=1, claimed=None, **more):
     """Claim a run folder as `raycolor train gan` does."""
     network = {**labset.NETWORK, "discriminator": {"base": 8, "layers": 1}}
     config = TrainConfig(method="gan", data=str(data), out=str(run), batch_size=4, crop_px=32, network=network, **more)
-    return claim(check(config), 1)
+    return claim(check(config), workers, **(claimed or {}))
+
+
+def test_another_number_of_workers_goes_on_and_is_written_down(tmp_path, data):
+    """run.json says how many there were before; over a finished run it says nothing new, and one process without Ray
+    does not take over what several began."""
+    settings_of(data, tmp_path, epochs=10, workers=2)
+    fewer = settings_of(data, tmp_path, epochs=10)
+    assert (fewer["workers"], fewer["workers_before"]) == (1, [2])
+    again = settings_of(data, tmp_path, epochs=10, workers=2)
+    assert (again["workers"], again["workers_before"]) == (2, [2, 1])
+    assert json.loads((tmp_path / "run.json").read_text())["settings"] == again
+    with pytest.raises(ConfigError, match="holds a training by 2 workers: go on with it on Ray"):
+        settings_of(data, tmp_path, epochs=10, claimed={"may_differ": False})
+    (tmp_path / "curve.csv").write_text("epoch\n" + "".join(f"{epoch}\n" for epoch in range(1, 11)))
+    before = (tmp_path / "run.json").read_bytes()
+    assert settings_of(data, tmp_path, epochs=10)["workers"] == 2
+    assert (tmp_path / "run.json").read_bytes() == before
 
 
 def test_more_epochs_extend_a_run_and_say_the_schedule(tmp_path, data, caplog):

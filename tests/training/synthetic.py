@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from raycolor.training.config import LossConfig, OptimConfig
-from raycolor.training.step import StepSettings
+from raycolor.training.trained import StepSettings
 
 
 class Batch(NamedTuple):
@@ -45,7 +45,7 @@ class SyntheticData:
             yield self._batch(list(range(start, min(start + self.batch_size, self.count + self.val))))
 
 
-def step_settings(total_steps, *, precision="fp32", compile=False, **flat):
+def step_settings(total_steps, *, precision="fp32", compile=False, deferred=None, **flat):
     """Return `StepSettings` from settings of the optimizer and the loss side by side."""
     optim = {key: flat.pop(key) for key in list(flat) if key in OptimConfig.model_fields}
     return StepSettings(
@@ -54,4 +54,5 @@ def step_settings(total_steps, *, precision="fp32", compile=False, **flat):
         loss=LossConfig(**flat),
         precision=precision,
         compile=compile,
+        deferred=deferred,
     )

@@ -12,9 +12,11 @@ from synthetic import SyntheticData, step_settings
 from raycolor.errors import CheckpointError, ConfigError, TrainingError
 from raycolor.models import checkpoints
 from raycolor.models.build import build_discriminator, build_model
+from raycolor.training import loop
 from raycolor.training.config import TrainingConfig
 from raycolor.training.context import PlainContext
-from raycolor.training.loop import About, curve_csv, fit
+from raycolor.training.loop import curve_csv, fit
+from raycolor.training.progress import About
 from raycolor.training.step import GanStep, PixelStep
 
 CPU = torch.device("cpu")
@@ -76,6 +78,77 @@ def test_resuming_equals_never_stopping(tmp_path, method, at):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     state = [checkpoints.load_state(tmp_path / run / "last")["step"] for run in ("whole", "again")]
     assert checkpoints.pack_state(state[0]) == checkpoints.pack_state(state[1])
+
+
+@pytest.mark.parametrize("every", [0, 4])
+def test_losses_that_are_read_late_are_the_same(tmp_path, monkeypatch, every):
+    """A run whose losses stay on the device ends with the same bytes, and reads them in bulk: as often as
+    checkpoints and epochs end, and every few updates."""
+    monkeypatch.setattr(loop, "READ_EVERY", 5)
+    usual = train("gan", tmp_path / "usual", SyntheticData(), lasting(EPOCHS, checkpoint_every=every))
+    checked = []
+    monkeypatch.setattr(GanStep, "check", lambda self, real=GanStep.check: checked.append(1) or real(self))
+    deferred = train("gan", tmp_path / "late", SyntheticData(), lasting(EPOCHS, checkpoint_every=every), deferred=True)
+    assert deferred == usual
+    for name in ("weights.safetensors", "checkpoint.json", "curve.csv"):
+        assert (tmp_path / "late" / name).read_bytes() == (tmp_path / "usual" / name).read_bytes(), name
+    assert len(checked) == 2 * EPOCHS  # of six updates: five and the rest, or four and the rest
+
+
+def test_a_deferred_nan_reaches_no_checkpoint(tmp_path):
+    """It is found before anything is saved or an epoch ends: the newest checkpoint is older, and finite."""
+    data = SyntheticData()
+    bad = int(next(iter(data.train_batches(1, 2))).ids[1].split("-")[1])
+
+    class Spoiled(SyntheticData):
+        def train_batches(self, epoch, start_step):
+            self.ab_net[bad] = math.nan if epoch == 1 else data.ab_net[bad]
+            return super().train_batches(epoch, start_step)
+
+    with pytest.raises(TrainingError, match=rf"update 8: the loss is nan on photographs .*photo-{bad}\b"):
+        train("regression", tmp_path, Spoiled(), deferred=True)
+    state = checkpoints.load_state(tmp_path / "last")
+    assert state["progress"]["steps_done"] == 8
+    for weights in (checkpoints.load(tmp_path).weights, state["step"]["trained"]["network"]):
+        assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+def test_all_workers_stop_at_a_nan_of_one(tmp_path):
+    """A worker that sees no NaN of its own stops when another one does, instead of waiting for it for ever."""
+
+    class Second(PlainContext):
+        def sum(self, values):
+            return values + 1 if len(values) == 1 else values
+
+    data = SyntheticData()
+    with pytest.raises(TrainingError, match="another worker's loss is NaN"):
+        fit(make("regression", data, deferred=True), data, Second(tmp_path), lasting(1), about("regression"))
+
+
+@pytest.mark.parametrize(("at", "seen"), [(9, 2), (6, 0)])
+def test_another_number_of_workers_goes_on(tmp_path, at, seen):
+    """In mid-epoch or at its start, four workers' training goes on with two: it sees what is left of the photographs,
+    ends after as many epochs, and every row of the curve says how many workers there were."""
+    four = make("regression", SyntheticData())
+    with pytest.raises(KilledError):
+        fit(four, KilledData(at), PlainContext(tmp_path), lasting(EPOCHS, checkpoint_every=2),
+            about("regression", workers=4))  # fmt: skip
+    starts = []
+
+    class HalfABatch(SyntheticData):
+        def train_batches(self, epoch, start_step):
+            starts.append((epoch, start_step))
+            return super().train_batches(epoch, start_step)
+
+    data = HalfABatch(batch_size=2)
+    context = PlainContext(tmp_path)
+    context.world_size = 2
+    more = about("regression", workers=2, workers_before=[4])
+    progress = fit(make("regression", data), data, context, lasting(EPOCHS), more)
+    assert starts == [(1, 2 * seen), (2, 0)]
+    assert [row["workers"] for row in progress.curve] == [4, 2, 2]
+    assert [row["step"] for row in progress.curve] == [6, 24, 36]
+    assert "workers" in (tmp_path / "curve.csv").read_text().splitlines()[0]
 
 
 def test_a_finished_run_is_left_alone(tmp_path):

@@ -9,10 +9,13 @@ import pytest
 import torch
 from synthetic import SyntheticData, step_settings
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from raycolor.errors import TrainingError
+from raycolor.errors import ConfigError, TrainingError
 from raycolor.models.build import build_discriminator, build_model
-from raycolor.training.step import GanStep, PixelStep, learning_rate_factor
+from raycolor.models.precision import choose_training_precision, fastest_on_gpu
+from raycolor.training.step import GanStep, PixelStep
+from raycolor.training.trained import learning_rate_factor
 
 CPU = torch.device("cpu")
 
@@ -92,6 +95,78 @@ def test_a_nan_loss_stops_before_the_weights_change(method):
         step.update(batch.L_net, truth, batch.ids, 7)
     for key, value in step.network.named_parameters():
         assert torch.equal(value, before[key]), key
+
+
+class NothingIsRead(TorchDispatchMode):
+    """Fails where a number is asked of a device, which is to wait for it."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert "_local_scalar_dense" not in str(func), "a number was read"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("method", ["regression", "gan"])
+def test_a_deferred_update_reads_nothing_and_computes_the_same(method):
+    """As on a GPU: nothing is waited for, and weights and losses are those of the usual way, bit by bit."""
+    usual, deferred = make(method, ema=0.9), make(method, ema=0.9, deferred=True)
+    for k, batch in enumerate(list(SyntheticData().train_batches(0, 0))[:3]):
+        losses = usual.update(batch.L_net, batch.ab_net, batch.ids, k)
+        with NothingIsRead():
+            later = deferred.update(batch.L_net, batch.ab_net, batch.ids, k)
+        assert {name: float(value) for name, value in later.items()} == losses
+    deferred.check()
+    with pytest.raises(AssertionError, match="a number was read"), NothingIsRead():
+        usual.update(batch.L_net, batch.ab_net, batch.ids, 3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("method", ["regression", "gan"])
+def test_a_deferred_nan_changes_no_weight_until_it_is_told(method, precision):
+    """The update with NaN and all after it leave the generator's weights as they were; the first is named."""
+    step = make(method, deferred=True, precision=precision)
+    batches = list(SyntheticData().train_batches(0, 0))
+    step.update(batches[0].L_net, batches[0].ab_net, batches[0].ids, 6)
+    before = {key: value.clone() for key, value in step.network.named_parameters()}
+    truth = batches[1].ab_net.clone()
+    truth[0, 0, 0, 0] = math.nan
+    step.update(batches[1].L_net, truth, batches[1].ids, 7)
+    step.update(batches[2].L_net, batches[2].ab_net, batches[2].ids, 8)
+    for key, value in step.network.named_parameters():
+        assert torch.equal(value, before[key]), key
+    with pytest.raises(TrainingError, match=rf"update 7: the loss is nan on photographs {batches[1].ids[0]}, "):
+        step.check()
+
+
+def test_fp16_scales_the_loss_and_leaves_out_what_overflows():
+    """Weights learn though the first scale is too large for fp16; the scale stands in the state, and goes on."""
+    step = make("regression", precision="fp16", lr=3e-3)
+    scaler = step._trained.scaler
+    scaler.load_state_dict({**scaler.state_dict(), "scale": 2.0**40})
+    batch = next(SyntheticData(count=8, batch_size=8).train_batches(0, 0))
+    before = step.network.encoder.conv1.weight.clone()
+    step.update(batch.L_net, batch.ab_net, batch.ids, 0)
+    assert torch.equal(step.network.encoder.conv1.weight, before)
+    for k in range(1, 40):
+        step.update(batch.L_net, batch.ab_net, batch.ids, k)
+    assert not torch.equal(step.network.encoder.conv1.weight, before)
+    assert all(torch.isfinite(value).all() for value in step.network.parameters())
+    assert 1 < scaler.get_scale() < 2.0**40
+    again = make("regression", precision="fp16")
+    again.load_state_dict(copy.deepcopy(step.state_dict()))
+    assert again._trained.scaler.state_dict() == scaler.state_dict()
+    assert "scaler" not in make("regression").state_dict()["trained"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "found"), [((6, 0), "fp32"), ((7, 0), "fp32"), ((7, 5), "fp16"), ((8, 0), "bf16"), ((12, 0), "bf16")]
+)
+def test_gpus_train_in_what_they_compute_fast(capability, found):
+    """bf16 from Ampere on, fp16 on Turing; what is asked for is taken as it is."""
+    assert fastest_on_gpu(capability) == found
+    assert choose_training_precision("fp32", torch.device("cuda")) == "fp32"
+    assert choose_training_precision("bf16", torch.device("cpu")) == "bf16"
+    with pytest.raises(ConfigError, match="precision 'fp8': unknown"):
+        choose_training_precision("fp8", torch.device("cpu"))
 
 
 def test_discriminator_learns_and_is_not_changed_by_the_generator():

@@ -14,7 +14,8 @@ from raycolor.models.build import build_model
 from raycolor.storage import open_store
 from raycolor.training.context import PlainContext
 from raycolor.training.loop import validate
-from raycolor.training.step import PixelStep, StepSettings
+from raycolor.training.step import PixelStep
+from raycolor.training.trained import StepSettings
 from raycolor.tune.config import TuneConfig
 from raycolor.tune.plan import REPORTED, make_plan
 from raycolor.tune.space import leading
