@@ -63,9 +63,12 @@ format: $(READY) ## let ruff write the layout
 bench: $(READY) ## every benchmark; JSON in benchmarks/results/
 	$(BIN)/python benchmarks/run.py
 
-lock: $(READY) ## pin again after a change of pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --group dev pyproject.toml --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock' -o requirements.lock
+COMPILE = $(BIN)/uv pip compile --quiet --universal pyproject.toml --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
+
+lock: $(READY) ## pin again after a change of pyproject.toml; for workers without the tools of development
+	$(COMPILE) --group dev -o requirements.lock
+	$(COMPILE) --constraint requirements.lock -o requirements-worker.lock
 
 clean: ## remove what was made, but for .venv
 	rm -rf demo-output benchmarks/results .pytest_cache .mypy_cache .ruff_cache

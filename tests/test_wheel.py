@@ -41,7 +41,7 @@ def test_the_wheel_holds_what_a_user_needs_and_nothing_else(wheel):
     examples = [name for name in package if name.startswith("raycolor/examples/")]
     assert sorted(set(package) - set(examples)) == sorted(tracked.stdout.split("\n")[:-1])
     parts = {name.split("/")[2] for name in examples}
-    assert parts == {"jobs", "tune_configs", "cluster.yaml", "requirements.lock", "docs"}
+    assert parts == {"jobs", "tune_configs", "cluster.yaml", "requirements.lock", "requirements-worker.lock", "docs"}
     assert wheel.stat().st_size < 60_000_000
 
 

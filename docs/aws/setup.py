@@ -141,7 +141,7 @@ def fill(template: str, *, region: str, cpu_image: str, gpu_image: str, group: s
     words = {"FILL_CPU_IMAGE": cpu_image, "FILL_GPU_IMAGE": gpu_image, "FILL_SECURITY_GROUP": group}
     for word, value in words.items():
         template = template.replace(word, value)
-    return template.replace("region: us-east-1", f"region: {region}")
+    return template.replace("us-east-1", region)
 
 
 def remove(ec2: Any, iam: Any) -> None:

@@ -19,6 +19,7 @@ EXAMPLES: Final = (
     "tune_configs",
     "cluster.yaml",
     "requirements.lock",
+    "requirements-worker.lock",
     "docs/aws",
     "docs/grafana.json",
     "docs/sample",
