@@ -110,13 +110,23 @@ JOBS = {
         "`raycolor colorize DEST/_raycolor/review.csv` applies them.",
         script=False,
     ),
+    "sign": Job(
+        "Sign the outputs of a finished job with Content Credentials (C2PA).",
+        "raycolor.sign.config:SignConfig",
+        ("dest",),
+        "raycolor.sign.driver:run",
+        "Says in every colorized output what was made, from which original, by which network; needs the package of "
+        "`pip install 'raycolor[sign]'`. No network is asked: no time-stamp, no list of trusted certificates. The same "
+        "command continues what was stopped, and signs what was made since; nothing is signed twice.",
+    ),
     "verify": Job(
         "Check the outputs of a finished job against its outcomes.",
         "raycolor.verify.config:VerifyConfig",
         ("dest",),
         "raycolor.verify.driver:run",
-        "Reads every output and changes nothing: says which are missing or have other bytes than were written, and "
-        "which files in DEST the job did not make. Exit code 1 if any output is missing or has changed.",
+        "Reads every output and changes nothing: says which are missing or have other bytes than were written or "
+        "signed, which signatures are missing or not valid, and which files in DEST the job did not make. Exit code 1 "
+        "if anything is missing or has changed.",
     ),
     "package": Job(
         "Pack the outputs and records of a finished job as a BagIt bag.",

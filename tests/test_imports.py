@@ -17,6 +17,7 @@ JOBS = (
     "plan",
     "prepare",
     "review",
+    "sign",
     "train",
     "tune",
     "verify",

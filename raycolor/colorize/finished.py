@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from raycolor.colorize.job_record import JobRecord, read_job
 from raycolor.colorize.outcomes import ShardOutcomes, done_shards, read_shards
-from raycolor.errors import ManifestError
-from raycolor.storage import ObjectStore
+from raycolor.errors import ConfigError, ManifestError
+from raycolor.sources import Reader
+from raycolor.storage import ObjectStore, open_store
 
 PIECE_BYTES: Final = 16 * 2**20
 """What is read of an output at a time."""
@@ -48,6 +49,31 @@ def finished_shards(dest: ObjectStore, record: JobRecord) -> Iterator[ShardOutco
         raise ManifestError(
             f"{dest.uri}: {record.manifest.images:,} inputs and {seen:,} outcomes: its records are damaged"
         )
+
+
+def originals_of(record: JobRecord, endpoint_url: str | None, why: str) -> Reader:
+    """Return what reads the inputs of a job.
+
+    Args:
+        record: the job.
+        endpoint_url: S3 server other than AWS.
+        why: what they are read for, for the message.
+
+    Raises:
+        ConfigError: their place is not there.
+        StorageError: it cannot be asked.
+    """
+    root = record.root or record.source
+    options: dict[str, Any] = {
+        "endpoint_url": endpoint_url,
+        "requester_pays": bool(record.config.get("requester_pays")),
+    }
+    if root == record.source:  # else it need not be there: what a list names may lie elsewhere
+        try:
+            open_store(root, must_exist=True, **options)
+        except ConfigError as exc:
+            raise ConfigError(f"SOURCE {root}: is not there, and {why}: bring it back") from exc
+    return Reader(root, options)
 
 
 def pieces(store: ObjectStore, key: str, size: int) -> Iterator[bytes]:

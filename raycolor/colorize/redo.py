@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from raycolor.colorize.memory_budget import MemoryBudget
 from raycolor.colorize.outcomes import Outcome, find_shard
+from raycolor.colorize.signatures import Signature, read_signatures, signature_of, states_of
 from raycolor.sources import Input
 from raycolor.sources.keys import matches
 from raycolor.storage import ObjectStore, get_if_there
@@ -95,6 +96,8 @@ class Standing:
     them `stay` as they were."""
     round: int = 0
     """Number that the new record carries."""
+    signatures: Mapping[str, Signature] = field(default_factory=dict)
+    """Of the shard's outputs, by output key."""
 
     @property
     def owned(self) -> frozenset[str]:
@@ -122,12 +125,16 @@ class Standing:
 
         Before the new record is written: a kill in between leaves an output that is missing, and that is noticed.
         """
-        now = {outcome.key: outcome.output_key for outcome in made}
+        now = {outcome.key: outcome for outcome in made}
         for outcome in self.replaced:
-            key = outcome.output_key
+            new, key = now.get(outcome.key), outcome.output_key
+            signature = signature_of(outcome, self.signatures)
+            gone = key is not None and (new is None or new.output_key != key)
             # What somebody else has put there stays.
-            if key is not None and now.get(outcome.key) != key and _problem(dest, outcome, read=True) is None:
+            if key is not None and gone and _problem(dest, outcome, signature, read=True) is None:
                 dest.delete(key)
+            if signature is not None and (gone or new is None or new.output_sha256 != signature.output_sha256):
+                _drop_manifest(dest, signature)
 
 
 def standing(dest: ObjectStore, shard: int, inputs: Sequence[Input], again: Again, files: MemoryBudget) -> Standing:
@@ -147,6 +154,7 @@ def standing(dest: ObjectStore, shard: int, inputs: Sequence[Input], again: Agai
     if record is None:
         return Standing(round=again.number)
     before = {outcome.key: outcome for outcome in record.outcomes}
+    signatures = read_signatures(dest, shard)
     kept, replaced, found = {}, [], Counter[str]()
     standing = [(info, before[info.key]) for info in inputs if info.key in before]
     with ThreadPoolExecutor(_THREADS, "outputs") as pool:
@@ -157,8 +165,9 @@ def standing(dest: ObjectStore, shard: int, inputs: Sequence[Input], again: Agai
                 return "asked for"
             if again.outputs == "trusted" or not again.concerns(outcome):
                 return None
-            with files.hold(outcome.output_bytes or 0):
-                return _problem(dest, outcome, read=again.outputs == "same")
+            signature = signature_of(outcome, signatures)
+            with files.hold(max(states_of(outcome, signature).values())):
+                return _problem(dest, outcome, signature, read=again.outputs == "same")
 
         problems = pool.map(problem, standing)
         for (_, outcome), trouble in zip(standing, problems, strict=True):
@@ -167,11 +176,14 @@ def standing(dest: ObjectStore, shard: int, inputs: Sequence[Input], again: Agai
             else:
                 replaced.append(outcome)
                 found[trouble] += 1
-    return Standing(kept, tuple(replaced), found, again.number or record.round)
+    return Standing(kept, tuple(replaced), found, again.number or record.round, signatures)
 
 
-def _problem(dest: ObjectStore, outcome: Outcome, *, read: bool) -> str | None:
-    """Return `missing` or `changed` for an output that is not as it was written; looks at its bytes if `read`."""
+def _problem(dest: ObjectStore, outcome: Outcome, signature: Signature | None, *, read: bool) -> str | None:
+    """Return `missing` or `changed` for an output that is neither as it was made nor as it was signed.
+
+    Looks at its bytes if `read`.
+    """
     if outcome.output_key is None:
         return None
     if not read:
@@ -179,9 +191,17 @@ def _problem(dest: ObjectStore, outcome: Outcome, *, read: bool) -> str | None:
     data = get_if_there(dest, outcome.output_key)
     if data is None:
         return "missing"
-    return None if hashlib.sha256(data).hexdigest() == outcome.output_sha256 else "changed"
+    return None if hashlib.sha256(data).hexdigest() in states_of(outcome, signature) else "changed"
 
 
 def _is_kept(outcome: Outcome) -> bool:
     """Whether an outcome stands if the try at another one fails."""
     return outcome.status == "colorized" or outcome.reason == WITHDRAWN
+
+
+def _drop_manifest(dest: ObjectStore, signature: Signature) -> None:
+    """Remove a detached manifest that tells of bytes that are no more, unless somebody else has put another there."""
+    if signature.manifest_key is not None:
+        data = get_if_there(dest, signature.manifest_key)
+        if data is not None and hashlib.sha256(data).hexdigest() == signature.manifest_sha256:
+            dest.delete(signature.manifest_key)

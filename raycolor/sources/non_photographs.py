@@ -23,7 +23,7 @@ _FILES: Final = {
     "desktop.ini": "a file of Windows",
 }
 _APPLE_DOUBLE: Final = "._"
-_SIDECARS: Final = frozenset({"xmp", "aae", "pp3", "dop", "md5", "sha1", "sha256", "par2"})
+_SIDECARS: Final = frozenset({"xmp", "c2pa", "aae", "pp3", "dop", "md5", "sha1", "sha256", "par2"})
 _DOCUMENTS: Final = frozenset(
     {"txt", "md", "rtf", "pdf", "doc", "docx", "odt", "xls", "xlsx", "ods", "csv", "tsv", "json", "xml", "yaml", "yml"}
     | {"htm", "html", "ini", "log", "db", "url", "lnk"}

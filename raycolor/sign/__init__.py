@@ -1,0 +1,1 @@
+"""Sign the outputs of a finished job with Content Credentials (C2PA)."""
