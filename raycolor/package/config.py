@@ -20,4 +20,9 @@ class PackageConfig(Frozen):
     premis: bool = Field(
         False, description="add PREMIS 3 records of what every output was made from, by what and how (metadata/premis/)"
     )
+    iiif: str | None = Field(
+        None,
+        description="add IIIF manifests and images that show every photograph gray and in color (iiif/), to be "
+        "published at this address, for example https://example.org/collection/iiif",
+    )
     endpoint_url: Endpoint = Field(None, description="S3 server other than AWS; default: AWS_ENDPOINT_URL")

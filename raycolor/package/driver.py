@@ -9,17 +9,19 @@ import re
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
-from raycolor.colorize.finished import PIECE_BYTES, finished_job, finished_shards, pieces, sha256_of
+from raycolor.colorize.finished import PIECE_BYTES, finished_job, originals_of, pieces, sha256_of
 from raycolor.colorize.job_folder import ATTEMPTS, FOLDER
 from raycolor.colorize.job_record import JobRecord, read_job
-from raycolor.colorize.outcomes import Outcome
 from raycolor.errors import ConfigError, ManifestError
-from raycolor.package import bag_files, premis
+from raycolor.package import bag_files, iiif, premis
 from raycolor.package.config import PackageConfig
+from raycolor.package.iiif_photographs import Photographs
+from raycolor.package.payload import File, Payload
 from raycolor.progress import Progress
 from raycolor.sources.key_set import KeySet
 from raycolor.sources.overlap import place_holds
@@ -36,23 +38,31 @@ _RECORDS: Final = tuple(
 )
 # What a package holds beside its payload.
 _TAGS: Final = (bag_files.DECLARATION, bag_files.INFO, bag_files.MANIFEST, bag_files.TAG_MANIFEST)
-_PREMIS: Final = re.compile(r"metadata/premis/part-\d{6,}\.xml\Z")
+_METADATA: Final = (re.compile(r"metadata/premis/part-\d{6,}\.xml\Z"), iiif.FILE)
 
 
 def run(config: PackageConfig) -> int:
     """Pack a job; returns 0. Changes nothing in DEST. Memory grows neither with the number of outputs nor their size.
 
     Raises:
-        ConfigError: OUT overlaps DEST or SOURCE, or holds something else than an earlier package of the job.
+        ConfigError: OUT overlaps DEST or SOURCE, or holds something else than an earlier package of the job; the
+            address of `iiif` is none, or the originals that it shows are not there.
         ManifestError: there is no finished job, its records are damaged, or an output is not what its outcome says.
         StorageError: DEST cannot be read, or OUT not be written.
     """
+    if config.iiif is not None:
+        config = config.model_copy(update={"iiif": iiif.check_url(config.iiif)})
     dest = open_store(config.dest, must_exist=True, endpoint_url=config.endpoint_url)
     record = finished_job(dest)
     _check_place(open_store(config.out, endpoint_url=config.endpoint_url).uri, dest, record)
     _check_records(dest, record)
-    with KeySet() as expected, tempfile.TemporaryDirectory(prefix="raycolor-package-") as scratch:
-        package = _Package(dest, record, config, expected, Path(scratch))
+    with (
+        KeySet() as expected,
+        KeySet() as metadata,
+        tempfile.TemporaryDirectory(prefix="raycolor-package-") as scratch,
+        (Path(scratch) / "tags").open("wb") as tags,
+    ):
+        package = _Package(dest, record, config, expected, metadata, Path(scratch), tags)
         package.count()
         package.check_free()
         # The payload's store has data/ as its root: what a killed writer left behind is found below the root alone.
@@ -119,7 +129,11 @@ class _Package:
     config: PackageConfig
     expected: KeySet
     """Keys of the payload, as its store lists them."""
+    metadata: KeySet
+    """Names of what lies beside the payload, but for the bag's own files."""
     scratch: Path
+    tags: IO[bytes]
+    """Lines of the manifest of the tags, as they come."""
     size_bytes: int = 0
     files: int = 0
     misread: int = 0
@@ -127,14 +141,15 @@ class _Package:
 
     def __post_init__(self) -> None:
         self.bag = open_store(self.config.out, endpoint_url=self.config.endpoint_url)
+        self.outputs = Payload(self.dest, self.record)
         self.payload = open_store(f"{self.bag.uri.rstrip('/')}/data", endpoint_url=self.config.endpoint_url)
 
     def count(self) -> None:
         """Take in what the payload will be: every output, and every record but those of running jobs."""
-        for shard in finished_shards(self.dest, self.record):
-            for outcome in shard.outcomes:
-                if outcome.output_key is not None:
-                    self._expect(outcome.output_key, outcome.output_bytes or 0)
+        for shard in self.outputs.shards():
+            for item in shard.items:
+                for file in item.files:
+                    self._expect(file.key, file.size)
         for info in self.dest.list(FOLDER):
             if info.key != LEASE_KEY and not info.key.startswith(ATTEMPTS):
                 self.records.append(info)
@@ -170,7 +185,7 @@ class _Package:
                 if key != there.key:
                     known = key in self.expected or key in earlier
                 else:
-                    known = key in _TAGS or _PREMIS.match(key) is not None
+                    known = key in _TAGS or any(names.match(key) for names in _METADATA)
                 if not (ours and known):
                     raise ConfigError(
                         f"OUT {self.bag.uri}: {there.key} is not of an earlier package of this job: give another place"
@@ -192,64 +207,83 @@ class _Package:
         """Bring OUT to what the job is: payload, manifests and tags; all but the declaration that it is a bag."""
         self.bag.delete(bag_files.DECLARATION)
         # First of all: by it a package that was stopped is known for what it is.
-        tags = [
-            (
-                bag_files.INFO,
-                self._put_tag(bag_files.INFO, bag_files.bag_info(self.record, self.size_bytes, self.files)),
-            )
-        ]
+        info = bag_files.bag_info(self.record, self.size_bytes, self.files)
+        self._tag(bag_files.INFO, self._put_tag(bag_files.INFO, info))
         self.bag.sweep(older_than_s=0)
         self.payload.sweep(older_than_s=0)
-        manifest, metadata = self.scratch / "manifest", set[str]()
-        with manifest.open("wb") as lines:
-            for key, sha256 in self._payload(tags, metadata):
+        manifest = self.scratch / "manifest"
+        with manifest.open("wb") as lines, ExitStack() as ends:
+            shows = self._photographs(ends)
+            for key, sha256 in self._payload(shows):
                 lines.write(bag_files.manifest_line(sha256, bag_files.PAYLOAD + key))
-        self._remove_others(metadata)
+            if shows is not None:
+                shows.end()
+        self._remove_others()
         self.bag.put_file(bag_files.MANIFEST, manifest)
-        tags.append((bag_files.MANIFEST, _sha256_of_file(manifest)))
-        tags.append((bag_files.DECLARATION, hashlib.sha256(bag_files.DECLARED).hexdigest()))
-        self.bag.put(
-            bag_files.TAG_MANIFEST, b"".join(bag_files.manifest_line(sha256, name) for name, sha256 in sorted(tags))
-        )
+        self._tag(bag_files.MANIFEST, _sha256_of_file(manifest))
+        self._tag(bag_files.DECLARATION, hashlib.sha256(bag_files.DECLARED).hexdigest())
+        self.tags.flush()
+        self.bag.put_file(bag_files.TAG_MANIFEST, Path(self.tags.name))
         if read_job(self.dest) != self.record:
             raise ManifestError(
                 f"{self.dest.uri}: its job went on meanwhile: run the same command again when it has ended"
             )
 
-    def _payload(self, tags: list[tuple[str, str]], metadata: set[str]) -> Iterator[tuple[str, str]]:
+    def _photographs(self, ends: ExitStack) -> Photographs | None:
+        """Return what writes the images of IIIF, if they are asked for."""
+        if self.config.iiif is None:
+            return None
+        originals = originals_of(self.record, self.config.endpoint_url, "--iiif shows every original")
+        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(dir=self.scratch)))
+        pages = iiif.Presentation(self.config.iiif, self._put_tag, folder)
+        ends.callback(pages.close)
+        return Photographs(self.dest, self.record, originals, pages, self.add_metadata)
+
+    def _payload(self, shows: Photographs | None) -> Iterator[tuple[str, str]]:
         """Copy the payload; yield key and SHA-256 of each file, in an order that is always the same."""
         with (
             Progress("package", self.files, "files") as progress,
             ThreadPoolExecutor(_THREADS, "package") as pool,
         ):
-            for shard in finished_shards(self.dest, self.record):
-                made = [outcome for outcome in shard.outcomes if outcome.output_key is not None]
-                sums = list(pool.map(self._output, made))
-                yield from ((str(outcome.output_key), sha256) for outcome, sha256 in zip(made, sums, strict=True))
-                progress.update(len(made))
-                if self.config.premis and made:
+            for shard in self.outputs.shards():
+                files = [file for item in shard.items for file in item.files]
+                sums = pool.map(self._file, files)
+                yield from ((file.key, sha256) for file, sha256 in zip(files, sums, strict=True))
+                progress.update(len(files))
+                if self.config.premis and shard.items:
                     name = f"metadata/premis/part-{shard.shard:06d}.xml"
-                    metadata.add(name)
-                    tags.append((name, self._put_tag(name, premis.document(self.record, made, sums))))
+                    self.add_metadata(name, self._put_tag(name, premis.document(self.record, shard.items)))
+                if shows is not None:
+                    shows.show(shard, pool)
             for info, sha256 in zip(self.records, pool.map(self._record, self.records), strict=True):
                 yield info.key, sha256
                 progress.update(1)
+
+    def add_metadata(self, name: str, sha256: str) -> None:
+        """Take in a file that was written beside the payload."""
+        self.metadata.add(name)
+        self._tag(name, sha256)
+
+    def _tag(self, name: str, sha256: str) -> None:
+        self.tags.write(bag_files.manifest_line(sha256, name))
 
     def _put_tag(self, name: str, data: bytes) -> str:
         self.bag.put(name, data)
         return hashlib.sha256(data).hexdigest()
 
-    def _output(self, outcome: Outcome) -> str:
-        """Copy one output, unless it is there; return its SHA-256.
+    def _file(self, file: File) -> str:
+        """Copy or write one file of an output, unless it is there; return its SHA-256.
 
         Raises:
-            ManifestError: it is not what its outcome says.
+            ManifestError: it is not what the records say.
         """
-        key, size = str(outcome.output_key), outcome.output_bytes or 0
-        there = self.dest.stat(key)
-        if there is None or there.size != size:
-            raise self._changed(key, "is missing" if there is None else "has changed")
-        return self._copy(key, size, outcome.output_sha256)
+        if file.data is not None:
+            self.payload.put(self._there(file.key), file.data)
+            return file.sha256
+        there = self.dest.stat(file.key)
+        if there is None or there.size != file.size:
+            raise self._changed(file.key, "is missing" if there is None else "has changed")
+        return self._copy(file.key, file.size, file.sha256)
 
     def _changed(self, key: str, what: str) -> ManifestError:
         return ManifestError(f"{self.dest.uri}/{key}: {what}: run `raycolor verify` on the job for all such files")
@@ -283,7 +317,7 @@ class _Package:
         if not whole or sha256 not in (None, found):
             raise self._changed(key, "has changed")
 
-    def _remove_others(self, metadata: set[str]) -> None:
+    def _remove_others(self) -> None:
         """Remove what an earlier package held and this one does not, and count what is there.
 
         Raises:
@@ -295,9 +329,10 @@ class _Package:
                 files, size = files + 1, size + there.size
             elif there.key != LEASE_KEY:
                 self.payload.delete(there.key)
-        for there in list(self.bag.list("metadata/premis/")):
-            if there.key not in metadata:
-                self.bag.delete(there.key)
+        for folder in ("metadata/premis/", iiif.FOLDER):
+            for there in self.bag.list(folder):
+                if there.key not in self.metadata:
+                    self.bag.delete(there.key)
         if (files, size) != (self.files, self.size_bytes):
             raise ConfigError(
                 f"OUT {self.bag.uri}: holds {files:,} of {self.files:,} files: names differ in letters only that this "

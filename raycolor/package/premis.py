@@ -12,6 +12,7 @@ from raycolor.codecs.photograph import SUFFIXES
 from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.outcomes import Outcome
 from raycolor.package.bag_files import PAYLOAD, encoded
+from raycolor.package.payload import Item
 
 NAMESPACE: Final = "http://www.loc.gov/premis/v3"
 _XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
@@ -20,13 +21,12 @@ _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _DIGITAL_SOURCE: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 
-def document(record: JobRecord, outcomes: Sequence[Outcome], sums: Sequence[str]) -> bytes:
+def document(record: JobRecord, items: Sequence[Item]) -> bytes:
     """Return one XML document, complete in itself, about the outputs of a shard.
 
     Args:
         record: the job.
-        outcomes: of the shard, those with an output.
-        sums: SHA-256 of each output.
+        items: the outputs of the shard.
     """
     root = ET.Element(
         "premis",
@@ -38,11 +38,13 @@ def document(record: JobRecord, outcomes: Sequence[Outcome], sums: Sequence[str]
         },
     )
     # The schema wants all objects, then all events, then all agents.
-    for outcome, sha256 in zip(outcomes, sums, strict=True):
-        _original(root, outcome)
-        _output(root, outcome, sha256)
-    for outcome in outcomes:
-        _event(root, record, outcome)
+    for item in items:
+        _original(root, item)
+        _output(root, item)
+    for item in items:
+        _event(root, record, item.outcome)
+        _signing(root, record, item)
+    outcomes = [item.outcome for item in items]
     _agent(root, _software(record), "raycolor", "software", record.raycolor_version, ())
     for revision in sorted({outcome.revision for outcome in outcomes if outcome.status == "colorized"}):
         _network(root, record, revision)
@@ -51,7 +53,8 @@ def document(record: JobRecord, outcomes: Sequence[Outcome], sums: Sequence[str]
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
 
 
-def _original(root: ET.Element, outcome: Outcome) -> None:
+def _original(root: ET.Element, item: Item) -> None:
+    outcome = item.outcome
     about = _object(root, "source key", outcome.key)
     if outcome.input_etag:
         # What a store says of an object: not a digest that anybody could compute again, and so no fixity.
@@ -59,24 +62,31 @@ def _original(root: ET.Element, outcome: Outcome) -> None:
         _add(note, "significantPropertiesType", "etag")
         _add(note, "significantPropertiesValue", _text(outcome.input_etag))
     it = _add(about, "objectCharacteristics")
+    if item.signature is not None:
+        _fixity(it, item.signature.original_sha256)
     _add(it, "size", str(outcome.input_bytes))
     _format(it, outcome.key)
     _add(about, "originalName", _text(outcome.key))
 
 
-def _output(root: ET.Element, outcome: Outcome, sha256: str) -> None:
-    about = _object(root, "bag path", PAYLOAD + str(outcome.output_key))
+def _output(root: ET.Element, item: Item) -> None:
+    outcome, file = item.outcome, item.files[0]
+    about = _object(root, "bag path", PAYLOAD + file.key)
     it = _add(about, "objectCharacteristics")
-    fixity = _add(it, "fixity")
-    _add(fixity, "messageDigestAlgorithm", "SHA-256")
-    _add(fixity, "messageDigest", sha256)
-    _add(it, "size", str(outcome.output_bytes or 0))
-    _format(it, str(outcome.output_key))
+    _fixity(it, file.sha256)
+    _add(it, "size", str(file.size))
+    _format(it, file.key)
     relation = _add(about, "relationship")
     _add(relation, "relationshipType", "derivation")
     _add(relation, "relationshipSubType", "has source")
     _identifier(relation, "relatedObject", "source key", outcome.key)
     _identifier(relation, "relatedEvent", "raycolor event", _event_name(outcome))
+
+
+def _fixity(it: ET.Element, sha256: str) -> None:
+    fixity = _add(it, "fixity")
+    _add(fixity, "messageDigestAlgorithm", "SHA-256")
+    _add(fixity, "messageDigest", sha256)
 
 
 def _object(root: ET.Element, kind: str, value: str) -> ET.Element:
@@ -121,6 +131,26 @@ def _event(root: ET.Element, record: JobRecord, outcome: Outcome) -> None:
         _identifier(event, "linkingAgent", "raycolor agent", name, role)
     _identifier(event, "linkingObject", "source key", outcome.key, "source")
     _identifier(event, "linkingObject", "bag path", PAYLOAD + str(outcome.output_key), "outcome")
+
+
+def _signing(root: ET.Element, record: JobRecord, item: Item) -> None:
+    """Tell that an output was signed, if it was."""
+    row = item.signature
+    if row is None:
+        return
+    event = _add(root, "event")
+    _identifier(event, "event", "raycolor event", f"signature of {row.output_key}")
+    _add(event, "eventType", "digital signature generation")
+    _add(event, "eventDateTime", row.signed)
+    where = "embedded" if row.manifest_key is None else f"in {PAYLOAD}{row.manifest_key}"
+    detail = (
+        f"Content Credentials (C2PA), {where}; certificate SHA-256 {row.certificate_sha256}; "
+        f"SHA-256 before {row.output_sha256}"
+    )
+    _add(_add(event, "eventDetailInformation"), "eventDetail", _text(detail))
+    _add(_add(event, "eventOutcomeInformation"), "eventOutcome", "success")
+    _identifier(event, "linkingAgent", "raycolor agent", _software(record), "executing program")
+    _identifier(event, "linkingObject", "bag path", PAYLOAD + row.output_key, "source")
 
 
 def _network(root: ET.Element, record: JobRecord, revision: int) -> None:
