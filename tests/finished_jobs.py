@@ -13,7 +13,7 @@ from raycolor.colorize import driver
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.job_record import JOB_KEY, JobRecord
 from raycolor.colorize.manifest import Manifest, write_manifest
-from raycolor.colorize.outcomes import Outcome, read_outcomes, write_csvs, write_outcomes
+from raycolor.colorize.outcomes import Outcome, read_tables, write_csvs, write_outcomes
 from raycolor.sources import open_sources
 from raycolor.storage import open_store
 
@@ -75,7 +75,7 @@ def fabricate(folder: Path, files: Mapping[str, bytes], copied: Collection[str] 
     JobRecord({}, CHECKPOINT, source.uri, {}, "0.1.0", totals, "2026-01-01T00:00:00+00:00", root=source.root).write(
         dest
     )
-    write_csvs(dest, read_outcomes(dest))
+    write_csvs(dest, read_tables(dest))
     dest.put("_raycolor/summary.json", json.dumps({"complete": True, "images": totals.images}).encode())
     dest.put("_raycolor/report.html", b"<title>made</title>")
     return folder / "out"

@@ -18,6 +18,7 @@ from raycolor.colorize.outcomes import Outcome, ShardOutcomes, done_shards, read
 from raycolor.colorize.redo import WITHDRAWN, Standing
 from raycolor.colorize.review_list import Decision, Decisions, read_decisions
 from raycolor.colorize.revisions import known_revisions, new_revision, wanted_of
+from raycolor.colorize.signatures import read_signatures
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.hint_list import HintList
 from raycolor.errors import CheckpointError, ConfigError, ManifestError
@@ -209,7 +210,7 @@ def withdraw(decisions: Mapping[str, Decision], record: JobRecord, dest: ObjectS
     for shard in _shards_with(decisions, record, dest):
         rows = [_withdrawn(one, decisions[one.key]) if one.key in decisions else one for one in shard.outcomes]
         replaced = tuple(outcome for outcome in shard.outcomes if outcome.key in decisions)
-        Standing(replaced=replaced).drop_outputs(dest, rows)
+        Standing(replaced=replaced, signatures=read_signatures(dest, shard.shard)).drop_outputs(dest, rows)
         write_outcomes(dest, shard.shard, rows, shard.round)
 
 

@@ -19,9 +19,12 @@ from PIL import Image
 
 from raycolor import cli
 from raycolor.codecs import decode
+from raycolor.colorize.job_record import read_job
 from raycolor.colorize.memory_budget import MemoryBudget
 from raycolor.colorize.outcomes import find_shard
 from raycolor.colorize.redo import Again, standing
+from raycolor.colorize.review import withdraw
+from raycolor.colorize.review_list import Decision
 from raycolor.colorize.signatures import read_signatures
 from raycolor.sign import credentials
 from raycolor.sign.driver import _Pass
@@ -238,9 +241,10 @@ def test_a_killed_pass_goes_on(done, who):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    halfway = outputs(done)
+    halfway = {name: data for name, data in outputs(done).items() if ".raycolor-" not in name}
     assert cli.run(["sign", str(done), *who]) == 0
     after = outputs(done)
+    assert not any(".raycolor-" in name for name in after)
     assert all(after[name] == halfway[name] for name in halfway if halfway[name] != before.get(name))
     assert cli.run(["verify", str(done)]) == 0
 
@@ -280,6 +284,18 @@ def test_a_redo_takes_its_signatures_back_alone(really_signed, real, who, untrai
     assert {name for name in final if final[name] != before[name]} == redone | {"scan.bmp.c2pa"}
     for name in ("scan.jpg", "scan.bmp"):
         told(final[name], name, final.get(f"{name}.c2pa"))
+
+
+def test_what_a_review_rejects_goes_with_its_signature(signed, tmp_path):
+    """An embedded and a detached one; what somebody else has put in their place stays, and all else keeps its bytes."""
+    dest = shutil.copytree(signed, tmp_path / "out")
+    before, store = outputs(dest), open_store(dest)
+    (dest / "scan.jp2").write_bytes(b"mine")
+    decisions = {name: Decision(name, "reject") for name in ("scan.jpg", "scan.bmp", "scan.jp2")}
+    withdraw(decisions, read_job(store), store)
+    after = outputs(dest)
+    assert before.keys() - after.keys() == {"scan.jpg", "scan.bmp", "scan.bmp.c2pa", "scan.jp2.c2pa"}
+    assert {name for name in after if after[name] != before[name]} == {"scan.jp2"}
 
 
 def test_verify_tells_what_is_wrong_with_signatures(signed, tmp_path, who, capsys):
