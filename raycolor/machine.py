@@ -78,3 +78,40 @@ def gpu_model() -> tuple[str, float] | None:
         return name.strip(), float(capability)
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
+
+
+def torch_architectures() -> list[str] | None:
+    """Return the GPU architectures that torch was built for, `sm_80` and the like; None where it does not tell."""
+    import torch
+
+    # torch.cuda.get_arch_list() tells nothing where no GPU can be seen, as in a task of Ray that has asked for none.
+    flags = getattr(torch._C, "_cuda_getArchFlags", None)
+    return None if flags is None else (flags() or "").split()
+
+
+def has_kernels(capability: float, architectures: list[str] | None) -> bool:
+    """Whether kernels for some architectures run on a GPU.
+
+    Binary code (`sm_80`) runs on its own major version from its minor version on, intermediate code (`compute_80`) on
+    all that are as new.
+
+    Args:
+        capability: of the GPU, major.minor.
+        architectures: as `torch_architectures` has them; None for unknown, which is taken for a yes.
+
+    Source: CUDA C++ Programming Guide, binary and PTX compatibility.
+    """
+    if architectures is None:
+        return True
+    major, minor = (int(part) for part in f"{capability:.1f}".split("."))
+    for name in architectures:
+        kind, _, version = name.partition("_")
+        digits = "".join(filter(str.isdigit, version))
+        if not digits:
+            continue
+        built = int(digits[:-1]), int(digits[-1])
+        if (kind == "sm" and built[0] == major and built[1] <= minor) or (
+            kind == "compute" and built <= (major, minor)
+        ):
+            return True
+    return False

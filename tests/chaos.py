@@ -30,7 +30,7 @@ def start_cluster(nodes=2, cpus=2):
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 0, "include_dashboard": False}
-    cluster = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+    cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
     for _ in range(nodes):
         add_node(cluster, cpus)
     return cluster
@@ -38,10 +38,10 @@ def start_cluster(nodes=2, cpus=2):
 
 def add_node(cluster, cpus=2):
     """Let a node join."""
-    _patiently(lambda: cluster.add_node(num_cpus=cpus))
+    patiently(lambda: cluster.add_node(num_cpus=cpus))
 
 
-def _patiently(act):
+def patiently(act):
     """Try again: Ray gives its processes some seconds to start, which a machine that is busy may take longer for."""
     for _ in range(3):
         try:

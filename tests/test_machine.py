@@ -6,7 +6,15 @@ import sys
 
 import pytest
 
-from raycolor.machine import INSTRUCTIONS, computes, instruction_set, limit_instructions, narrowest
+from raycolor.machine import (
+    INSTRUCTIONS,
+    computes,
+    has_kernels,
+    instruction_set,
+    limit_instructions,
+    narrowest,
+    torch_architectures,
+)
 
 PROGRAM = """
 import hashlib, sys
@@ -76,3 +84,29 @@ def test_a_limit_gives_the_bytes_of_the_narrower_cpu():
     assert made("avx2") == made("no limit", **narrow)
     assert made("avx512", **narrow) == made("avx512")
     assert made("avx2") != made("avx512")
+
+
+@pytest.mark.parametrize(
+    ("capability", "architectures", "computes_there"),
+    [
+        (7.0, ["sm_75", "sm_80", "sm_90"], False),  # V100
+        (6.0, ["sm_75", "compute_75"], False),  # P100
+        (7.5, ["sm_75", "sm_80"], True),
+        (8.9, ["sm_75", "sm_86"], True),  # L4 runs what was built for an A10
+        (8.6, ["sm_89"], False),
+        (12.0, ["sm_90", "compute_90"], True),
+        (12.0, ["sm_90"], False),
+        (10.0, ["sm_100a", "sm_120"], True),
+        (8.0, [], False),
+        (3.5, None, True),
+    ],
+)
+def test_a_gpu_computes_what_was_built_for_its_kind(capability, architectures, computes_there):
+    """Binary code for its major version and no newer minor one, or intermediate code that is no newer."""
+    assert has_kernels(capability, architectures) is computes_there
+
+
+def test_torch_tells_what_it_was_built_for_without_a_gpu():
+    """A node is described where no GPU can be seen; what torch tells there decides whether its GPUs count."""
+    found = torch_architectures()
+    assert found is None or found == [] or any(has_kernels(8.0, [name]) for name in found)

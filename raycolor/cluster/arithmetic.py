@@ -9,7 +9,16 @@ from typing import Final, Literal, NamedTuple
 
 from raycolor.cluster.fingerprint import made_of
 from raycolor.errors import ConfigError
-from raycolor.machine import BF16, ONNX, computes, gpu_model, instruction_set, narrowest
+from raycolor.machine import (
+    BF16,
+    ONNX,
+    computes,
+    gpu_model,
+    has_kernels,
+    instruction_set,
+    narrowest,
+    torch_architectures,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +38,8 @@ class Node(NamedTuple):
     id: str = ""
     cpus: int = 0
     gpus: int = 0
+    kernels: bool = True
+    """Whether torch there computes on its GPU, if it has one."""
 
 
 class Arithmetic(NamedTuple):
@@ -41,7 +52,15 @@ class Arithmetic(NamedTuple):
 
 def describe(device: str = "cpu") -> Node:
     """Describe the machine that this runs on, and its GPU if that is the device."""
-    return Node(socket.gethostname(), instruction_set(), gpu_model() if device == "cuda" else None, made_of())
+    gpu = gpu_model() if device == "cuda" else None
+    kernels = gpu is None or has_kernels(gpu[1], torch_architectures())
+    return Node(socket.gethostname(), instruction_set(), gpu, made_of(), kernels=kernels)
+
+
+def without_kernels(node: Node) -> str:
+    """Say that a node's GPU is none to this torch."""
+    model, capability = node.gpu or ("GPU", 0.0)
+    return f"torch {made_of()['torch']} has no kernels for its {model} (compute capability {capability})"
 
 
 def settle(wanted: str, device: str, all_nodes: Sequence[Node]) -> Arithmetic:
@@ -54,7 +73,8 @@ def settle(wanted: str, device: str, all_nodes: Sequence[Node]) -> Arithmetic:
     """
     nodes = [node for node in all_nodes if node.made_of]
     if device == "cuda":
-        gpus = sorted(node.gpu for node in nodes if node.gpu is not None) or [("GPU of unknown model", 0.0)]
+        usable = sorted(node.gpu for node in nodes if node.gpu is not None and node.kernels)
+        gpus = usable or [("GPU of unknown model", 0.0)]
         model, capability = max(gpus, key=gpus.count)
         native = capability >= _BF16_GPU
         return Arithmetic("bf16" if wanted == "bf16" or (wanted == "auto" and native) else "fp32", model)
@@ -89,6 +109,8 @@ def unfit(node: Node, computed_with: str, precision: str, device: str) -> str | 
                 return "its raycolor is another one than the driver's"
             return f"it has {what} {node.made_of.get(what)}, the driver {mine[what]}"
     if device == "cuda":
+        if not node.kernels:
+            return without_kernels(node)
         if computed_with and node.gpu is not None and node.gpu[0] != computed_with:
             return f"it has a {node.gpu[0]}, and this job is computed on {computed_with}"
         return None

@@ -51,8 +51,9 @@ def scale(
     kind = "GPU" if gpu else "CPU"
     # With GPUs the spare CPU comes along: every GPU node has several.
     bundles = [{"CPU": 1, "GPU": 1}] * workers if gpu else [{"CPU": 1}] * (workers + SPARE_CPUS)
+    # A network on a GPU needs a CPU to answer its callers.
+    bundles += [{"CPU": 1, "GPU": 1}] * gpus
     wanted = len(bundles)
-    bundles += [{"GPU": 1}] * gpus
     deadline = clock() + patience_s
 
     def missing() -> bool:

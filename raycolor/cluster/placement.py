@@ -20,6 +20,12 @@ def cluster_resources() -> dict[str, float]:
     return found
 
 
+def free_gpus() -> float:
+    """Return the GPUs of the connected cluster that nothing has been placed on."""
+    found: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    return found.get("GPU", 0.0)
+
+
 def gpus_to_use(wanted: bool | None) -> int:
     """Return how many GPUs a job has; 0 if it runs on CPUs.
 

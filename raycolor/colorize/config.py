@@ -43,7 +43,8 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, ArchivesConfig):
     )
     shape: Literal["auto", "fused", "staged"] = Field(
         "auto",
-        description="fused: every worker runs the network; staged: GPUs run it for all; auto: staged if there are GPUs",
+        description="fused: every worker runs the network; staged: GPUs run it for all; auto: staged if "
+        "GPUs, measured at the start, make it faster",
         json_schema_extra=ADVANCED,
     )
     gpus: int | None = Field(

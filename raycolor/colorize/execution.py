@@ -6,10 +6,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from raycolor.cluster.arithmetic import Arithmetic, Node, describe, leave_out, settle, settle_onnx
+from raycolor.cluster.arithmetic import Arithmetic, Node, describe, leave_out, settle, settle_onnx, without_kernels
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.job_record import JobRecord
-from raycolor.errors import ConfigError
+from raycolor.colorize.speeds import Speeds, expected
+from raycolor.errors import ConfigError, RaycolorError
 from raycolor.machine import cpu_count
 from raycolor.models.checkpoints import ONNX_METHOD
 from raycolor.storage import ObjectStore
@@ -35,8 +36,8 @@ class Execution(NamedTuple):
 
     @property
     def cpus(self) -> int:
-        """CPUs that the actors hold."""
-        return self.networks if self.device == "cpu" else 0
+        """CPUs that the actors hold: on a GPU, too, answering many workers takes one."""
+        return self.networks
 
 
 def choose_execution(
@@ -76,6 +77,7 @@ def settle_execution(
     dest: ObjectStore,
     resources: Mapping[str, float],
     look: Callable[[str], Sequence[Node]],
+    measure: Callable[[Sequence[str]], Speeds] | None = None,
 ) -> tuple[Execution, JobRecord]:
     """Decide where the network runs and how it computes; what an earlier run has decided stands.
 
@@ -86,10 +88,19 @@ def settle_execution(
         dest: the destination.
         resources: CPUs and GPUs, as Ray tells them.
         look: describes the nodes, given the device.
+        measure: measures what photographs cost with and without a GPU, given the ids of nodes to avoid; by default GPUs
+            are used unmeasured.
     """
     made_by = record.made_by(revision)
-    execution = choose_execution(config.shape, made_by.device, resources, config.gpus)
-    nodes = look(execution.device)
+    gpus = resources.get("GPU", 0) if config.shape != "fused" and made_by.device != "cpu" else 0
+    nodes = look("cuda" if gpus else "cpu")
+    unusable = [node for node in nodes if node.gpu is not None and not node.kernels]
+    left = _without(resources, unusable, "GPU")
+    for node in unusable:
+        logger.warning("node %s: %s: it counts as none", node.name, without_kernels(node))
+    execution = choose_execution(config.shape, made_by.device, left, config.gpus)
+    if execution.device == "cuda" and measure is not None and config.shape == "auto" and made_by.device is None:
+        execution = _faster(execution, left, [node.id for node in unusable], measure)
     if made_by.device is None or made_by.precision is None or made_by.computed_with is None:
         imported = made_by.checkpoint["method"] == ONNX_METHOD
         precision = record.settings_of(revision)["precision"]
@@ -99,10 +110,9 @@ def settle_execution(
     else:
         settled = Arithmetic(made_by.precision, made_by.computed_with)
     left_out = leave_out(nodes, settled, execution.device)
-    if left_out:
-        lost = {"CPU": sum(node.cpus for node in left_out), "GPU": sum(node.gpus for node in left_out)}
-        left = {**resources, **{name: resources.get(name, 0) - count for name, count in lost.items()}}
-        execution = choose_execution(config.shape, execution.device, left, config.gpus)
+    if left_out and execution.networks:
+        left = _without(resources, left_out, "CPU", "GPU")
+        execution = choose_execution("staged", execution.device, left, config.gpus)
     execution = execution._replace(
         precision=settled.precision,
         computed_with=settled.computed_with,
@@ -112,6 +122,31 @@ def settle_execution(
     if execution.networks:
         logger.info("the network runs in %d separate actors, on %s", execution.networks, execution.device)
     return execution, record
+
+
+def _faster(
+    staged: Execution, resources: Mapping[str, float], avoid: Sequence[str], measure: Callable[[Sequence[str]], Speeds]
+) -> Execution:
+    """Return the execution that is expected to take less time: with GPUs for the network, or on CPUs alone."""
+    fused = Execution("cpu", 0)
+    try:
+        alone, with_gpus = expected(measure(avoid), int(resources.get("CPU", 1)), staged.networks)
+    except RaycolorError as exc:
+        logger.warning("no GPU could be measured (%s): the network runs on CPUs; --shape staged uses GPUs", exc)
+        return fused
+    logger.info(
+        "measured: CPUs alone %.0f photographs/s, with GPUs for the network %.0f: it runs on %s",
+        alone,
+        with_gpus,
+        "GPUs" if with_gpus > alone else "CPUs",
+    )
+    return staged if with_gpus > alone else fused
+
+
+def _without(resources: Mapping[str, float], nodes: Sequence[Node], *names: str) -> dict[str, float]:
+    """Return resources without those that some nodes have."""
+    lost = {"CPU": sum(node.cpus for node in nodes), "GPU": sum(node.gpus for node in nodes)}
+    return {**resources, **{name: resources.get(name, 0) - lost[name] for name in names}}
 
 
 def settle_here(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from raycolor.colorize.manifest import ManifestTotals
 from raycolor.colorize.outcomes import Tally
@@ -16,6 +16,12 @@ from raycolor.colorizer.hint_list import HintList
 from raycolor.errors import RaycolorError
 from raycolor.sources.never_list import NeverList
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from raycolor.colorizer.predict import Predicted
+
 WORKER_START_S: Final = 7.0
 """Of a CPU, until a worker colorizes: most of it imports torch (`benchmarks/startup.py`)."""
 RAY_START_S: Final = 13.0
@@ -23,8 +29,25 @@ RAY_START_S: Final = 13.0
 TRIES_WHEN_BROKEN: Final = 3
 
 
+class Network(Protocol):
+    """What computes color on one device: a `Predictor`, or in tests what takes as long as one."""
+
+    places: int
+    """Planes in a pass."""
+    ahead: int
+    """Passes to begin before the first is waited for."""
+
+    def begin(self, planes: Sequence[NDArray[np.float32]], /) -> Callable[[], list[Predicted]]:
+        """See `predict.Begin`."""
+        ...
+
+
 class NetworkGoneError(RaycolorError):
     """The network in another process does not answer; no photograph caused this, so the job stops."""
+
+
+class PassFailedError(RaycolorError):
+    """The network in another process hung, died or failed over a photograph, also over it alone."""
 
 
 class BrokenWorkerError(RaycolorError):

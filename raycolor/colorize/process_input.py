@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from raycolor.child_process import ChildDiedError, ChildStartError
 from raycolor.colorize.in_process import TEST_PICTURE
 from raycolor.colorize.job_folder import ATTEMPTS
-from raycolor.colorize.messages import BrokenWorkerError, NetworkGoneError
+from raycolor.colorize.messages import BrokenWorkerError, NetworkGoneError, PassFailedError
 from raycolor.colorize.outcomes import Outcome
 from raycolor.colorize.outputs import KeyRefusedError, Outputs, name_output
 from raycolor.colorizer.photograph import Colorized
-from raycolor.errors import ImageError, OutageError, Reason, StorageError
+from raycolor.errors import ConfigError, ImageError, OutageError, Reason, StorageError
 from raycolor.progress import printable
 from raycolor.sources import Input, SkippedInputError
 from raycolor.storage import ObjectStore
@@ -49,6 +49,7 @@ class InputProcessor:
             StorageError: the destination cannot be written.
             OutageError: source or destination did not answer as long as the job's patience.
             NetworkGoneError: the network elsewhere does not answer.
+            ConfigError: the network cannot compute as this job asks it to, whatever the photograph.
             BrokenWorkerError: nothing can be colorized in this process.
         """
         begun = time.monotonic() - self.waited_s()
@@ -67,9 +68,9 @@ class InputProcessor:
         except ImageError as exc:
             outcome = failed(exc.reason, exc.detail)
             return replace(outcome, status="skipped", source_kind="color") if exc.reason == "already_color" else outcome
-        except (NetworkGoneError, OutageError):
+        except (NetworkGoneError, OutageError, ConfigError):
             raise
-        except ChildDiedError as exc:
+        except (ChildDiedError, PassFailedError) as exc:
             self._check_worker()
             return failed("internal_error", str(exc))
         except ChildStartError as exc:
@@ -114,7 +115,7 @@ class InputProcessor:
         """
         try:
             self.colorize(TEST_PICTURE)
-        except NetworkGoneError:
+        except (NetworkGoneError, ConfigError):
             raise
         except Exception as exc:
             why = f"{type(exc).__name__}: {exc}"

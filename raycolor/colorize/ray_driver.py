@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 import ray
@@ -20,12 +22,17 @@ from raycolor.colorize.execution import Execution, settle_execution, settle_here
 from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.later_runs import Todo
 from raycolor.colorize.local_worker import HeadStart
-from raycolor.colorize.manifest import order_of_work
+from raycolor.colorize.manifest import Manifest, order_of_work
 from raycolor.colorize.messages import ShardReport, ShardSpec, worthwhile_workers
-from raycolor.colorize.network_actor import start_networks
+from raycolor.colorize.network_actor import measure, start_networks
+from raycolor.colorize.revisions import colorizer_of
 from raycolor.colorize.runner import can_start_here
+from raycolor.colorize.speeds import PHOTOGRAPHS, Speeds
 from raycolor.colorize.summary import Timing, warm_page
+from raycolor.sources import Reader
 from raycolor.storage import ObjectStore
+
+logger = logging.getLogger(__name__)
 
 SHARDS_AT_ONCE: Final = 2  # in each worker
 
@@ -62,7 +69,18 @@ class RayPool:
             config = self._config
             self._ends.enter_context(session.connect(config.address, scale_to=config.scale_to, gpus=config.gpus or 0))
             self._connected = True
-        self._settled = settle_execution(self._config, record, self._revision, self._dest, cluster_resources(), look)
+        measure_here = partial(self._measure, record)
+        self._settled = settle_execution(
+            self._config, record, self._revision, self._dest, cluster_resources(), look, measure_here
+        )
+
+    def _measure(self, record: JobRecord, avoid: Sequence[str]) -> Speeds:
+        """Measure what photographs of the job cost."""
+        config, made_by = self._config, record.made_by(self._revision)
+        colorizer = colorizer_of(record, self._revision) if self._revision or config.redo else config
+        logger.info("measuring %s on a GPU and on a CPU", made_by.checkpoint["name"])
+        reader = Reader(record.root or record.source, config.source_options(), config.max_file_bytes)
+        return measure(colorizer, reader, Manifest(self._dest, record.manifest).shard(0)[:PHOTOGRAPHS], avoid)
 
     def reports(self, spec: ShardSpec, todo: Todo, timing: Timing) -> Iterator[ShardReport]:
         """Do shards and yield what became of each."""

@@ -20,12 +20,13 @@ from raycolor.color.tone import classify_tone
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.hint_list import Hint
 from raycolor.colorizer.hints import PlacedHint, as_input, place, spread
-from raycolor.colorizer.predict import Predict, Predicted, Predictor
+from raycolor.colorizer.predict import Predict, Predicted, Predictor, as_sent
 from raycolor.errors import ImageError
 from raycolor.models.checkpoints import Checkpoint, load
 
 # Beyond 4:1 the short side of the network's picture would be too few pixels to recognize anything in.
 _LARGEST_ASPECT = 4.0
+_STEPS = 8  # to a side: a network sees photographs in some 25 sizes, and those of one size share a pass
 _DULL_CHROMA = 4.0  # mean, Lab units: below it a viewer sees a gray photograph
 _OVERFLOW_SHARE = 0.1  # of pixels whose color sRGB cannot hold at their lightness
 _OVERFLOW_TOL = 0.02  # linear RGB beyond [0, 1]
@@ -70,7 +71,7 @@ class Prepared:
         """What `Predict` takes: lightness per page, with hints beside it for a network that takes them."""
         if not self.network_hints:
             return self.L_small
-        return [as_input(self.L_small[0], self.hints), *self.L_small[1:]]
+        return [as_sent(as_input(self.L_small[0], self.hints)), *self.L_small[1:]]
 
 
 class FileColorizer:
@@ -170,6 +171,7 @@ class FileColorizer:
             ImageError: the result cannot be encoded.
         """
         photo, header = prepared.photo, prepared.photo.header
+        predicted = [page._replace(ab=as_sent(page.ab)) for page in predicted]
         note = "; ".join(photo.notes) or None
         saturation = np.float32(self.config.saturation)
         colors = [page.ab * saturation for page in predicted]
@@ -206,7 +208,7 @@ class FileColorizer:
             height, width = self._card.plane_shape(height, width, self.network_size)
         else:
             height, width = network_shape(height, width, self.network_size, self._stride, self._fixed_size_px)
-        return lightness(resize_area(np.ascontiguousarray(upright), height, width))
+        return as_sent(lightness(resize_area(np.ascontiguousarray(upright), height, width)))
 
     def _color(self, ab: NDArray[np.float32], L: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
         """Return small upright color as stored, prepared for enlarging it along the lightness where that is asked."""
@@ -243,7 +245,7 @@ def network_shape(height: int, width: int, size: int, stride: int, fixed: int | 
     """Choose the size at which the network sees a photograph.
 
     The area is about size x size and the aspect ratio that of the photograph, within 4:1; both sides are multiples of
-    the network's stride. A network with a dense layer takes its one square size.
+    the network's stride, and of about an eighth of `size`. A network with a dense layer takes its one square size.
 
     Returns:
         (height, width) in pixels.
@@ -252,7 +254,8 @@ def network_shape(height: int, width: int, size: int, stride: int, fixed: int | 
         return fixed, fixed
     aspect = min(max(width / height, 1 / _LARGEST_ASPECT), _LARGEST_ASPECT)
     sides = size / math.sqrt(aspect), size * math.sqrt(aspect)
-    return max(stride, round(sides[0] / stride) * stride), max(stride, round(sides[1] / stride) * stride)
+    step = stride * max(1, round(size / _STEPS / stride))
+    return max(step, round(sides[0] / step) * step), max(step, round(sides[1] / step) * step)
 
 
 def _pixels(pages: Sequence[NDArray[Any]]) -> int:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from raycolor.color import scale
 from raycolor.colorizer.config import ColorizerConfig
-from raycolor.errors import ConfigError
+from raycolor.errors import ConfigError, ShapeError
 from raycolor.models.blocks import ColorNet
 from raycolor.models.checkpoints import Checkpoint, load
 from raycolor.models.fused import fuse
@@ -33,6 +32,18 @@ Predict = Callable[[Sequence[NDArray[np.float32]]], list[Predicted]]
 """Lightness planes (h, w) float32 in 0..100, of any sizes, to color for each; for a network that takes hints also
 (h, w, 4), as `hints.as_input` makes them."""
 
+Begin = Callable[[Sequence[NDArray[np.float32]]], Callable[[], list[Predicted]]]
+"""Begins one pass over planes of one size; what it returns waits for the pass and gives the color of each."""
+
+
+def as_sent(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round L or ab to float16, as it travels between machines: by 0.03 at most, L or Lab units.
+
+    Every colorizer rounds, so that it does not matter where the network runs.
+    """
+    # Rounds as NumPy does, in a twentieth of the time.
+    return np.asarray(torch.from_numpy(plane).half().float())
+
 
 class Predictor:
     """The network of a checkpoint, ready to color lightness planes on one device.
@@ -41,16 +52,25 @@ class Predictor:
         config: names the checkpoint, and says how it computes.
         checkpoint: that one, where it is loaded already.
         device: where the network runs: `cpu` or `cuda`.
+        places: planes in each pass; by default `gpu_batch` on a GPU. On a CPU it is 1, as a batch gains nothing there.
 
     Raises:
         CheckpointError: the checkpoint cannot be loaded.
         ConfigError: a device that this machine has not.
     """
 
-    def __init__(self, config: ColorizerConfig, checkpoint: Checkpoint | None = None, *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        config: ColorizerConfig,
+        checkpoint: Checkpoint | None = None,
+        *,
+        device: str = "cpu",
+        places: int | None = None,
+    ) -> None:
         self.config = config
         self.device = torch.device(device)
-        if self.device.type == "cuda":
+        on_gpu = self.device.type == "cuda"
+        if on_gpu:
             if not torch.cuda.is_available():
                 raise ConfigError("torch finds no GPU that works here: check its driver, or give --shape fused")
             # What a photograph becomes must depend on neither its neighbors nor what was measured at the start.
@@ -61,13 +81,14 @@ class Predictor:
         # A network of others computes as it is.
         self.bf16 = network.fusible and choose_precision(config.precision, self.device) == "bf16"
         self.net: ColorNet = fuse(network, torch.bfloat16 if self.bf16 else torch.float32)
+        self.places = places or (config.gpu_batch if on_gpu else 1)
+        self.ahead = 2 if on_gpu else 1
+        """Passes to begin before the first is waited for: while one computes, the next is copied."""
+        self._copying: Any = torch.cuda.Stream() if on_gpu else None  # type: ignore[no-untyped-call]
+        self._returning: Any = torch.cuda.Stream() if on_gpu else None  # type: ignore[no-untyped-call]
 
     def predict(self, L_small: Sequence[NDArray[np.float32]]) -> list[Predicted]:
-        """Predict color for small lightness planes.
-
-        The result never depends on the neighbors. On a CPU planes go through the network one by one, as a batch gains
-        nothing there. On a GPU planes of one size share a batch, which always has `gpu_batch` places, filled or not:
-        other sizes of batch may be computed in another order, and differ in the last digit.
+        """Predict color for small lightness planes; the result never depends on the neighbors.
 
         Args:
             L_small: planes (h, w) float32 in 0..100.
@@ -75,80 +96,108 @@ class Predictor:
         Returns:
             Color per plane, and the confidence in it.
         """
-        if self.device.type == "cpu":
-            return [self._forward(plane[None])[0] for plane in L_small]
-        return self._in_batches(L_small, self.config.gpu_batch)
-
-    def _in_batches(self, L_small: Sequence[NDArray[np.float32]], places: int) -> list[Predicted]:
         results: dict[int, Predicted] = {}
+        begun: deque[tuple[list[int], Callable[[], list[Predicted]]]] = deque()
+
+        def finish() -> None:
+            members, wait = begun.popleft()
+            results.update(zip(members, wait(), strict=True))
+
         for shape in {plane.shape for plane in L_small}:
             members = [i for i, plane in enumerate(L_small) if plane.shape == shape]
-            for start in range(0, len(members), places):
-                some = members[start : start + places]
-                batch = np.zeros((places, *shape), np.float32)
-                for place, i in enumerate(some):
-                    batch[place] = L_small[i]
-                results.update(zip(some, self._forward(batch), strict=False))
+            for start in range(0, len(members), self.places):
+                some = members[start : start + self.places]
+                begun.append((some, self.begin([L_small[i] for i in some])))
+                if len(begun) == self.ahead:
+                    finish()
+        while begun:
+            finish()
         return [results[i] for i in range(len(L_small))]
 
-    def _forward(self, L: NDArray[np.float32]) -> list[Predicted]:
-        """Run the network on planes (n, h, w) or (n, h, w, 4); ConfigError where the GPU cannot hold them."""
+    def begin(self, planes: Sequence[NDArray[np.float32]]) -> Callable[[], list[Predicted]]:
+        """Begin one pass over at most `places` planes of one size; see `Begin`. On a CPU it is over at once.
+
+        A pass always has `places` places, filled or not: other sizes of batch may be computed in another order, and
+        differ in the last digit.
+
+        Raises:
+            ShapeError: more planes, or none, or of several sizes.
+            ConfigError: they do not fit into the GPU's memory.
+        """
+        shapes = {plane.shape for plane in planes}
+        if len(shapes) != 1 or len(planes) > self.places:
+            raise ShapeError(f"{len(planes)} planes, {len(shapes)} sizes: a pass takes 1 to {self.places} of one size")
         try:
-            return self._compute(L)
+            return self._begin_on_cpu(planes) if self._copying is None else self._begin_on_gpu(planes)
         except torch.OutOfMemoryError as exc:
+            height, width = planes[0].shape[:2]
             raise ConfigError(
                 f"--gpu-batch {self.config.gpu_batch}: the GPU's memory does not hold so many photographs of "
-                f"{L.shape[2]} x {L.shape[1]} px at once: give a smaller --gpu-batch"
+                f"{width} x {height} px at once: give a smaller --gpu-batch"
             ) from exc
 
-    def _compute(self, L: NDArray[np.float32]) -> list[Predicted]:
-        if L.ndim == 4:
-            stacked = np.concatenate([scale.L_to_net(L[..., :1]), scale.ab_to_net(L[..., 1:3]), L[..., 3:]], axis=3)
-            planes = np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
-        else:
-            planes = scale.L_to_net(L)[:, None]
-        batch = torch.from_numpy(planes).to(self.device, memory_format=torch.channels_last)
+    def _begin_on_cpu(self, planes: Sequence[NDArray[np.float32]]) -> Callable[[], list[Predicted]]:
+        batch = np.zeros((self.places, *planes[0].shape), np.float32)
+        for place, plane in enumerate(planes):
+            batch[place] = plane
+        ab, confidence = self._color(_in_network_units(torch.from_numpy(batch)))
+        return lambda: _apart(ab, confidence, len(planes))
+
+    def _begin_on_gpu(self, planes: Sequence[NDArray[np.float32]]) -> Callable[[], list[Predicted]]:
+        """Copy, compute and copy back on three streams, so that copies of one pass go beside another's computing."""
+        # Pinned blocks come from torch's pool, which gives none out again before the copy from it is over.
+        pinned = torch.empty((self.places, *planes[0].shape), dtype=torch.float16, pin_memory=True)
+        places = pinned.numpy()
+        places[len(planes) :] = 0
+        for place, plane in enumerate(planes):
+            places[place] = plane
+        computing = torch.cuda.current_stream()
+        with torch.cuda.stream(self._copying):
+            L = pinned.to(self.device, non_blocking=True)
+        computing.wait_stream(self._copying)
+        L.record_stream(computing)
+        ab, confidence = self._color(_in_network_units(L.float()))
+        self._returning.wait_stream(computing)
+        with torch.cuda.stream(self._returning):
+            ab_back = _copy_back(ab.half())
+            confidence_back = None if confidence is None else _copy_back(confidence)
+            for tensor in (ab, confidence):
+                if tensor is not None:
+                    tensor.record_stream(self._returning)
+            # By default a wait takes the CPU meanwhile.
+            done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+            done.record()
+
+        def wait() -> list[Predicted]:
+            done.synchronize()
+            return _apart(ab_back, confidence_back, len(planes))
+
+        return wait
+
+    def _color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Run the network on (n, c, h, w): ab (n, h', w', 2), Lab units, and confidence (n,), both on the device."""
+        batch = L_net.to(self.device, memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             ab_net, confidence = self.net.color_with(self.config.tta, batch)
-        ab = scale.net_to_ab(ab_net.float()).permute(0, 2, 3, 1).cpu().numpy()
-        confidences = [None] * len(ab) if confidence is None else confidence.float().cpu().tolist()
-        return [Predicted(np.ascontiguousarray(one), c) for one, c in zip(ab, confidences, strict=True)]
+            ab = scale.net_to_ab(ab_net.float()).permute(0, 2, 3, 1)
+            return ab, None if confidence is None else confidence.float()
 
 
-class Batcher:
-    """Collects the planes of callers in many threads into batches for one `Predict`.
+def _in_network_units(planes: Tensor) -> Tensor:
+    """Return what a network reads, (n, 1, h, w) or with hints (n, 4, h, w), of planes (n, h, w) or (n, h, w, 4)."""
+    if planes.ndim == 3:
+        return scale.L_to_net(planes)[:, None]
+    stacked = planes.permute(0, 3, 1, 2)
+    return torch.cat([scale.L_to_net(stacked[:, :1]), scale.ab_to_net(stacked[:, 1:3]), stacked[:, 3:]], dim=1)
 
-    While one call runs, the next gathers: nobody waits for a batch to fill, and the busier it is, the fuller they are.
 
-    Args:
-        predict: is called from one thread alone.
-        most: planes in one call, those of one caller staying together.
-    """
+def _copy_back(tensor: Tensor) -> Tensor:
+    pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return pinned.copy_(tensor, non_blocking=True)
 
-    def __init__(self, predict: Predict, most: int) -> None:
-        self._predict, self._most = predict, most
-        self._waiting: queue.SimpleQueue[tuple[Sequence[NDArray[np.float32]], Future[list[Predicted]]]] = (
-            queue.SimpleQueue()
-        )
-        threading.Thread(target=self._serve, name="network", daemon=True).start()
 
-    def __call__(self, L_small: Sequence[NDArray[np.float32]]) -> list[Predicted]:
-        """As `Predictor.predict`; raises what that raised on these planes or their neighbors."""
-        answer: Future[list[Predicted]] = Future()
-        self._waiting.put((L_small, answer))
-        return answer.result()
-
-    def _serve(self) -> None:
-        while True:
-            taken = [self._waiting.get()]
-            while sum(len(planes) for planes, _ in taken) < self._most and not self._waiting.empty():
-                taken.append(self._waiting.get())
-            try:
-                results = iter(self._predict([plane for planes, _ in taken for plane in planes]))
-                for planes, answer in taken:
-                    answer.set_result([next(results) for _ in planes])
-            # Whatever it is, it belongs to those who wait; the next batch may do.
-            except BaseException as exc:  # noqa: BLE001
-                for _, answer in taken:
-                    if not answer.done():
-                        answer.set_exception(exc)
+def _apart(ab: Tensor, confidence: Tensor | None, count: int) -> list[Predicted]:
+    """Return what the first places of a pass hold."""
+    colors = ab[:count].float().numpy()
+    confidences = [None] * count if confidence is None else confidence[:count].tolist()
+    return [Predicted(np.ascontiguousarray(one), c) for one, c in zip(colors, confidences, strict=True)]

@@ -38,7 +38,7 @@ def test_it_waits_for_all_and_withdraws_the_request():
 
 
 def test_gpus_come_beside_cpus():
-    """For the network of the bulk job: the wait ends when both are there."""
+    """For the network of the bulk job, each with a CPU of its own: the wait ends when all are there."""
     from raycolor.cluster.autoscaling import scale
 
     asked, now = [], [0.0]
@@ -46,12 +46,12 @@ def test_gpus_come_beside_cpus():
         3,
         gpu=False,
         gpus=1,
-        have=lambda: {"CPU": 4.0 if now[0] >= 10 else 0.0, "GPU": 1.0 if now[0] >= 50 else 0.0},
+        have=lambda: {"CPU": 5.0 if now[0] >= 10 else 0.0, "GPU": 1.0 if now[0] >= 50 else 0.0},
         ask=lambda bundles: asked.append(bundles),
         clock=lambda: now[0],
         sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
     )
-    assert asked == [[{"CPU": 1}] * 4 + [{"GPU": 1}], []]
+    assert asked == [[{"CPU": 1}] * 4 + [{"CPU": 1, "GPU": 1}], []]
     assert 50 <= now[0] < 55
 
 

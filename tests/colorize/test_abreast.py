@@ -4,6 +4,7 @@ import threading
 import time
 from dataclasses import replace
 
+import numpy as np
 import photographs
 import pytest
 
@@ -12,7 +13,8 @@ from raycolor.colorize.job_folder import FOLDER
 from raycolor.colorize.messages import NetworkGoneError
 from raycolor.colorize.outcomes import read_outcomes
 from raycolor.colorize.shard import ShardWorker
-from raycolor.colorizer.predict import Batcher, Predictor
+from raycolor.colorizer.batches import Batcher
+from raycolor.colorizer.predict import Predictor
 
 FILES = {f"{i}.jpg": photographs.encoded(photographs.gray_pixels(40 + i, 60, seed=i)) for i in range(8)}
 
@@ -26,16 +28,17 @@ def outcomes_of(worker):
 
 @pytest.mark.parametrize("begun_before", [False, True])
 def test_a_network_elsewhere_makes_the_same_bytes(job, tmp_path, begun_before):
-    """Also in the child process of a second attempt, which asks its parent."""
+    """Also in the child process of a second attempt, which asks its parent; L and ab travel as float16."""
     worker = job({**FILES, "bad.jpg": b"no photograph", "blue.png": photographs.encoded(photographs.color_pixels())})
     expected, files = outcomes_of(worker), photographs.tree(tmp_path / "out")
     planes = []
 
     def predict(L_small):
         planes.extend(L_small)
-        return network(L_small)
+        found = network([plane.astype(np.float16).astype(np.float32) for plane in L_small])
+        return [one._replace(ab=one.ab.astype(np.float16).astype(np.float32)) for one in found]
 
-    network = Batcher(Predictor(worker.spec.colorizer).predict, 1)
+    network = Batcher(Predictor(worker.spec.colorizer).begin, 1)
     elsewhere = ShardWorker(worker.spec, predict)
     if begun_before:
         elsewhere.dest.put(f"{FOLDER}attempts/shard-000000", b"")

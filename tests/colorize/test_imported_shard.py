@@ -4,8 +4,9 @@ import onnx_made
 import photographs
 import pytest
 
+from raycolor.colorizer.batches import Batcher
 from raycolor.colorizer.config import ColorizerConfig
-from raycolor.colorizer.predict import Batcher, Predictor
+from raycolor.colorizer.predict import Predictor
 
 FILES = {f"{i}.{kind}": photographs.encoded(photographs.gray_pixels(48 + 8 * (i % 2), 64, seed=i), kind)
          for i in range(4) for kind in ("jpeg", "png")}  # fmt: skip
@@ -44,7 +45,7 @@ def test_where_the_network_runs_and_beside_whom_changes_nothing(job, theirs, tmp
     fused = made(job(FILES, name="fused", checkpoint=theirs), tmp_path / "outfused")
     assert len(fused) == len(FILES)
     assert all(fused[key] != FILES[key] for key in FILES)
-    batches = Batcher(Predictor(ColorizerConfig(checkpoint=theirs)).predict, 8)
+    batches = Batcher(Predictor(ColorizerConfig(checkpoint=theirs)).begin, 1)
     staged = made(job(FILES, name="staged", checkpoint=theirs, predict=batches), tmp_path / "outstaged")
     assert staged == fused
     for key in list(FILES)[:2]:
@@ -53,8 +54,8 @@ def test_where_the_network_runs_and_beside_whom_changes_nothing(job, theirs, tmp
 
 def test_places_of_a_batch_do_not_see_each_other(theirs):
     """As on a GPU, where batches always have the same places: other neighbors, or none, give the same bytes."""
-    predictor = Predictor(ColorizerConfig(checkpoint=theirs))
+    predictor = Predictor(ColorizerConfig(checkpoint=theirs), places=4)
     planes = [photographs.gray_pixels(64, 64, seed=i).astype("float32") / 2.55 for i in range(3)]
-    together = predictor._in_batches(planes, 4)
+    together = predictor.predict(planes)
     for i in range(3):
-        assert predictor._in_batches(planes[i : i + 1], 4)[0].ab.tobytes() == together[i].ab.tobytes()
+        assert predictor.predict(planes[i : i + 1])[0].ab.tobytes() == together[i].ab.tobytes()

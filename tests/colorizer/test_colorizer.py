@@ -200,6 +200,16 @@ def test_the_network_size_keeps_area_and_aspect(height, width, stride):
     assert 0.7 < (w / h) / wanted < 1.4
 
 
+@pytest.mark.parametrize("stride", [8, 16, 32])
+def test_a_network_sees_few_sizes(stride):
+    """Whatever the shapes of photographs and the size asked for: those of one size share a pass on a GPU."""
+    for size in (128, 224, 256, 300, 512, 1000):
+        widths = np.exp(np.linspace(-1.6, 1.6, 1500)) * 1000
+        seen = {network_shape(1000, int(width), size, stride, None) for width in widths}
+        assert len(seen) <= 31
+        assert size != 256 or len(seen) == 25
+
+
 def test_a_network_with_a_dense_layer_takes_its_one_size():
     """The autoencoder is shown a square, whatever the photograph."""
     assert network_shape(100, 900, 300, 16, 224) == (224, 224)

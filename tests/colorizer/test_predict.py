@@ -1,15 +1,12 @@
-"""The network apart from the codecs: batches of many callers, and batches of a GPU."""
-
-import threading
-from concurrent.futures import ThreadPoolExecutor
+"""The network apart from the codecs: passes of a GPU, and what goes wrong there."""
 
 import numpy as np
 import pytest
 import torch
 
 from raycolor.colorizer.config import ColorizerConfig
-from raycolor.colorizer.predict import Batcher, Predicted, Predictor
-from raycolor.errors import ConfigError
+from raycolor.colorizer.predict import Predictor
+from raycolor.errors import ConfigError, ShapeError
 
 
 def planes(count, height=64, width=64):
@@ -23,72 +20,26 @@ def predictor():
     return Predictor(ColorizerConfig(checkpoint="regression"))
 
 
-def test_a_gpus_batches_are_always_full(predictor, monkeypatch):
-    """Whatever the number and the sizes, each batch has the same places, and each plane gets its own color."""
-    sizes = []
-    forward = predictor._forward
-    monkeypatch.setattr(predictor, "_forward", lambda L: sizes.append(len(L)) or forward(L))
+def test_a_gpus_passes_are_always_full(monkeypatch):
+    """Whatever the number and the sizes, each pass has the same places and one size, and each plane its own color."""
+    predictor = Predictor(ColorizerConfig(checkpoint="regression"), places=4)
+    shapes = []
+    color = predictor._color
+    monkeypatch.setattr(predictor, "_color", lambda L: shapes.append(tuple(L.shape)) or color(L))
     mixed = [*planes(5), *planes(3, 64, 96), *planes(1, 96, 64)]
-    together = predictor._in_batches(mixed, 4)
-    assert sizes == [4] * 4
+    together = predictor.predict(mixed)
+    assert sorted(shapes) == [(4, 1, 64, 64), (4, 1, 64, 64), (4, 1, 64, 96), (4, 1, 96, 64)]
+    single = Predictor(ColorizerConfig(checkpoint="regression"))
     for plane, found in zip(mixed, together, strict=True):
-        alone = predictor.predict([plane])[0]
+        alone = single.predict([plane])[0]
         assert found.ab.shape == alone.ab.shape
         assert np.abs(found.ab - alone.ab).mean() < 0.2  # bf16 in another order; another plane's would be far off
 
 
-def test_every_caller_gets_his_own(predictor):
-    """Many threads, one network, which no two of them use at a time."""
-    busy = threading.Lock()
-
-    def predict(L_small):
-        assert busy.acquire(blocking=False)
-        try:
-            return [Predicted(np.full((1, 1, 2), plane[0, 0]), None) for plane in L_small]
-        finally:
-            busy.release()
-
-    ask = Batcher(predict, 8)
-    with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda i: ask([np.full((2, 2), i), np.full((2, 2), -i)]), range(300)))
-    assert [[float(one.ab[0, 0, 0]) for one in answer] for answer in answers] == [[i, -i] for i in range(300)]
-
-
-def test_waiting_planes_share_a_call():
-    """What gathers while one call runs goes into the next together, up to the most."""
-    calls, gate = [], threading.Event()
-
-    def predict(L_small):
-        calls.append(len(L_small))
-        gate.wait(20)
-        return [Predicted(plane, None) for plane in L_small]
-
-    ask = Batcher(predict, 4)
-    with ThreadPoolExecutor(9) as pool:
-        first = pool.submit(ask, planes(1))
-        while not calls:
-            pass
-        others = [pool.submit(ask, planes(1)) for _ in range(8)]
-        while ask._waiting.qsize() < 8:
-            pass
-        gate.set()
-        for answer in [first, *others]:
-            assert len(answer.result()) == 1
-    assert calls == [1, 4, 4]
-
-
-def test_an_error_reaches_those_who_waited_and_no_other():
-    """The next call works again."""
-
-    def predict(L_small):
-        if any(plane.ndim != 2 for plane in L_small):
-            raise ValueError("no plane")
-        return [Predicted(plane, None) for plane in L_small]
-
-    ask = Batcher(predict, 4)
-    with pytest.raises(ValueError, match="no plane"):
-        ask([np.zeros(3)])
-    assert len(ask(planes(2))) == 2
+def test_a_pass_takes_one_size(predictor):
+    """What does not go together is refused, not padded."""
+    with pytest.raises(ShapeError, match="2 planes, 1 sizes: a pass takes 1 to 1 of one size"):
+        predictor.begin(planes(2))
 
 
 def test_a_batch_beyond_the_gpus_memory_names_its_flag(predictor, monkeypatch):
