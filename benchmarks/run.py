@@ -9,7 +9,19 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("color", "end_to_end", "stages", "bulk", "latency", "training", "loader", "prepare", "listing", "startup")
+NAMES = (
+    "color",
+    "end_to_end",
+    "stages",
+    "bulk",
+    "latency",
+    "training",
+    "loader",
+    "prepare",
+    "listing",
+    "driver",
+    "startup",
+)
 
 
 def main() -> int:

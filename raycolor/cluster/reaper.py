@@ -7,6 +7,7 @@ try for a minute to tell the GCS, which is gone too. This file is run by itself,
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,12 +37,17 @@ def descendants() -> set[str]:
     return found
 
 
-def watch(processes: set[str]) -> subprocess.Popen[str]:
-    """Start the small process: once its input is closed, be it by a SIGKILL of ours, it ends those processes."""
+def watch(processes: set[str], folder: str = "") -> subprocess.Popen[str]:
+    """Start the small process: once its input is closed, be it by a SIGKILL of ours, it ends those processes.
+
+    Args:
+        processes: as `descendants` returns them.
+        folder: removed afterwards, with the one that it is in.
+    """
     # A group of its own: a terminal's Ctrl-C is not meant for it.
     reaper = subprocess.Popen([sys.executable, "-I", "-S", __file__], stdin=subprocess.PIPE, text=True, process_group=0)
     assert reaper.stdin is not None
-    reaper.stdin.write(" ".join(sorted(processes)) + "\n")
+    reaper.stdin.write(" ".join(sorted(processes)) + "\n" + folder + "\n")
     reaper.stdin.flush()
     return reaper
 
@@ -57,7 +63,7 @@ def _alive(process: str) -> bool:
 
 def main() -> None:
     """Run the small process: wait for the end of input, then end the processes."""
-    processes = set(sys.stdin.readline().split())
+    processes, folder = set(sys.stdin.readline().split()), sys.stdin.readline().rstrip("\n")
     while sys.stdin.readline():
         pass
     deadline = time.monotonic() + _PATIENCE_S
@@ -66,6 +72,8 @@ def main() -> None:
     for process in filter(_alive, processes):
         with suppress(OSError):
             os.kill(int(process.partition(":")[0]), signal.SIGKILL)
+    if folder:
+        shutil.rmtree(Path(folder).parent, ignore_errors=True)
 
 
 if __name__ == "__main__":

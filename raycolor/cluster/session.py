@@ -15,6 +15,8 @@ import ray.data
 from raycolor.cluster import reaper
 from raycolor.cluster.errors import last_line
 from raycolor.cluster.placement import SPARE_CPUS
+from raycolor.cluster.pool import bound_data
+from raycolor.cluster.privacy import HOST, private_ray
 from raycolor.cluster.quiet import without_ray_output
 from raycolor.errors import ConfigError, RaycolorError
 from raycolor.machine import cpu_count
@@ -26,11 +28,6 @@ logger = logging.getLogger(__name__)
 # say) they may take longer, and the next try finds their files in memory.
 _START_TRIES = 4
 
-# Ray Data ends a job in which nothing ends for so long; a job that has units of work of a longer bound says so itself.
-NO_PROGRESS_S = 3600.0
-# Workers that die one after the other before they are ready: of a machine that is short of memory, or a node that goes.
-_START_DEATHS = 3
-
 
 @contextmanager
 def connect(
@@ -40,7 +37,7 @@ def connect(
 
     Args:
         address: a cluster to join. Without it RAY_ADDRESS is used (`ray job submit` sets it); without that an embedded
-            Ray is started, bound to this machine alone, and ended afterwards.
+            Ray is started, for this process alone (see `privacy`), and ended afterwards.
         scale_to: workers that an autoscaling cluster is asked to have room for first; see `autoscaling`.
         gpu: whether those need a GPU each.
         gpus: GPUs that are asked for beside workers on CPUs.
@@ -49,11 +46,11 @@ def connect(
         ConfigError: no cluster answers at the address, or it got no room for a single worker.
         RaycolorError: the body was ended by an error of Ray's.
     """
-    target = address or os.environ.get("RAY_ADDRESS")
+    target = _target(address)
     if scale_to and not target:
         raise ConfigError(f"--scale-to {scale_to}: a local Ray cannot add CPUs: name a cluster with --address")
     if ray.is_initialized():
-        _bound_data()
+        bound_data()
         with _one_line_errors():
             yield
         return
@@ -63,10 +60,11 @@ def connect(
     with without_ray_output() if not verbose else nullcontext(), ExitStack() as ends:
         try:
             before = reaper.descendants()
-            _init(target, verbose)
-            if not target:
-                ends.enter_context(reaper.watch(reaper.descendants() - before))
-            _bound_data()
+            folder = None if target else ends.enter_context(private_ray(keep=verbose))
+            _init(target, verbose, folder)
+            if folder:
+                ends.enter_context(reaper.watch(reaper.descendants() - before, "" if verbose else folder))
+            bound_data()
             if not verbose:
                 quiet()
             if scale_to:
@@ -77,6 +75,15 @@ def connect(
                 yield
         finally:
             ray.shutdown()
+
+
+def joins(address: str | None) -> bool:
+    """Whether `connect` joins a cluster, which others use and which may grow, instead of starting a Ray here."""
+    return _target(address) is not None
+
+
+def _target(address: str | None) -> str | None:
+    return address or os.environ.get("RAY_ADDRESS") or None
 
 
 @contextmanager
@@ -90,17 +97,10 @@ def _one_line_errors() -> Iterator[None]:
         raise RaycolorError(f"Ray gave up: {last_line(exc)}: run the same command again to continue") from exc
 
 
-def _bound_data() -> None:
-    """Set the limits of Ray Data on purpose."""
-    context = ray.data.DataContext.get_current()
-    context.execution_no_progress_timeout_s = NO_PROGRESS_S
-    context.max_consecutive_actor_init_deaths = _START_DEATHS
-
-
-def _init(target: str | None, verbose: bool) -> None:
+def _init(target: str | None, verbose: bool, folder: str | None) -> None:
     """Join or start Ray, and keep our own handler of SIGTERM: Ray's would write no summary and release no lease."""
     try:
-        _join_or_start(target, verbose)
+        _join_or_start(target, verbose, folder)
     except SystemExit as exc:
         # The handler that Ray sets meanwhile.
         raise Terminated from exc
@@ -108,7 +108,7 @@ def _init(target: str | None, verbose: bool) -> None:
         listen()
 
 
-def _join_or_start(target: str | None, verbose: bool) -> None:
+def _join_or_start(target: str | None, verbose: bool, folder: str | None = None) -> None:
     level = logging.WARNING if verbose else logging.ERROR
     try:
         if target:
@@ -126,8 +126,9 @@ def _join_or_start(target: str | None, verbose: bool) -> None:
                 address="local",  # without it Ray joins whatever cluster was started on this machine
                 num_cpus=cpu_count() + SPARE_CPUS,
                 include_dashboard=False,
-                dashboard_host="127.0.0.1",
-                _node_ip_address="127.0.0.1",  # not documented: without it all tests fail
+                dashboard_host=HOST,
+                _node_ip_address=HOST,
+                _temp_dir=folder,
                 logging_level=level,
                 log_to_driver=verbose,
             )

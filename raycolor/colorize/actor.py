@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import socket
 from typing import TYPE_CHECKING, Any
 
 from raycolor.cluster.arithmetic import describe, unfit
 from raycolor.cluster.notices import ToDriver
-from raycolor.colorize.messages import TRIES_WHEN_BROKEN, BrokenWorkerError, ShardSpec, UnfitNodeError
+from raycolor.colorize.messages import TRIES_WHEN_BROKEN, BrokenWorkerError, ShardReport, ShardSpec, UnfitNodeError
 from raycolor.errors import RaycolorError
 from raycolor.machine import limit_instructions
 
@@ -36,6 +37,7 @@ class ShardActor:
         cv2.setNumThreads(1)
         # A place that is waited for is told where somebody reads it.
         logging.getLogger("raycolor").addHandler(ToDriver())
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._error: RaycolorError | None = None
         why = unfit(describe(), spec.computed_with, spec.colorizer.precision, spec.device)
         if why is not None:
@@ -50,18 +52,30 @@ class ShardActor:
             self._error = exc
 
     def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[bytes]]:
-        """Process the shards of a batch; each answer is a pickled `ShardReport`, or the error that ends the job."""
+        """Process a row of shards; the answer is a pickled list of `ShardReport`, its last perhaps an error instead."""
+        (row,) = batch["shards"]
+        return {"reports": [pickle.dumps(self._row([int(shard) for shard in row]))]}
+
+    def _row(self, shards: list[int]) -> list[ShardReport | RaycolorError]:
         # A user's error (a full disk, say) travels as data: an exception would be retried, and end in a traceback.
         if self._error is not None:
-            return {"report": [pickle.dumps(self._error)]}
+            return [self._error]
+        done: list[ShardReport | RaycolorError] = []
         try:
-            return {"report": [pickle.dumps(self._worker.run(int(shard))) for shard in batch["shard"]]}
+            # Of a row on which another worker died some shards may be done: it is looked for from the front.
+            while len(done) + 1 < len(shards) and (report := self._worker.done_before(shards[len(done)])) is not None:
+                done.append(report)
+            for shard in shards[len(done) :]:
+                report = self._worker.run(shard)
+                report.worker = self._name
+                done.append(report)
         except BrokenWorkerError as exc:
             if exc.attempts < TRIES_WHEN_BROKEN:
-                # Another process, elsewhere perhaps, is given the shard. An exception would leave this one in the pool.
+                # Another process, elsewhere perhaps, is given the row. An exception would leave this one in the pool.
                 from raycolor.colorize.in_process import EXIT_BROKEN, end_worker
 
                 end_worker(str(exc), EXIT_BROKEN)
-            return {"report": [pickle.dumps(exc)]}
+            done.append(exc)
         except RaycolorError as exc:
-            return {"report": [pickle.dumps(exc)]}
+            done.append(exc)
+        return done

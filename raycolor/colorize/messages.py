@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -122,6 +122,21 @@ class ShardReport:
     """Images it was about: those that were done, and those whose outputs were looked at."""
     found: Counter[str] = field(default_factory=Counter)
     """Of these, how many outputs of an earlier run were `missing` or had `changed`."""
+    worker: str = ""
+    """The process that did it, as `host:pid`."""
+
+
+def reports_of(rows: Iterable[list[ShardReport | RaycolorError]]) -> Iterator[ShardReport]:
+    """Yield the reports of rows of shards as workers answer them.
+
+    Raises:
+        RaycolorError: what ended a row; the reports of the shards before it have been yielded.
+    """
+    for row in rows:
+        for found in row:
+            if isinstance(found, RaycolorError):
+                raise found
+            yield found
 
 
 def worthwhile_workers(images: int, size: int) -> int:

@@ -15,6 +15,7 @@ from raycolor.cluster.errors import answers
 from raycolor.cluster.nodes import look
 from raycolor.cluster.notices import Listener
 from raycolor.cluster.placement import cluster_resources, elsewhere, worker_count
+from raycolor.cluster.pool import bound_data, growing, wait_for_room
 from raycolor.cluster.prometheus import ColorizeMetrics
 from raycolor.colorize.actor import ShardActor
 from raycolor.colorize.config import ColorizeConfig
@@ -22,8 +23,8 @@ from raycolor.colorize.execution import Execution, settle_execution, settle_here
 from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.later_runs import Todo
 from raycolor.colorize.local_worker import HeadStart
-from raycolor.colorize.manifest import Manifest, order_of_work
-from raycolor.colorize.messages import ShardReport, ShardSpec, worthwhile_workers
+from raycolor.colorize.manifest import Manifest, order_of_work, rows_of_work
+from raycolor.colorize.messages import ShardReport, ShardSpec, reports_of, worthwhile_workers
 from raycolor.colorize.network_actor import measure, start_networks
 from raycolor.colorize.revisions import colorizer_of
 from raycolor.colorize.runner import can_start_here
@@ -69,6 +70,9 @@ class RayPool:
             config = self._config
             self._ends.enter_context(session.connect(config.address, scale_to=config.scale_to, gpus=config.gpus or 0))
             self._connected = True
+            if self._may_grow:
+                # What the first node has also decides how the job computes.
+                wait_for_room()
         measure_here = partial(self._measure, record)
         self._settled = settle_execution(
             self._config, record, self._revision, self._dest, cluster_resources(), look, measure_here
@@ -107,37 +111,49 @@ class RayPool:
 
     def _on_ray(self, spec: ShardSpec, todo: Todo, shards: list[int], timing: Timing) -> Iterator[ShardReport]:
         execution, record = self._settled
-        wanted = self._config.workers
         timing.device, timing.networks = execution.device, execution.networks
-        timing.workers = min(worker_count(wanted, taken=execution.cpus + execution.cpus_left_out), len(shards))
-        if wanted is None:
-            share = todo.images / max(record.manifest.images, 1)
-            worthwhile = worthwhile_workers(todo.images, int(record.manifest.bytes * share))
-            timing.workers = min(timing.workers, worthwhile)
+        first, most = self._sizes(todo, shards)
         predict = start_networks(execution, spec.colorizer, spec.image_timeout_s) if execution.networks else None
-        # Ray Data ends a job that makes no progress.
-        context = ray.data.DataContext.get_current()
-        context.execution_no_progress_timeout_s = max(session.NO_PROGRESS_S, SHARDS_AT_ONCE * spec.longest_s)
+        order = order_of_work(shards, spec.images_per_shard, first)
+        rows = rows_of_work(order, first)
+        # Nothing ends before a worker is through with a row.
+        bound_data(SHARDS_AT_ONCE * max(map(len, rows)) * spec.longest_s)
+        # While one shard is written down, the next is computed.
+        pool = growing(first, min(most, max(first, len(rows))), SHARDS_AT_ONCE)
         # Ray Data hands blocks out in their order.
-        order = order_of_work(shards, spec.images_per_shard, timing.workers)
-        blocks = ray.data.from_items([{"shard": shard} for shard in order], override_num_blocks=len(order))
+        blocks = ray.data.from_items([{"shards": row} for row in rows], override_num_blocks=len(rows))
         reports = blocks.map_batches(
             ShardActor,
             fn_constructor_kwargs={"spec": spec, "predict": predict},
             batch_size=1,
             num_cpus=1,
             **elsewhere(execution.left_out),
-            # While one shard is written down, the next is computed.
-            compute=ray.data.ActorPoolStrategy(
-                size=timing.workers,
-                max_tasks_in_flight_per_actor=SHARDS_AT_ONCE,
-                max_concurrent_calls_per_actor=SHARDS_AT_ONCE,
-                enable_true_multi_threading=True,
-            ),
+            compute=pool,
         )
         self._metrics = ColorizeMetrics(spec.dest, record.manifest.images)
+        workers = set[str]()
+        timing.workers = first
         with Listener():
-            yield from answers(reports, "report")
+            for report in reports_of(answers(reports, "reports")):
+                workers |= {report.worker} - {""}
+                timing.workers = max(first, len(workers))
+                yield report
+
+    @property
+    def _may_grow(self) -> bool:
+        """Whether more CPUs may come: to a cluster that was joined, not to this machine."""
+        return session.joins(self._config.address)
+
+    def _sizes(self, todo: Todo, shards: list[int]) -> tuple[int, int]:
+        """Return how many workers there are to begin with, and the most that there may be."""
+        config, (execution, record) = self._config, self._settled
+        first = min(worker_count(config.workers, taken=execution.cpus + execution.cpus_left_out), len(shards))
+        if config.workers is not None:
+            return first, first
+        share = todo.images / max(record.manifest.images, 1)
+        worthwhile = worthwhile_workers(todo.images, int(record.manifest.bytes * share))
+        first = min(first, worthwhile)
+        return first, max(first, min(worthwhile, config.scale_to or worthwhile)) if self._may_grow else first
 
     def on_report(self, report: ShardReport, rates: dict[str, float | None]) -> None:
         """Tell Prometheus."""

@@ -16,7 +16,7 @@ from raycolor.colorize.isolation import IsolatedColorizer
 from raycolor.colorize.manifest import Manifest
 from raycolor.colorize.memory_budget import MemoryBudget
 from raycolor.colorize.messages import ShardReport, ShardSpec
-from raycolor.colorize.outcomes import Outcome, Tally, write_outcomes
+from raycolor.colorize.outcomes import Outcome, Tally, find_shard, write_outcomes
 from raycolor.colorize.outputs import Outputs
 from raycolor.colorize.process_input import InputProcessor
 from raycolor.colorize.redo import Standing, standing
@@ -97,6 +97,19 @@ class ShardWorker:
             tally.add(outcome)
         images = len(inputs) if again is not None and again.outputs == "same" else len(made)
         return ShardReport(shard, tally, started, time.time(), images, before.found)
+
+    def done_before(self, shard: int) -> ShardReport | None:
+        """Return the report of a shard that a worker of this run has finished and then died; None if there is none.
+
+        Only of a job's first pass: the records of later ones tell by their round what is done.
+        """
+        record = find_shard(self.dest, shard) if self.spec.again is None else None
+        if record is None:
+            return None
+        tally, now = Tally(), time.time()
+        for outcome in record.outcomes:
+            tally.add(outcome)
+        return ShardReport(shard, tally, now, now, tally.total)
 
     def _process(self, inputs: Sequence[Input], rank: int, attempts: Attempts, owned: frozenset[str]) -> list[Outcome]:
         """Process inputs, in this process or in a child; outcomes in their order."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from raycolor.cluster import session
+from raycolor.cluster import pool, session
 from raycolor.errors import ConfigError, RaycolorError
 
 TIMEOUT = "Dataset execution made no progress for at least 3600s.\nOperators still running:\nIf this is expected, raise"
@@ -46,7 +46,7 @@ def test_the_limits_of_ray_data_are_ours(monkeypatch):
     context = session.ray.data.DataContext.get_current()
     context.execution_no_progress_timeout_s, context.max_consecutive_actor_init_deaths = 1.0, 0
     with session.connect():
-        assert context.execution_no_progress_timeout_s == session.NO_PROGRESS_S
+        assert context.execution_no_progress_timeout_s == pool.NO_PROGRESS_S
         assert context.max_consecutive_actor_init_deaths == 3
 
 
