@@ -12,6 +12,7 @@ from PIL import Image
 from test_package import check_by_rfc, package
 
 from raycolor.package import iiif_images
+from raycolor.storage import open_store
 
 try:
     # Its models come from IIIF's own schema. It is not among the pinned packages, as it takes none of today's Pillow.
@@ -215,3 +216,10 @@ def test_names_of_images_are_of_keys_alone(bag):
     """The same key has the same addresses in every package."""
     name = hashlib.sha256(b"box 1/<b>.png").hexdigest()[:20]
     assert (bag / "iiif" / "images" / f"{name}-color" / "info.json").exists()
+
+
+def test_in_a_bucket_it_is_the_same(s3, made, bag):
+    """Every object is a file of the package in a folder."""
+    assert package(made, s3.uri("iiif-bag"), "--iiif", URL) == 0
+    store = open_store(s3.uri("iiif-bag"))
+    assert {info.key: store.get(info.key) for info in store.list()} == photographs.tree(bag)

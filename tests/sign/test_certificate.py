@@ -1,5 +1,6 @@
 """Laws of who may sign: every certificate or key that does not fit is one line, before anything is written."""
 
+import json
 import sys
 
 import certificates
@@ -9,8 +10,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from finished_jobs import REFUSED, fabricate, unfinish
 
 from raycolor import cli
+from raycolor.colorize.job_record import JOB_KEY
 from raycolor.sign.certificate import load_identity
 from raycolor.sign.credentials import Made, Signer, problem_of
+from raycolor.storage import open_store
+from raycolor.storage.lease import Lease
 
 PICTURE = photographs.encoded(photographs.color_pixels())
 
@@ -93,11 +97,16 @@ def test_every_kind_of_key_signs(tmp_path, kind):
     assert "dataHash.mismatch" in problem_of(bytes(edited), None)
 
 
-@pytest.mark.parametrize(("kind", "message"), [*REFUSED, ("nowhere", "no such folder")])
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [*REFUSED, ("nowhere", "no such folder"), ("another raycolor's", "format version 99, this raycolor reads 1")],
+)
 def test_what_cannot_be_signed_is_one_line(tmp_path, kind, message, capsys):
     """No job, one that has not ended, no place at all: what it is, and nothing is written there."""
     dest = fabricate(tmp_path, {"a.jpg": photographs.encoded(photographs.gray_pixels())})
-    unfinish(dest, kind)
+    if not unfinish(dest, kind) and kind != "nowhere":
+        job = json.loads((dest / JOB_KEY).read_text())
+        (dest / JOB_KEY).write_text(json.dumps({**job, "format_version": 99}))
     chain, key = certificates.make(tmp_path)
     before = photographs.tree(tmp_path)
     place = tmp_path / "nowhere" if kind == "nowhere" else dest
@@ -106,6 +115,16 @@ def test_what_cannot_be_signed_is_one_line(tmp_path, kind, message, capsys):
     assert message in error[-1]
     assert error[-1].startswith("raycolor: ")
     assert photographs.tree(tmp_path) == before
+
+
+def test_a_job_that_runs_is_left_alone(made, tmp_path, capsys):
+    """Whoever holds the destination keeps it: one line, and no output changes."""
+    chain, key = certificates.make(tmp_path)
+    before = photographs.tree(made)
+    with Lease(open_store(made)):
+        assert cli.run(["sign", str(made), "--certificate", chain, "--key", key]) == 1
+    assert "another raycolor job is writing there" in capsys.readouterr().err
+    assert photographs.tree(made) == before
 
 
 def test_without_its_package_it_says_how_to_get_it(made, tmp_path, monkeypatch, capsys):

@@ -399,6 +399,24 @@ def test_what_was_copied_is_not_signed(tmp_path, who):
     assert outputs(dest) == before
 
 
+def test_a_job_in_s3_is_signed_there(s3, made, who):
+    """As in a folder: the same files, whole signatures; what was deleted there is told and cannot be signed."""
+    dest, before = s3.uri("signed"), outputs(made / "out")
+    store = open_store(dest)
+    for key, data in photographs.tree(made / "out").items():
+        store.put(key, data)
+    for _ in range(2):
+        assert cli.run(["sign", dest, *who]) == 0
+        assert cli.run(["verify", dest]) == 0
+    after = {info.key: store.get(info.key) for info in store.list() if not info.key.startswith("_raycolor/")}
+    assert after.keys() == before.keys() | {f"{name}.c2pa" for name in DETACHED}
+    for name in EMBEDDED:
+        told(after[name], name)
+    store.delete("scan.jpg")
+    assert cli.run(["verify", dest]) == 1
+    assert cli.run(["sign", dest, *who]) == 1
+
+
 @pytest.mark.slow
 def test_from_bucket_to_bucket(s3, real, who, untrained, tmp_path):
     """The same as in folders: signed, verified, signed once, and later runs make nothing again."""
