@@ -16,6 +16,7 @@ from raycolor.color.kernels import lightness
 from raycolor.color.resize import resize_area
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.photograph import Colorized, FileColorizer, flags_of, network_shape
+from raycolor.colorizer.predict import Predicted
 from raycolor.errors import ImageError
 from raycolor.models import checkpoints
 from raycolor.models.build import build_model
@@ -263,3 +264,17 @@ def test_confidence_is_told_by_those_who_know(checkpoint, colorizer, tmp_path):
     checkpoints.save(tmp_path / "bins", network, method="unet", training={}, dataset={"image_size": 64}, metrics={})
     result = FileColorizer(ColorizerConfig(checkpoint=str(tmp_path / "bins"))).colorize(data)
     assert 0 < result.confidence < 0.5
+
+
+@pytest.mark.parametrize("upsampling", ["guided", "bilinear"])
+def test_what_travels_as_float16_loses_nothing(checkpoint, upsampling):
+    """Here L and color are rounded as they would be on their way: where the network runs changes no byte."""
+    colorizer = FileColorizer(ColorizerConfig(checkpoint=checkpoint, upsampling=upsampling))
+    prepared = colorizer.prepare(photographs.encoded(photographs.gray_pixels(96, 96), "png"))
+    (L,) = prepared.L_small
+    assert np.array_equal(L, L.astype(np.float16).astype(np.float32))
+    ab = np.random.default_rng(0).uniform(-60, 60, (*L.shape, 2)).astype(np.float32)
+    sent = ab.astype(np.float16).astype(np.float32)
+    assert not np.array_equal(ab, sent)
+    here, elsewhere = (colorizer.finish(prepared, [Predicted(one, None)]).data for one in (ab, sent))
+    assert here == elsewhere
