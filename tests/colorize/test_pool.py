@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import chaos
 import pytest
@@ -188,9 +189,21 @@ def test_a_shard_may_take_longer_than_the_limit_of_ray_data(tmp_path, monkeypatc
         cluster.shutdown()
 
 
+def test_a_wait_for_room_is_told(monkeypatch, caplog):
+    """A line each minute says what is waited for; at last the job ends in one."""
+    asked = SimpleNamespace(options=lambda **needs: SimpleNamespace(remote=lambda: "probe"))
+    silent = SimpleNamespace(
+        remote=lambda task: asked, wait=lambda refs, timeout: ([], refs), cancel=lambda ref, force: None
+    )
+    monkeypatch.setattr(pool, "ray", silent)
+    with pytest.raises(RaycolorError, match=r"no CPU of the cluster came free within 0 s \(it has 3\)"):
+        pool.wait_for_room(patience_s=0.0, resources=lambda: {"CPU": 3.0})
+    assert "waiting for a CPU: the cluster has 3, none of them free" in caplog.text
+
+
 @pytest.mark.slow
-def test_a_cluster_without_room_is_waited_for_and_then_named(caplog):
-    """All CPUs are held by others: a line says so; when one comes free the job goes on, else it ends."""
+def test_a_cluster_without_room_is_waited_for_and_then_named():
+    """All CPUs are held by others: when one comes free the job goes on, else it ends."""
     import ray
 
     cluster = chaos.start_cluster(nodes=1, cpus=1)
@@ -206,7 +219,6 @@ def test_a_cluster_without_room_is_waited_for_and_then_named(caplog):
             assert ray.get(holder.there.remote())
             with pytest.raises(RaycolorError, match=r"no CPU of the cluster came free within 1 s \(it has 1\)"):
                 pool.wait_for_room(patience_s=1.0, say_every_s=0.5)
-            assert "waiting for a CPU: the cluster has 1, none of them free" in caplog.text
             threading.Timer(2.0, ray.kill, [holder]).start()
             pool.wait_for_room(say_every_s=0.5)
     finally:
