@@ -86,13 +86,13 @@ class Photographs:
         found = self._ask("SELECT * FROM photograph WHERE id = ?", (number,))
         return Row(*found[0]) if found else None
 
-    def page(self, wanted: Filter, page: int) -> tuple[list[Row], int]:
-        """Return up to `PAGE` photographs, the least confident first, and how many there are on all pages."""
+    def page(self, wanted: Filter, offset: int) -> tuple[list[Row], int]:
+        """Return up to `PAGE` photographs from `offset` on, the least confident first, and how many there are."""
         where, values = _where(wanted)
         count = self._ask(f"SELECT count(*) FROM photograph WHERE {where}", values)[0][0]
         rows = self._ask(
             f"SELECT * FROM photograph WHERE {where} ORDER BY confidence IS NULL, confidence, key LIMIT ? OFFSET ?",
-            (*values, PAGE, max(0, page) * PAGE),
+            (*values, PAGE, offset),
         )
         return [Row(*row) for row in rows], int(count)
 

@@ -111,8 +111,8 @@ class ReviewServer:
     async def _photographs(self, request: web.Request) -> web.StreamResponse:
         asked = request.query
         wanted = Filter(**{name: asked.get(name, "") for name in Filter._fields})
-        page = asked.get("page", "0")
-        number = int(page) if page.isdecimal() and len(page) < 10 else 0
+        offset = asked.get("offset", "0")
+        number = int(offset) if offset.isdecimal() and len(offset) < 15 else 0
         return web.json_response(await asyncio.to_thread(self.session.page, wanted, number))
 
     async def _photograph(self, request: web.Request) -> web.StreamResponse:

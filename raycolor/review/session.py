@@ -103,10 +103,10 @@ class Session:
                 self.photographs.take(read_decisions(self.dest).of.values())
                 self._seen = there.etag
 
-    def page(self, wanted: Filter, page: int) -> dict[str, Any]:
+    def page(self, wanted: Filter, offset: int) -> dict[str, Any]:
         """Return a page of photographs, as JSON."""
         self.refresh()
-        rows, count = self.photographs.page(wanted, page)
+        rows, count = self.photographs.page(wanted, offset)
         return {"rows": [row._asdict() for row in rows], "count": count, "counts": self.photographs.counts()}
 
     def start(self) -> dict[str, Any]:

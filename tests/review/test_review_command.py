@@ -49,7 +49,7 @@ def test_the_least_confident_come_first_in_pages():
     """Those without a confidence come last, by name; every photograph is on just one page."""
     given = [outcome(f"{i:03}.jpg", None if i % 5 == 0 else (i * 37 % 100) / 100) for i in range(2 * PAGE + 7)]
     books = Photographs([*given, outcome("x", status="failed", reason="empty")])
-    pages = [books.page(Filter(), page) for page in range(4)]
+    pages = [books.page(Filter(), page * PAGE) for page in range(4)]
     rows = [row for found, _ in pages for row in found]
     assert [len(found) for found, _ in pages] == [PAGE, PAGE, 7, 0]
     assert {count for _, count in pages} == {len(given)}
@@ -217,3 +217,22 @@ def test_a_job_in_s3_is_reviewed_there(done, s3, tmp_path):
         session.decide(row, "reject", 0, [])
     assert cli.run(["colorize", f"{uri}/_raycolor/review.csv", "--no-ray"]) == 0
     assert open_store(uri).stat(row.output_key) is None
+
+
+def test_ctrl_c_ends_it_and_says_how_to_apply(done):
+    """Exit code 0: that is how a review ends; without a decision there is nothing to apply."""
+    command = [sys.executable, "-m", "raycolor", "review", str(done), "--checkpoint", "regression"]
+    # A shell's background would be deaf to it.
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        address = re.search(r"open (\S+)", next(line for line in process.stderr if "open http" in line))[1]
+        body = json.dumps({"decision": "reject"})
+        assert request(address, "POST", "photographs/1/decision", body, Content_Type="application/json")[0] == 200
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=120)[1]
+    assert process.returncode == 0
+    assert f"decisions: 1; to apply them: raycolor colorize {done}/_raycolor/review.csv" in said

@@ -77,6 +77,21 @@ def test_keys_decide_and_go_on(look):
     )
 
 
+def test_the_next_page_follows_on_what_is_left(look, monkeypatch):
+    """Pages of two, one photograph decided, the other passed over: the next page begins with the third."""
+    monkeypatch.setattr("raycolor.review.photographs.PAGE", 2)
+    monkeypatch.setattr("raycolor.review.server.PAGE", 2)
+    seen = look(
+        """
+        const names = [shown()];
+        await decided("s"); await wait(() => shown() !== names[0]); names.push(shown());
+        key("n"); await wait(() => shown() !== names[1]); names.push(shown());
+        return [names, $("where").textContent];
+        """
+    )
+    assert seen.answer == [["a/0.jpg", "a/<script>alert(1)<∕script>.jpg", "b/2.jpg"], "2 to 3 of 3 photographs"]
+
+
 def test_a_rendering_and_a_hint_are_shown_and_written(look):
     """3 shows the photograph at twice the saturation, a click puts a color there, and a approves just that."""
     seen = look(
