@@ -16,9 +16,7 @@ class SignConfig(Frozen):
     help_group: ClassVar = Group.FILES
 
     dest: str = Field(description="DEST of a finished `raycolor colorize`: folder or s3://bucket/prefix")
-    certificate: str = Field(
-        description="PEM file: the signer's certificate, then those above it; sign only with one made for C2PA"
-    )
+    certificate: str = Field(description="PEM file: the signer's certificate, then those above it")
     key: str = Field(description="PEM file: the certificate's private key, without a passphrase")
     detached: bool = Field(
         False, description="leave every output as it is, and write its manifest to a file beside it (NAME.c2pa)"
