@@ -48,7 +48,7 @@ def test_autoencoder_overfits_eight_images():
     data = SyntheticData(count=8, batch_size=8, size_px=224)
     step = make("autoencoder", lr=1e-3)
     batch = next(data.train_batches(0, 0))
-    for k in range(30):
+    for k in range(60):
         step.update(batch.L_net, batch.ab_net, batch.ids, k)
     step.network.train()
     with torch.no_grad():
