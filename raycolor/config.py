@@ -161,9 +161,9 @@ def _parse(text: str, where: str) -> Any:
         raise ConfigError(f"{where}: is not YAML: {_short(str(exc))}") from exc
 
 
-def _short(text: str) -> str:
+def _short(text: str, most: int = _SHOWN) -> str:
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 UNSET: Final = "?"
@@ -317,7 +317,7 @@ def _explain(exc: ValidationError, model: type[BaseModel], where: Mapping[str, s
         )
     value = _short(json.dumps(first["input"], default=str))
     more = f" (and {exc.error_count() - 1} more)" if exc.error_count() > 1 else ""
-    message = _short(first["msg"].removeprefix("Value error, "))
+    message = _short(first["msg"].removeprefix("Value error, "), 3 * _SHOWN)  # all words of a list of choices
     return f"{source}: {key} = {value}: {message[:1].lower()}{message[1:]}{more}"
 
 

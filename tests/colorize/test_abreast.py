@@ -115,7 +115,7 @@ def test_seconds_are_the_photographs_own(job, monkeypatch):
     """The wait behind others does not count: four photographs of 0.3 s each would make 3 s with it, 1.2 s without."""
     worker = job(FILES)
     colorize = worker.colorizer.colorize
-    monkeypatch.setattr(worker.colorizer, "colorize", lambda data: time.sleep(0.3) or colorize(data))
+    monkeypatch.setattr(worker.colorizer, "colorize", lambda data, hints: time.sleep(0.3) or colorize(data, hints))
     worker.run(0)
     seconds = [outcome.seconds for outcome in read_outcomes(worker.dest)]
     assert len(seconds) == 4

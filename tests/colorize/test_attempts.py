@@ -25,7 +25,7 @@ def begin_until_done(worker, colorize, most=40):
     """Begin a shard anew after each death, as Ray does; returns how often it was begun."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(IsolatedColorizer, "read_and_colorize", lambda self, info: colorize(info))
-        patch.setattr(worker.colorizer, "colorize", lambda data: colorize(None))
+        patch.setattr(worker.colorizer, "colorize", lambda data, hints: colorize(None))
         for number in range(1, most):
             try:
                 worker.run(0)

@@ -35,10 +35,10 @@ from raycolor import child_process
 from raycolor.colorize import isolation
 from raycolor.colorizer.photograph import FileColorizer
 colorize = FileColorizer.colorize
-def slow(self, data):
+def slow(self, data, hints=()):
     if data.endswith(b"hang"): time.sleep(60)
     if data.endswith(b"abort"): os.abort()
-    return colorize(self, data)
+    return colorize(self, data, hints)
 FileColorizer.colorize = slow
 class Careless(child_process.Child):
     def __init__(self, *args, **options):

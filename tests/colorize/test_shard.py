@@ -157,7 +157,7 @@ def test_a_defect_of_ours_costs_one_image(job, monkeypatch):
     worker = job(files)
     colorize = worker.colorizer.colorize
 
-    def stumble(data):
+    def stumble(data, *_):
         if data == files["1.jpg"]:
             raise ZeroDivisionError("ours")
         return colorize(data)
@@ -172,7 +172,7 @@ def test_a_worker_is_warm_before_its_first_shard(job, monkeypatch):
     """Compiled code and network have run once, in the thread that will compute; a defect shows at the first image."""
     threads = []
 
-    def colorize(self, data):
+    def colorize(self, data, *_):
         threads.append(threading.current_thread().name)
         raise ZeroDivisionError("ours")
 
@@ -187,7 +187,7 @@ def test_a_network_that_never_ends_stops_the_job(job, monkeypatch):
     """A worker that is not warm in its time says so; without a limit it would hold its CPU for ever."""
     end = threading.Event()
     monkeypatch.setattr(in_process, "START_S", 0.2)
-    monkeypatch.setattr(FileColorizer, "colorize", lambda self, data: end.wait(60))
+    monkeypatch.setattr(FileColorizer, "colorize", lambda self, data, *_: end.wait(60))
     with pytest.raises(BrokenWorkerError, match=r"took more than 0 s: does the network ever end\?"):
         job({"a.jpg": photographs.encoded(photographs.gray_pixels())}, timeout_s=0.1)
     end.set()
@@ -197,7 +197,7 @@ def test_a_broken_worker_is_no_images_failure(job, monkeypatch):
     """Where nothing can be colorized nothing is recorded: the mark counts the tries, and the next worker does all."""
     worker = job({f"{i}.jpg": photographs.encoded(photographs.gray_pixels(seed=i)) for i in range(3)})
 
-    def gone(data):
+    def gone(data, *_):
         raise FileNotFoundError(2, "No such file or directory")
 
     with monkeypatch.context() as broken:
@@ -205,8 +205,8 @@ def test_a_broken_worker_is_no_images_failure(job, monkeypatch):
         with pytest.raises(BrokenWorkerError, match=r"cannot colorize anything \(FileNotFoundError") as caught:
             worker.run(0)
         assert caught.value.attempts == 1
-        broken.setattr(IsolatedColorizer, "colorize", lambda self, data: gone(data))
-        broken.setattr(IsolatedColorizer, "read_and_colorize", lambda self, info: gone(info))
+        broken.setattr(IsolatedColorizer, "colorize", lambda self, data, *_: gone(data))
+        broken.setattr(IsolatedColorizer, "read_and_colorize", lambda self, info, *_: gone(info))
         with pytest.raises(BrokenWorkerError) as caught:
             worker.run(0)
         assert caught.value.attempts == 2
@@ -220,7 +220,7 @@ import os, sys, time
 from raycolor import child_process
 from raycolor.colorize import isolation
 from raycolor.errors import ImageError
-def colorize(self, data):
+def colorize(self, data, *_):
     if data == b"abort": os.abort()
     if data == b"hang": time.sleep(60)
     if data == b"bug": raise ValueError("broken")

@@ -52,7 +52,7 @@ def worker(tmp_path, monkeypatch):
         def __init__(self, options, predict=None):
             pass
 
-        def colorize(self, data):
+        def colorize(self, data, *_):
             return Colorized(data, "gray", 1, 1)
 
     monkeypatch.setattr(shard_module, "FileColorizer", Echo)
