@@ -94,7 +94,7 @@ def test_while_one_shard_is_written_the_next_is_computed(job):
             assert all(computed.acquire(timeout=20) for _ in of_second)
         return put(key, data, **options)
 
-    def told(data):
+    def told(data, *_):
         result = colorize(data)
         if data in of_second:
             computed.release()
