@@ -19,7 +19,7 @@ BLOCKS = re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), r
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_the_page_runs_from_scans_to_a_valid_bag(tmp_path):
-    """Every command ends with 0; the one photograph that is excluded is not colorized, all others are signed."""
+    """Every command ends with 0; what is excluded and what is rejected is not colored, all others are signed."""
     shutil.copytree(ROOT / "docs/sample", tmp_path / "docs/sample")
     settings = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
@@ -28,9 +28,9 @@ def test_the_page_runs_from_scans_to_a_valid_bag(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     summary = json.loads((tmp_path / "colored/_raycolor/summary.json").read_text())
-    assert summary["counts"] == {"colorized": 15, "skipped": 1, "failed": 0}
-    assert summary["reasons"] == {"excluded": 1}
+    assert summary["counts"] == {"colorized": 14, "skipped": 2, "failed": 0}
+    assert summary["reasons"] == {"excluded": 1, "withdrawn": 1}
     signed = json.loads((tmp_path / "colored/_raycolor/signatures/summary.json").read_text())
-    assert signed["counts"] == {"embedded": 15, "detached": 0, "before": 0, "problem": 0}
+    assert signed["counts"] == {"embedded": 14, "detached": 0, "before": 0, "problem": 0}
     bagit.Bag(str(tmp_path / "bag")).validate()
-    assert len(list((tmp_path / "bag/iiif/images").iterdir())) == 30
+    assert len(list((tmp_path / "bag/iiif/images").iterdir())) == 28
