@@ -18,7 +18,6 @@ from raycolor.storage import open_store
 COUNT = 24
 
 
-
 def killed(command, begun):
     """Start a command, kill it as soon as something is there, and let it end the next time."""
     process = subprocess.Popen(command)
