@@ -74,6 +74,18 @@ def test_two_workers_train_and_a_finished_run_is_left_alone(tmp_path, data):
 
 
 @pytest.mark.usefixtures("ray_local")
+def test_another_number_of_workers_goes_on_from_the_checkpoint(tmp_path, data):
+    """One worker goes on after two: the rows of both stand in the curve with their number, the first as it was."""
+    first = train("gan", **options(data, tmp_path, epochs=1, workers=2))
+    result = train("gan", **options(data, tmp_path, epochs=2, workers=1))
+    assert [(row["epoch"], row["workers"]) for row in result.curve] == [(1, 2), (2, 1)]
+    assert {**first.curve[0], "workers": 2} == result.curve[0]
+    assert result.curve[1]["step"] == 16  # of one worker's updates, which are smaller
+    settings = json.loads((tmp_path / "run.json").read_text())["settings"]
+    assert (settings["workers"], settings["workers_before"], settings["extended"]) == (1, [2], [1])
+
+
+@pytest.mark.usefixtures("ray_local")
 def test_refusals_are_one_line(tmp_path, data):
     """What cannot work is refused at once, before any worker starts."""
     with pytest.raises(ConfigError, match=r"workers = 999: the cluster has \d+ CPUs: ask for at most"):
