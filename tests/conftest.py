@@ -51,14 +51,22 @@ def ray_local(request: pytest.FixtureRequest) -> Iterator[None]:
     del session
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=3,
-        include_dashboard=False,
-        _node_ip_address="127.0.0.1",
-        log_to_driver=False,
-        configure_logging=False,
-    )
+    for tries_left in (2, 1, 0):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=3,
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                log_to_driver=False,
+                configure_logging=False,
+            )
+            break
+        except Exception:
+            # Its first processes were too slow: as in `session`, the next try finds their files in memory.
+            ray.shutdown()
+            if not tries_left:
+                raise
     try:
         yield
     finally:

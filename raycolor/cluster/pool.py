@@ -21,8 +21,9 @@ NO_PROGRESS_S: Final = 3600.0
 ROOM_S: Final = 3600.0
 """A cluster without a free CPU is waited for so long: spot capacity comes back within the hour, or not."""
 _SAY_EVERY_S: Final = 60.0
-# Workers that die one after the other before they are ready: of a machine that is short of memory, or of a node that
-# goes. More are a defect that every worker has, which trying on would hide. Ray's own 0 ends a job by one spot node.
+# Workers that fail one after the other before they are ready, as on a node that goes. More are a defect that every
+# worker has, which trying on would hide. Ray's own 0 ends a job by one node. A worker whose process is killed at its
+# start does not count: Ray starts it anew, until nothing has ended for `execution_no_progress_timeout_s`.
 _START_DEATHS: Final = 3
 
 

@@ -226,30 +226,31 @@ def test_a_cluster_without_room_is_waited_for_and_then_named():
 
 
 @pytest.mark.slow
-def test_workers_that_die_at_their_start_are_replaced_three_times(tmp_path, monkeypatch):
+def test_workers_that_fail_at_their_start_are_replaced_three_times(tmp_path, monkeypatch):
     """A node that goes under starting workers costs a job nothing; a defect that every worker has ends it."""
-    cluster = chaos.start_cluster(nodes=1, cpus=1)
+    cluster, plain = chaos.start_cluster(nodes=1, cpus=1), recording(0.0)
+    mark = tmp_path / "starts"
 
-    def dying(deaths):
-        plain, mark = recording(0.0), tmp_path / "deaths"
+    def failing(starts):
         mark.write_text("")
 
-        class Dying(plain):
+        class Failing(plain):
             def __init__(self, spec, predict):
                 with mark.open("a") as file:
                     file.write("x")
-                if len(mark.read_text()) <= deaths:
-                    os._exit(1)
+                if len(mark.read_text()) <= starts:
+                    raise OSError("the node goes")
                 super().__init__(spec, predict)
 
-        return lambda seconds: Dying
+        return lambda seconds: Failing
 
     try:
-        monkeypatch.setattr(f"{__name__}.recording", dying(3))
+        monkeypatch.setattr(f"{__name__}.recording", failing(3))
         assert len(list(reports_on(cluster.address, monkeypatch, tmp_path, 3, 0.0))) == 3
-        monkeypatch.setattr(f"{__name__}.recording", dying(99))
-        with pytest.raises(RaycolorError, match="Ray gave up"):
+        assert len(mark.read_text()) == 4
+        monkeypatch.setattr(f"{__name__}.recording", failing(99))
+        with pytest.raises(RaycolorError, match="the node goes"):
             list(reports_on(cluster.address, monkeypatch, tmp_path, 3, 0.0))
-        assert len((tmp_path / "deaths").read_text()) <= 8
+        assert len(mark.read_text()) == 4
     finally:
         cluster.shutdown()
