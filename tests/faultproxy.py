@@ -136,7 +136,8 @@ class FaultProxy:
         with self._lock:
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
-        time.sleep(self._latency_s)
+        if self._latency_s:
+            time.sleep(self._latency_s)
         with self._lock:
             self._at_once -= 1
         connection = http.client.HTTPConnection(self._target.hostname, self._target.port, timeout=60)

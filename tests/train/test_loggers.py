@@ -35,10 +35,13 @@ def test_tensorboard_reads_every_row_once(tmp_path):
     assert scalars == [(1, 2.0), (2, 1.0), (3, 2 / 3)]
 
 
-def test_tensorboard_writes_to_s3_too(s3):
+def test_tensorboard_writes_to_s3_too(s3, monkeypatch):
     """A run folder in a bucket: the event files lie there, and hold the curve once."""
+    import boto3
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    # TensorBoard takes boto3's session of the process, which an earlier test may have made with other keys.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     run = s3.uri()
     feed("tensorboard", run)
     found = EventAccumulator(f"{run}/tensorboard")
