@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -74,7 +75,21 @@ def connect(
             with _one_line_errors():
                 yield
         finally:
-            ray.shutdown()
+            _shut_down()
+
+
+def _shut_down() -> None:
+    """Leave Ray. Python collects no garbage meanwhile.
+
+    A reference to an object of Ray that any thread (the one that loads the page, say) lets go while Ray's worker ends
+    makes Ray end the whole process, with exit code 1.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        gc.enable()
 
 
 def joins(address: str | None) -> bool:

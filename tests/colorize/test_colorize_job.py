@@ -227,3 +227,11 @@ def test_a_killed_job_continues_to_the_same_bytes(tmp_path):
     assert {k: v for k, v in whole.items() if not k.startswith("_")} == {
         k: v for k, v in killed.items() if not k.startswith("_")
     }
+
+
+def test_a_job_of_one_photograph_ends_after_its_ray(tmp_path):
+    """Ray is left while the page still loads: what that thread lets go of must not end the process with code 1."""
+    photographs.write_all(tmp_path / "in", {"one.jpg": photographs.encoded(photographs.gray_pixels())})
+    process = colorize(tmp_path / "in", tmp_path / "out", "--ray")
+    assert process.returncode == 0, process.stderr
+    assert json.loads((tmp_path / "out/_raycolor/summary.json").read_text())["counts"]["colorized"] == 1
