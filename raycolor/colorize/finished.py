@@ -16,8 +16,12 @@ PIECE_BYTES: Final = 16 * 2**20
 """What is read of an output at a time."""
 
 
-def finished_job(dest: ObjectStore) -> JobRecord:
+def finished_job(dest: ObjectStore, *, in_round: bool = False) -> JobRecord:
     """Return the job of a destination, once every input has an outcome.
+
+    Args:
+        dest: the destination.
+        in_round: whether it may stand in a later run that was stopped, for whoever goes on with that.
 
     Raises:
         ManifestError: there is none, it runs or was stopped, or its records are damaged.
@@ -26,7 +30,7 @@ def finished_job(dest: ObjectStore) -> JobRecord:
     if record is None:
         raise ManifestError(f"{dest.uri}: holds no job of raycolor colorize: check the path")
     missing = record.manifest.shards - len(done_shards(dest) & set(range(record.manifest.shards)))
-    if missing or record.round is not None:
+    if missing or (record.round is not None and not in_round):
         what = (
             f"{missing:,} of {record.manifest.shards:,} shards have no outcomes" if missing else "a later run has begun"
         )
@@ -63,17 +67,22 @@ def originals_of(record: JobRecord, endpoint_url: str | None, why: str) -> Reade
         ConfigError: their place is not there.
         StorageError: it cannot be asked.
     """
-    root = record.root or record.source
-    options: dict[str, Any] = {
-        "endpoint_url": endpoint_url,
-        "requester_pays": bool(record.config.get("requester_pays")),
-    }
+    root, options = record.root or record.source, _source_options(record, endpoint_url)
     if root == record.source:  # else it need not be there: what a list names may lie elsewhere
         try:
             open_store(root, must_exist=True, **options)
         except ConfigError as exc:
             raise ConfigError(f"SOURCE {root}: is not there, and {why}: bring it back") from exc
     return Reader(root, options)
+
+
+def reader_of(record: JobRecord, endpoint_url: str | None) -> Reader:
+    """Return what reads the inputs of a job that are still there; as `originals_of`, without a look at their place."""
+    return Reader(record.root or record.source, _source_options(record, endpoint_url))
+
+
+def _source_options(record: JobRecord, endpoint_url: str | None) -> dict[str, Any]:
+    return {"endpoint_url": endpoint_url, "requester_pays": bool(record.config.get("requester_pays"))}
 
 
 def pieces(store: ObjectStore, key: str, size: int) -> Iterator[bytes]:

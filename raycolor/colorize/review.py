@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from raycolor.colorize.config import ColorizeConfig, reviewed
+from raycolor.colorize.finished import finished_job
 from raycolor.colorize.hints import hints_of, keep_hints
 from raycolor.colorize.job_folder import plan_key
 from raycolor.colorize.job_record import JobRecord, Revision, Round, read_job
-from raycolor.colorize.outcomes import Outcome, ShardOutcomes, done_shards, read_shards, write_outcomes
+from raycolor.colorize.outcomes import Outcome, ShardOutcomes, read_shards, write_outcomes
 from raycolor.colorize.redo import WITHDRAWN, Standing
 from raycolor.colorize.review_list import Decision, Decisions, read_decisions
 from raycolor.colorize.revisions import known_revisions, new_revision, wanted_of
@@ -23,7 +22,7 @@ from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.hint_list import HintList
 from raycolor.errors import CheckpointError, ConfigError, ManifestError
 from raycolor.models.checkpoints import Checkpoint, load
-from raycolor.sources.csv_cells import guard, unguard
+from raycolor.sources.csv_cells import csv_bytes, guard, named_rows, unguard
 from raycolor.storage import ObjectStore, get_if_there, open_store
 
 logger = logging.getLogger(__name__)
@@ -47,15 +46,9 @@ def of_review(config: ColorizeConfig) -> tuple[ColorizeConfig, Decisions]:
     dest = open_store(place, must_exist=True, **config.dest_options())
     if open_store(config.dest, **config.dest_options()).uri != dest.uri:
         raise ConfigError(f"DEST {config.dest}: the review is of {dest.uri}: omit DEST")
-    record = read_job(dest)
-    if record is None:
+    if read_job(dest) is None:
         raise ConfigError(f"{dest.uri}: holds no job of raycolor colorize: check the path")
-    missing = record.manifest.shards - len(done_shards(dest) & set(range(record.manifest.shards)))
-    if missing:
-        raise ManifestError(
-            f"{dest.uri}: its job has not ended ({missing:,} of {record.manifest.shards:,} shards have no outcomes): "
-            "wait for it, or run its command again"
-        )
+    record = finished_job(dest, in_round=True)
     decisions = read_decisions(dest)
     own = {name: value for name, value in record.config.items() if name not in _OF_A_RUN}
     given = {name: getattr(config, name) for name in config.model_fields_set}
@@ -79,11 +72,8 @@ class ReviewPlan:
 
     def keep(self, dest: ObjectStore) -> str:
         """Write down what is made again, for a run that follows one that was killed; return its hash."""
-        file = io.StringIO(newline="")
-        writer = csv.writer(file)
-        writer.writerow(("key", "revision"))
-        writer.writerows((guard(key), number) for key, number in sorted(self.revisions.items()))
-        data = file.getvalue().encode()
+        rows = ((guard(key), number) for key, number in sorted(self.revisions.items()))
+        data = csv_bytes([("key", "revision"), *rows])
         sha256 = hashlib.sha256(data).hexdigest()
         dest.put(plan_key(sha256), data)
         return sha256
@@ -99,9 +89,8 @@ def planned_keys(dest: ObjectStore, round_: Round) -> frozenset[str]:
     data = get_if_there(dest, key)
     if data is None or hashlib.sha256(data).hexdigest() != round_.review:
         raise ManifestError(f"{dest.uri}: {key} is missing or changed: put it back")
-    rows = csv.reader(io.StringIO(data.decode(), newline=""))
-    next(rows)
-    return frozenset(unguard(name) for name, number in rows if int(number) == round_.revision)
+    _, rows = named_rows(data.decode())
+    return frozenset(unguard(one["key"]) for _, one in rows if int(one["revision"]) == round_.revision)
 
 
 def plan_review(decisions: Decisions, record: JobRecord, dest: ObjectStore) -> ReviewPlan:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import datetime
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, cast, get_args
@@ -12,7 +11,7 @@ from typing import Final, Literal, NamedTuple, cast, get_args
 from raycolor.colorize.config import REVIEW_KEY
 from raycolor.colorizer.hint_list import MOST_HINTS, Hint, make_hint
 from raycolor.errors import ConfigError
-from raycolor.sources.csv_cells import guard, unguard
+from raycolor.sources.csv_cells import csv_bytes, guard, named_rows, unguard
 from raycolor.storage import ObjectStore, get_if_there
 
 Verdict = Literal["approve", "reject", "skip"]
@@ -94,11 +93,11 @@ def add_decision(dest: ObjectStore, decision: Decision) -> None:
 
     def change(data: bytes | None) -> bytes:
         if data is None:
-            return _line(COLUMNS) + _line([cells[name] for name in COLUMNS])
-        header = _header(data, where)
+            return csv_bytes([COLUMNS, [cells[name] for name in COLUMNS]])
+        header, _ = _read(data, where)
         if missing := [name for name in COLUMNS if name not in header]:
             raise ConfigError(f"{where}: has no column `{missing[0]}` any more: put it back")
-        row = _line([cells.get(name, "") for name in header])
+        row = csv_bytes([[cells.get(name, "") for name in header]])
         # An answer that got lost makes the store ask again: what stands there already is not written twice.
         if row in data:
             return data
@@ -120,32 +119,23 @@ def _cell(value: object) -> str:
     return guard(value) if isinstance(value, str) else f"{value:g}"
 
 
-def _line(cells: object) -> bytes:
-    file = io.StringIO(newline="")
-    csv.writer(file).writerow(cast(list[str], cells))
-    return file.getvalue().encode()
-
-
-def _header(data: bytes, where: str) -> list[str]:
+def _read(data: bytes, where: str) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
+    """Return columns and rows, as `named_rows` does; a list of decisions has at least two columns."""
     try:
-        first: list[str] = next(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True), [])
+        header, rows = named_rows(data.decode("utf-8-sig"))
     except (UnicodeDecodeError, csv.Error) as exc:
         raise ConfigError(f"{where}: cannot be read ({exc}): mend it") from exc
-    header = [cell.strip().lower() for cell in first]
     for name in ("key", "decision"):
         if name not in header:
             raise ConfigError(f"{where}: has no column `{name}`: begin it with the line {','.join(COLUMNS)}")
-    return header
+    return header, rows
 
 
 def _rows(data: bytes, where: str) -> Iterator[Decision]:
-    header = _header(data, where)
-    rows = enumerate(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True), 1)
-    next(rows)
+    _, rows = _read(data, where)
     try:
-        for number, row in rows:
-            if any(cell.strip() for cell in row):
-                yield _decision(dict(zip(header, map(unguard, row), strict=False)), f"{where}: row {number}")
+        for number, cells in rows:
+            yield _decision({name: unguard(cell) for name, cell in cells.items()}, f"{where}: row {number}")
     except csv.Error as exc:
         raise ConfigError(f"{where}: cannot be read ({exc}): mend it") from exc
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from raycolor.errors import ConfigError, StorageError
-from raycolor.sources.csv_cells import guard, unguard
+from raycolor.sources.csv_cells import csv_bytes, guard, named_rows, unguard
 from raycolor.storage.single import locate
 
 _COLUMNS: Final = ("key", "x", "y", "color")
@@ -99,12 +98,9 @@ class HintList:
 
     def to_csv(self) -> bytes:
         """Return the list as CSV, sorted by key: two lists that say the same are the same bytes."""
-        file = io.StringIO(newline="")
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        for key, hints in sorted(self.hints.items()):
-            writer.writerows((guard(key), repr(hint.x), repr(hint.y), hint.color) for hint in hints)
-        return file.getvalue().encode()
+        each = ((key, hint) for key, hints in sorted(self.hints.items()) for hint in hints)
+        rows = ((guard(key), repr(hint.x), repr(hint.y), hint.color) for key, hint in each)
+        return csv_bytes([_COLUMNS, *rows])
 
     @property
     def sha256(self) -> str | None:
@@ -138,14 +134,10 @@ def parse_hints(data: bytes, where: str) -> HintList:
     """
     found: dict[str, list[Hint]] = defaultdict(list)
     try:
-        rows = enumerate(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True), 1)
-        header = [cell.strip().lower() for cell in next(rows, (1, []))[1]]
+        header, rows = named_rows(data.decode("utf-8-sig"))
         if missing := [name for name in _COLUMNS if name not in header]:
             raise ConfigError(f"{where}: has no column `{missing[0]}`: begin it with the line {','.join(_COLUMNS)}")
-        for number, row in rows:
-            if not any(cell.strip() for cell in row):
-                continue
-            cells = dict(zip(header, row, strict=False))
+        for number, cells in rows:
             key = unguard(cells.get("key", "")).strip("/")
             if not key:
                 raise ConfigError(f"{where}: row {number} names no key: fill it in or remove it")

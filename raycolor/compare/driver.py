@@ -16,6 +16,7 @@ from PIL import Image
 
 from raycolor.codecs.thumbnail import data_uri, photo_thumbnail
 from raycolor.color.arrays import rgb_to_lab
+from raycolor.colorize.finished import reader_of
 from raycolor.colorize.job_record import JobRecord, read_job
 from raycolor.colorize.manifest import Manifest
 from raycolor.colorize.outcomes import Outcome, read_outcomes
@@ -23,7 +24,6 @@ from raycolor.compare.config import CompareConfig
 from raycolor.errors import ConfigError, ImageError
 from raycolor.pages.render import render
 from raycolor.progress import Progress
-from raycolor.sources import Reader
 from raycolor.sources.key_set import KeySet
 from raycolor.sources.keys import matches
 from raycolor.storage import open_store
@@ -75,7 +75,7 @@ def run(config: CompareConfig) -> int:
     with Progress("compare", len(keys), "photographs") as progress:
         rows = []
         manifest = Manifest(jobs[0].dest, jobs[0].record.manifest)
-        reader = Reader(jobs[0].record.root or jobs[0].record.source, options)
+        reader = reader_of(jobs[0].record, config.endpoint_url)
         for key in keys:
             row = _row(key, jobs, partial(manifest.read, reader))
             if row is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import getpass
 import logging
-from typing import Any
 
 from raycolor.colorize.config import REVIEW_KEY
 from raycolor.colorize.finished import finished_job
@@ -29,12 +28,11 @@ def run(config: ReviewConfig) -> int:
         ManifestError: there is no finished job, or its records are damaged.
         StorageError: the destination cannot be read.
     """
-    options: dict[str, Any] = {"endpoint_url": config.endpoint_url}
-    dest = open_store(config.dest, must_exist=True, **options)
+    dest = open_store(config.dest, must_exist=True, endpoint_url=config.endpoint_url)
     record = finished_job(dest)
     if dest.stat(LEASE_KEY) is not None:
         logger.warning("%s: a job runs there, or was killed: what it changes is shown after a restart", dest.uri)
-    session = Session(dest, record, config.who or _user(), choices_of(config, record), options)
+    session = Session(dest, record, config.who or _user(), choices_of(config, record), config.endpoint_url)
     server = ReviewServer(session)
     try:
         asyncio.run(server.serve(config.port, lambda address: _announce(address, dest.uri)))

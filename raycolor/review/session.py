@@ -12,17 +12,16 @@ from typing import Any, Final
 from raycolor import codecs
 from raycolor.codecs.thumbnail import photo_thumbnail
 from raycolor.colorize.config import REVIEW_KEY
-from raycolor.colorize.finished import finished_shards
+from raycolor.colorize.finished import finished_shards, reader_of
 from raycolor.colorize.hints import hints_of
 from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.manifest import Manifest
 from raycolor.colorize.review_list import Decision, Verdict, add_decision, now, read_decisions
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.hint_list import Hint, make_hint
-from raycolor.errors import ConfigError, StorageError
+from raycolor.errors import ConfigError
 from raycolor.review.photographs import Filter, Photographs, Row
 from raycolor.review.renderings import Renderer, Rendering
-from raycolor.sources import Reader
 from raycolor.storage import ObjectStore
 
 LARGE_PX: Final = 1400
@@ -71,7 +70,8 @@ class Session:
     record: JobRecord
     who: str
     choices: tuple[Choice, ...]
-    source_options: dict[str, Any]
+    endpoint_url: str | None
+    """S3 server other than AWS, also of the originals."""
     decided: int = 0
     """Decisions of this session."""
     _seen: str | None = None
@@ -81,7 +81,7 @@ class Session:
         shards = finished_shards(self.dest, self.record)
         self.photographs = Photographs(outcome for shard in shards for outcome in shard.outcomes)
         self._manifest = Manifest(self.dest, self.record.manifest)
-        self._reader = Reader(self.record.root or self.record.source, self.source_options)
+        self._reader = reader_of(self.record, self.endpoint_url)
         self._originals, self._pictures = _Held(_HELD_BYTES), _Held(_HELD_BYTES)
         self._renderer = Renderer()
         self.refresh()
@@ -213,11 +213,7 @@ class Session:
     def _original(self, row: Row) -> bytes:
         found = self._originals.get(row.id)
         if found is None:
-            with self._lock:  # the manifest holds one part at a time
-                info = self._manifest.find(row.key)
-            if info is None:
-                raise StorageError("not_found", f"{row.key}: not in the manifest")
-            found = self._originals.put(row.id, self._reader.get(self._reader.sized(info)))
+            found = self._originals.put(row.id, self._manifest.read(self._reader, row.key))
         return found
 
 

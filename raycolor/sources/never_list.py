@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import fnmatch
 import hashlib
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from raycolor.errors import ConfigError, StorageError
-from raycolor.sources.csv_cells import guard, unguard
+from raycolor.sources.csv_cells import csv_bytes, guard, named_rows, unguard
 from raycolor.storage.single import locate
 
 _GLOB: Final = re.compile(r"[*?\[]")
@@ -33,11 +32,7 @@ class NeverList:
 
     def to_csv(self) -> bytes:
         """Return the list as CSV of key and reason, sorted: two lists that say the same are the same bytes."""
-        file = io.StringIO(newline="")
-        writer = csv.writer(file)
-        writer.writerow(("key", "reason"))
-        writer.writerows((guard(key), guard(why)) for key, why in sorted(self.reasons.items()))
-        return file.getvalue().encode()
+        return csv_bytes([("key", "reason"), *((guard(key), guard(why)) for key, why in sorted(self.reasons.items()))])
 
     @property
     def sha256(self) -> str:
@@ -99,11 +94,8 @@ def _lines(text: str) -> Iterator[tuple[int, str, str]]:
 
 def _cells(text: str, where: str) -> Iterator[tuple[int, str, str]]:
     """Yield number, key and reason of each row of a CSV file."""
-    rows = enumerate(csv.reader(io.StringIO(text, newline=""), strict=True), 1)
-    header = [cell.strip().lower() for cell in next(rows, (1, []))[1]]
+    header, rows = named_rows(text)
     if "key" not in header:
         raise ConfigError(f"{where}: has no column `key`: begin it with the line key,reason")
-    for number, row in rows:
-        if any(cell.strip() for cell in row):
-            cells = dict(zip(header, map(unguard, row), strict=False))
-            yield number, cells.get("key", ""), cells.get("reason", "")
+    for number, cells in rows:
+        yield number, unguard(cells.get("key", "")), unguard(cells.get("reason", ""))

@@ -18,7 +18,7 @@ def session_of(dest, who="Ann", **settings):
     store = open_store(dest)
     record = finished_job(store)
     config = ReviewConfig(dest=str(dest), **settings)
-    session = Session(store, record, who, choices_of(config, record), {})
+    session = Session(store, record, who, choices_of(config, record), None)
     try:
         yield session
     finally:
