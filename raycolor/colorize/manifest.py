@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from raycolor.colorize.job_folder import FOLDER, get_table, put_table, table_of
+from raycolor.colorize.job_folder import FOLDER, get_table, put_table, scalar, table_of
 from raycolor.errors import StorageError
 from raycolor.sources import Input, Location, Reader
 from raycolor.storage import ObjectStore
@@ -169,9 +169,7 @@ class Manifest:
             ManifestError: the part that should hold it is missing or damaged.
         """
         table = self._load(bisect.bisect_right(self._totals.part_starts, number) - 1)
-        shards = np.from_dlpack(table["shard"].combine_chunks())  # in order
-        first, end = np.searchsorted(shards, [number, number + 1])
-        return _inputs(table.slice(first, end - first))
+        return _inputs(table.filter(pc.equal(table["shard"], scalar(number))))
 
     def find(self, key: str) -> Input | None:
         """Return the input of one key, or None. Keys asked for in listing order cost one pass together."""
@@ -179,9 +177,9 @@ class Manifest:
         first = self._part[0] if self._part is not None else 0
         for step in range(parts):
             table = self._load((first + step) % parts)
-            keys = table["key"].to_pylist()
-            if key in keys:
-                return _inputs(table.slice(keys.index(key), 1))[0]
+            found = _inputs(table.filter(pc.equal(table["key"], scalar(key))))
+            if found:
+                return found[0]
         return None
 
     def read(self, reader: Reader, key: str, shard: int | None = None) -> bytes:

@@ -21,7 +21,7 @@ FILE: Final = re.compile(
 )
 """Names of all that is written here."""
 _CONTEXT: Final = "http://iiif.io/api/presentation/3/context.json"
-_TOLD: Final = {
+_NOTICE: Final = {
     "label": {"en": ["Color"]},
     "value": {"en": ["Added by a trained network. It is no record of the colors that were there."]},
 }
@@ -138,7 +138,7 @@ class Presentation:
             "id": f"{self._url}/collection.json",
             "type": "Collection",
             "label": {"none": [title]},
-            "requiredStatement": _TOLD,
+            "requiredStatement": _NOTICE,
             "items": items,
         }
         yield FOLDER + "collection.json", self._put(FOLDER + "collection.json", _json(collection))
@@ -149,7 +149,7 @@ class Presentation:
             "id": f"{self._url}/{name}",
             "type": "Manifest",
             "label": label,
-            "requiredStatement": _TOLD,
+            "requiredStatement": _NOTICE,
         }
         yield _json(head).rstrip()[:-1].rstrip() + b',\n  "items": [\n'
         rows = self._canvases.execute("SELECT body FROM canvases WHERE folder = ? ORDER BY key", [folder])

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from raycolor.codecs.photograph import SUFFIXES
+from raycolor.codecs.xmp import DIGITAL_SOURCE_TYPE
 from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.outcomes import Outcome
 from raycolor.package.bag_files import PAYLOAD, encoded
@@ -18,7 +19,6 @@ NAMESPACE: Final = "http://www.loc.gov/premis/v3"
 _XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 _SCHEMA: Final = "https://www.loc.gov/standards/premis/premis.xsd"
 _NOT_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-_DIGITAL_SOURCE: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 
 def document(record: JobRecord, items: Sequence[Item]) -> bytes:
@@ -114,7 +114,7 @@ def _event(root: ET.Element, record: JobRecord, outcome: Outcome) -> None:
         detail = (
             f"colorization of a {outcome.source_kind or 'gray'} photograph by a trained network; checkpoint "
             f"{point['name']}; weights SHA-256 {point['weights_sha256']}; revision {outcome.revision}; "
-            f"precision {made_by.precision}; digital source type {_DIGITAL_SOURCE}"
+            f"precision {made_by.precision}; digital source type {DIGITAL_SOURCE_TYPE}"
         )
     else:
         detail = f"copied unchanged: {outcome.reason}"

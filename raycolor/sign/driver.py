@@ -103,30 +103,28 @@ class _Pass:
 
     def sign_all(self) -> None:
         """Sign shard by shard; memory grows neither with the number of outputs nor with their size together."""
-        with Progress("sign", self.record.manifest.images) as progress:
+        with Progress("sign", self.record.manifest.images) as progress, ThreadPoolExecutor(_THREADS, "sign") as pool:
             for shard in finished_shards(self.dest, self.record):
-                self._sign_shard(shard)
+                self._sign_shard(shard, pool)
                 progress.update(len(shard.outcomes))
 
-    def _sign_shard(self, shard: ShardOutcomes) -> None:
+    def _sign_shard(self, shard: ShardOutcomes, pool: ThreadPoolExecutor) -> None:
         # What was copied as it came has no color of a network.
         colorized = [one for one in shard.outcomes if one.output_key is not None and one.status == "colorized"]
         before = read_signatures(self.dest, shard.shard)
         rows = {key: row for one in colorized if (row := signature_of(one, before)) for key in [row.output_key]}
-        with ThreadPoolExecutor(_THREADS, "sign") as pool:
-            done = list(pool.map(lambda one: self._is_done(one, rows), colorized))
+        done = list(pool.map(lambda one: self._is_done(one, rows), colorized))
         todo = [one for one, is_done in zip(colorized, done, strict=True) if not is_done]
         self.counts["before"] += len(colorized) - len(todo)
         if not todo:
             return
         inputs = {info.key: info for info in self._manifest.shard(shard.shard)}
         for some in _groups(todo):
-            ready = list(self._prepare(some, inputs, before))
+            ready = list(self._prepare(some, inputs, before, pool))
             rows.update({one.row.output_key: one.row for one in ready})
             # First what may be found in DEST, then what is: a kill in between leaves nothing that no record knows.
             write_signatures(self.dest, shard.shard, [rows[key] for key in sorted(rows)])
-            with ThreadPoolExecutor(_THREADS, "sign") as pool:
-                self.counts.update(pool.map(self._put, ready))
+            self.counts.update(pool.map(self._put, ready))
 
     def _is_done(self, outcome: Outcome, rows: dict[str, Signature]) -> bool:
         """Whether an output stands as it was signed, by size: `raycolor verify` reads."""
@@ -140,7 +138,11 @@ class _Pass:
         return there is not None and there.size == row.manifest_bytes and self.dest.stat(row.output_key) is not None
 
     def _prepare(
-        self, outcomes: Sequence[Outcome], inputs: dict[str, Input], before: dict[str, Signature]
+        self,
+        outcomes: Sequence[Outcome],
+        inputs: dict[str, Input],
+        before: dict[str, Signature],
+        pool: ThreadPoolExecutor,
     ) -> Iterator[_Ready]:
         """Sign outputs in memory; what cannot be signed is told, and left out."""
         # Members of a packed archive are unpacked from its front, one after the other.
@@ -153,14 +155,13 @@ class _Pass:
                 except (ImageError, SigningError) as exc:
                     return str(exc)
 
-        with ThreadPoolExecutor(1 if packed else _THREADS, "sign") as pool:
-            for outcome, made in zip(outcomes, pool.map(sign, outcomes), strict=True):
-                if isinstance(made, _Ready):
-                    yield made
-                    continue
-                self.counts["problem"] += 1
-                if self.counts["problem"] <= _SHOWN:
-                    logger.warning("%s: not signed: %s", printable(str(outcome.output_key)), printable(made))
+        for outcome, made in zip(outcomes, map(sign, outcomes) if packed else pool.map(sign, outcomes), strict=True):
+            if isinstance(made, _Ready):
+                yield made
+                continue
+            self.counts["problem"] += 1
+            if self.counts["problem"] <= _SHOWN:
+                logger.warning("%s: not signed: %s", printable(str(outcome.output_key)), printable(made))
 
     def _sign(self, outcome: Outcome, info: Input | None, before: Signature | None) -> _Ready:
         """Sign one output.
