@@ -46,27 +46,11 @@ def ray_local(request: pytest.FixtureRequest) -> Iterator[None]:
     # Ray's workers inherit the environment of the moment Ray starts: the server's address must stand in it by then.
     if any("s3" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("s3")
-    from raycolor.cluster import session  # sets what Ray reads when it is imported
+    from raycolor.cluster import session  # sets what Ray reads when it is imported, so it comes first
 
-    del session
-    import ray
+    import ray  # isort: skip
 
-    for tries_left in (2, 1, 0):
-        try:
-            ray.init(
-                address="local",
-                num_cpus=3,
-                include_dashboard=False,
-                _node_ip_address="127.0.0.1",
-                log_to_driver=False,
-                configure_logging=False,
-            )
-            break
-        except Exception:
-            # Its first processes were too slow: as in `session`, the next try finds their files in memory.
-            ray.shutdown()
-            if not tries_left:
-                raise
+    session.start_local(3, log_to_driver=False, configure_logging=False)
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any
 
 import ray
 import ray.data
@@ -135,18 +136,25 @@ def _join_or_start(target: str | None, verbose: bool, folder: str | None = None)
         raise ConfigError(
             f"--address {target}: no Ray cluster answers ({detail}): check it, or leave it out to run here"
         ) from exc
+    start_local(
+        cpu_count() + SPARE_CPUS, dashboard_host=HOST, _temp_dir=folder, logging_level=level, log_to_driver=verbose
+    )
+
+
+def start_local(cpus: int, **options: Any) -> None:
+    """Start a Ray of this machine alone, again if its first processes were too slow.
+
+    Args:
+        cpus: it has.
+        options: more for `ray.init`.
+
+    Raises:
+        RaycolorError: it does not start.
+    """
     for attempt in range(_START_TRIES):
         try:
-            ray.init(
-                address="local",  # without it Ray joins whatever cluster was started on this machine
-                num_cpus=cpu_count() + SPARE_CPUS,
-                include_dashboard=False,
-                dashboard_host=HOST,
-                _node_ip_address=HOST,
-                _temp_dir=folder,
-                logging_level=level,
-                log_to_driver=verbose,
-            )
+            # Without an address Ray joins whatever cluster was started on this machine.
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, _node_ip_address=HOST, **options)
             return
         except Exception as exc:
             # Ray raises a bare Exception when its first processes were too slow.

@@ -57,8 +57,8 @@ class UpdateStep(Protocol):
         ...
 
 
-def _told(losses: Mapping[str, Tensor], deferred: bool) -> dict[str, float | Tensor]:
-    """Return losses as numbers, or, if `deferred`, without waiting for them."""
+def _reported(losses: Mapping[str, Tensor], deferred: bool) -> dict[str, float | Tensor]:
+    """Return losses as numbers, or, if `deferred`, on the device, without waiting for them."""
     return {name: term.detach() if deferred else float(term.detach()) for name, term in losses.items()}
 
 
@@ -105,7 +105,7 @@ class PixelStep:
         value = self._trained.apply(losses.pop("loss"), ids, step)
         if self._average is not None:
             self._average.update(self.network, step)
-        return {"loss": value, **_told(losses, self.deferred)}
+        return {"loss": value, **_reported(losses, self.deferred)}
 
     def check(self) -> None:
         """See `UpdateStep.check`."""
@@ -181,7 +181,7 @@ class GanStep:
             self._average.update(self.network, step)
         return {
             "loss": value,
-            **_told({"pixel": loss.pixel, "adversarial": loss.adversarial}, self.deferred),
+            **_reported({"pixel": loss.pixel, "adversarial": loss.adversarial}, self.deferred),
             "discriminator": discriminator_error,
         }
 
