@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from raycolor.errors import ConfigError
 from raycolor.models.blocks import ColorNet, NetworkConfig, Norm, Upsample, UpsampleMode, norm_layer
+from raycolor.models.resnet import resnet18_to_layer2
 
-ENCODER_CHANNELS = 128  # of layer2 in torchvision's ResNet-18, at 1/8 of the input
+ENCODER_CHANNELS = 128  # of layer2 in a ResNet-18, at 1/8 of the input
 
 
 class RegressionConfig(NetworkConfig):
@@ -32,15 +33,7 @@ class RegressionNet(ColorNet):
 
     def __init__(self, settings: RegressionConfig) -> None:
         super().__init__(settings)
-        # Here and not above: torchvision takes seconds to import, and only this network needs it.
-        from torchvision.models import resnet18
-
-        resnet = resnet18(weights=None)
-        resnet.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(resnet.conv1.weight, mode="fan_out", nonlinearity="relu")
-        self.encoder = nn.Sequential()
-        for part, child in list(resnet.named_children())[:6]:
-            self.encoder.add_module(part, child)
+        self.encoder = resnet18_to_layer2()
 
         def conv(inputs: int, outputs: int) -> list[nn.Module]:
             bias = settings.norm == "none"

@@ -24,7 +24,8 @@ def test_asking_for_shapes_imports_no_compiler():
     """Networks are asked for shapes at every start of a worker: torch's compiler would take seconds to import."""
     script = (
         "import sys\nfrom raycolor.models.checkpoints import load\n"
-        "for name in ('default', 'autoencoder', 'gan'): load(name).skeleton()\n"  # torchvision's own needs it anyway
+        "for name in ('default', 'autoencoder', 'gan', 'regression'): load(name).skeleton()\n"
+        "load('regression').model()\n"
         "print([name for name in ('torch._dynamo', 'torch._inductor', 'sympy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from raycolor.errors import ConfigError, ShapeError
 from raycolor.models.build import MODEL_NAMES, build_discriminator, build_model
 from raycolor.models.efficientnet import EfficientNetLite
 from raycolor.models.regression import RegressionNet, load_encoder_weights
+from raycolor.models.resnet import resnet18_to_layer2
 
 SMALL: dict[str, dict[str, Any]] = {
     "regression": {},
@@ -111,13 +113,37 @@ def test_unknown_network_and_keys_are_refused_by_name():
 
 
 def test_regression_encoder_is_resnet18_to_layer2():
-    """The encoder has the names and shapes of torchvision's ResNet-18, so that its weights fit, at 1/8 of the size."""
+    """The encoder is torchvision's: weights of its ResNet-18 fit and give the same numbers, at 1/8 of the size."""
+    from torchvision.models import resnet18
+
+    torch.manual_seed(4)
+    theirs = torch.nn.Sequential(OrderedDict(list(resnet18(weights=None).named_children())[:6]))
+    for value in theirs.buffers():
+        if value.is_floating_point():
+            value.uniform_(0.5, 1.5)  # running means and variances
+    ours = resnet18_to_layer2(inputs=3)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    rgb = torch.randn(2, 3, 64, 64)
+    for training in (True, False):
+        found, expected = ours.train(training)(rgb), theirs.train(training)(rgb)
+        assert found.shape == (2, 128, 8, 8)
+        assert torch.equal(found, expected)
     model = build_model("regression")
     assert isinstance(model, RegressionNet)
-    assert [name for name, _ in model.encoder.named_children()] == [
-        "conv1", "bn1", "relu", "maxpool", "layer1", "layer2",
-    ]  # fmt: skip
-    assert model.encoder(torch.zeros(1, 1, 64, 64)).shape == (1, 128, 8, 8)
+    assert model.encoder.state_dict().keys() == theirs.state_dict().keys()
+
+
+def test_the_regression_encoder_begins_as_a_resnet18_does():
+    """The spread of every convolution's first weights is that of torchvision's, to the share that chance allows."""
+    from torchvision.models import resnet18
+
+    theirs = torch.nn.Sequential(OrderedDict(list(resnet18(weights=None).named_children())[:6])).state_dict()
+    for name, value in resnet18_to_layer2(inputs=3).state_dict().items():
+        if value.ndim == 4:
+            # Thousands of draws: their standard deviation is known to about 1%.
+            assert value.std().item() == pytest.approx(theirs[name].std().item(), rel=0.06), name
+        else:
+            assert torch.equal(value, theirs[name]), name
 
 
 def test_encoder_weights_of_three_channels_are_summed_to_gray():
