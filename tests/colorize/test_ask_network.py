@@ -7,10 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from raycolor.colorize import ask_network
 from raycolor.colorize.ask_network import ActorGoneError, Asking
 from raycolor.colorize.messages import NetworkGoneError, PassFailedError
 from raycolor.colorizer.predict import Predicted
 from raycolor.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    """Nobody waits half a second to ask again: the order is tested, not the time."""
+    monkeypatch.setattr(ask_network, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(ask_network, "_TICK_S", 0.01)
 
 
 def plane(value=0.0, height=2):
