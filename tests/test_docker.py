@@ -78,10 +78,14 @@ def test_both_targets_are_there_and_pin_what_they_install():
 
 
 def builder():
-    """Return the command of a container runtime that answers, or None."""
+    """Return the command of a container runtime that answers and has or fetches the base image, or None."""
+    base = next(below for below, _ in stages().values() if below not in stages())
     for command in ("docker", "buildah"):
         path = shutil.which(command)
-        if path and subprocess.run([path, "info"], capture_output=True, timeout=60).returncode == 0:
+        if path and all(
+            subprocess.run([path, *words], capture_output=True, timeout=600).returncode == 0
+            for words in (["info"], ["pull", base])
+        ):
             return [path, "build"] if command == "docker" else [path, "bud"]
     return None
 
@@ -89,8 +93,11 @@ def builder():
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_the_gpu_image_builds_or_its_commands_work(tmp_path):
-    """With docker or buildah, `raycolor --version` is the last step of a build. Without, RUN by RUN in folders in the
-    place of /opt, with an environment of their own; apt and users are the base's business and left out."""
+    """With docker or buildah and its base image, `raycolor --version` is the last step of a build.
+
+    Without, RUN by RUN in folders in the place of /opt, with an environment of their own; apt and users are the base's
+    business and left out.
+    """
     if (build := builder()) is not None:
         subprocess.run([*build, "-f", DOCKERFILE, "--target", "gpu", ROOT], check=True, timeout=2900)
         return
