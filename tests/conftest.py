@@ -1,6 +1,7 @@
 """Fixtures that several test folders share."""
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Tests start hundreds of processes: without bytecode each of them compiles torch anew, longer than it then works.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Ray Data warns of settings of its own that it sets itself.
     config.addinivalue_line("filterwarnings", r"ignore::DeprecationWarning:ray\..*")
 
