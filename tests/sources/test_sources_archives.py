@@ -337,11 +337,15 @@ def test_an_archive_that_is_gone_is_not_found(tmp_path, kind):
     flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=6),
 )
 def test_damage_anywhere_ends_in_inputs_and_outcomes(read, kind, flips):
-    """Flipped bytes never raise anything but an outcome, never repeat a key, and never invent bytes unnoticed."""
+    """Flipped bytes never raise anything but an outcome; a member of a zip is read as it was or not at all."""
     data = bytearray(packs.MAKERS[kind](MEMBERS))
     for place, mask in flips:
         data[int(place * len(data))] ^= mask
-    found = read({f"p.{kind}": bytes(data)})
-    assert found or not data
-    for key in found:
+    name = f"p.{kind}"
+    found = {key: value for key, value in read({name: bytes(data)}).items() if key.startswith(name)}
+    assert found
+    for key, value in found.items():
         check_key(key)
+        if kind == "zip" and isinstance(value, bytes):
+            # Where not even the kind can be told the archive is an input itself. A packed tar's checksum comes last.
+            assert value in {bytes(data), *dict(MEMBERS).values()}
