@@ -57,6 +57,7 @@ class Child:
         timeout_s: seconds after which a request has hung; the time of each question to the parent counts anew.
         start_timeout_s: seconds after which the start has hung.
         command: the child; by default this module.
+        started: a process of `start_process`, for the first start.
     """
 
     def __init__(
@@ -67,10 +68,11 @@ class Child:
         timeout_s: float,
         start_timeout_s: float = _START_S,
         command: Sequence[str] = (),
+        started: subprocess.Popen[bytes] | None = None,
     ) -> None:
         self._task, self._options = task, options
         self._timeout_s, self._start_timeout_s = timeout_s, start_timeout_s
-        self._command = command or [sys.executable, "-m", "raycolor.child_process"]
+        self._command, self._started = command, started
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Child:
@@ -125,14 +127,10 @@ class Child:
 
     def close(self) -> None:
         """End the child."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    with suppress(OSError):
-                        pipe.close()
-            self._process = None
+        for process in (self._process, self._started):
+            if process is not None:
+                end_process(process)
+        self._process = self._started = None
 
     def _start(self) -> subprocess.Popen[bytes]:
         if self._process is not None:
@@ -140,9 +138,7 @@ class Child:
         why = ""
         for _ in range(_START_TRIES):
             try:
-                self._process = _STARTER.submit(
-                    subprocess.Popen, [*self._command, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-                ).result()
+                self._process, self._started = self._started or start_process(command=self._command), None
                 kind, thing, _file = self._exchange(
                     self._process, (self._task, self._options), b"", self._start_timeout_s
                 )
@@ -185,6 +181,27 @@ class Child:
             raise _ChildGoneError(code, f"died: {_death(code)}") from exc
         finally:
             watch.cancel()
+
+
+def start_process(imports: str = "", command: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    """Start a child that waits for its task.
+
+    Args:
+        imports: a module that it imports first.
+        command: the child; by default this module.
+    """
+    arguments = [*(command or [sys.executable, "-m", "raycolor.child_process"]), imports, str(os.getpid())]
+    return _STARTER.submit(subprocess.Popen, arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE).result()
+
+
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """End a child."""
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()
 
 
 class _ChildGoneError(Exception):
@@ -238,7 +255,12 @@ def serve() -> None:
     inbox, outbox = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # Libraries that print must not write into the protocol.
     os.dup2(2, 1)
-    (task, options), _ = _receive(inbox)
+    if imports := sys.argv[-2]:
+        importlib.import_module(imports)
+    try:
+        (task, options), _ = _receive(inbox)
+    except EOFError:
+        return
 
     def ask(question: object) -> Any:
         _send(outbox, ("question", question))

@@ -6,7 +6,8 @@ import importlib
 import itertools
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -264,7 +265,7 @@ def run(argv: Sequence[str]) -> int:
     if _wants_json(argv):
         _configure_logging("info", "json")  # a mistake in the command line itself is told as JSON too
     try:
-        with listening():
+        with listening(), _worker_ahead(argv):
             code = cli.main(args=list(argv), prog_name="raycolor", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as exc:
         click.echo(exc.format_message())
@@ -286,6 +287,21 @@ def run(argv: Sequence[str]) -> int:
     if logs_json():
         logger.info("done", extra={"event": "done", "fields": {"exit_code": code}})
     return code
+
+
+@contextmanager
+def _worker_ahead(argv: Sequence[str]) -> Iterator[None]:
+    """Have a worker's process import what it needs while the settings of `colorize` are still being read."""
+    if list(argv[:1]) != ["colorize"]:
+        yield
+        return
+    from raycolor.colorize import ahead
+
+    ahead.begin(argv[1:])
+    try:
+        yield
+    finally:
+        ahead.drop()
 
 
 def _wants_json(argv: Sequence[str]) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from raycolor.child_process import Ask, Child, ChildDiedError, Work
+from raycolor.colorize import ahead
 from raycolor.colorize.attempts import LAST
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.execution import Execution, settle_here
@@ -52,7 +53,7 @@ class LocalWorker:
 
     def __init__(self, spec: ShardSpec) -> None:
         options = _Options(spec, logs_json(), logging.getLogger().isEnabledFor(logging.DEBUG))
-        self._child = Child(_TASK, options, timeout_s=spec.longest_s)
+        self._child = Child(_TASK, options, timeout_s=spec.longest_s, started=ahead.take(spec.computed_with))
         self._closed = False
 
     def __enter__(self) -> LocalWorker:

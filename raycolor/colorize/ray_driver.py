@@ -17,6 +17,7 @@ from raycolor.cluster.notices import Listener
 from raycolor.cluster.placement import cluster_resources, elsewhere, worker_count
 from raycolor.cluster.pool import bound_data, growing, wait_for_room
 from raycolor.cluster.prometheus import ColorizeMetrics
+from raycolor.colorize import ahead
 from raycolor.colorize.actor import ShardActor
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.execution import Execution, settle_execution, settle_here
@@ -62,6 +63,7 @@ class RayPool:
         if self._config.ray is None and not self._connected and can_start_here(self._config, record, revision):
             self._settled = settle_here(self._config, record, revision, dest)
         else:
+            ahead.drop()
             self._settle_on_ray(record)
         return self._settled
 
