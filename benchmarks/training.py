@@ -24,7 +24,7 @@ from raycolor.dataset.loading import batches
 from raycolor.dataset.shards import LabSplit
 from raycolor.machine import cpu_count
 from raycolor.models.build import build_discriminator, build_model
-from raycolor.models.losses import discriminator_loss, generator_loss
+from raycolor.models.losses import discriminator_loss, generator_adversarial_loss, pixel_loss
 from raycolor.models.precision import choose_precision
 from raycolor.storage import open_store
 from raycolor.training.step import GanStep, PixelStep
@@ -75,8 +75,8 @@ def naive_step(method: str) -> Callable[[Tensor, Tensor], object]:
         discriminator_loss("lsgan", real_logits, fake_logits).backward()
         second.step()
         optimizer.zero_grad()
-        loss = generator_loss(judge(L_net, fake), fake, ab_net, adversarial="lsgan", pixel="l1", lambda_pixel=100.0)
-        loss.total.backward()
+        adversarial = generator_adversarial_loss("lsgan", judge(L_net, fake))
+        (adversarial + 100.0 * pixel_loss("l1", fake, ab_net)).backward()
         optimizer.step()
 
     return against

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -142,35 +142,3 @@ def generator_adversarial_loss(kind: AdversarialLoss, fake_logits: Tensor) -> Te
     if kind == "minimax":
         return F.softplus(-fake).mean()
     raise ConfigError(f"adversarial loss {kind!r}: unknown: choose lsgan or minimax")
-
-
-class GeneratorLoss(NamedTuple):
-    """The loss of the generator, and its parts."""
-
-    total: Tensor
-    adversarial: Tensor
-    pixel: Tensor
-
-
-def generator_loss(
-    fake_logits: Tensor,
-    predicted: Tensor,
-    truth: Tensor,
-    *,
-    adversarial: AdversarialLoss,
-    pixel: PixelLoss,
-    lambda_pixel: float,
-) -> GeneratorLoss:
-    """Return adversarial + lambda * pixel: section 2.7 with `l1`, equation (2) with `mse`.
-
-    Args:
-        fake_logits: (B, 1, h, w) of the discriminator for `predicted`.
-        predicted: (B, 2, H, W), network units.
-        truth: (B, 2, H, W), network units.
-        adversarial: form of the adversarial loss.
-        pixel: form of the pixel loss.
-        lambda_pixel: weight of the pixel loss.
-    """
-    adversarial_error = generator_adversarial_loss(adversarial, fake_logits)
-    error = pixel_loss(pixel, predicted, truth)
-    return GeneratorLoss(adversarial_error + lambda_pixel * error, adversarial_error, error)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,18 +12,30 @@ from torch import Tensor, nn
 from raycolor.models.blocks import ColorNet
 from raycolor.models.checkpoints import Checkpoint
 from raycolor.models.gan import PatchDiscriminator
-from raycolor.models.losses import discriminator_loss, generator_loss
+from raycolor.models.losses import discriminator_loss, generator_adversarial_loss, pixel_loss
 from raycolor.training.objective import Objective
 from raycolor.training.trained import MovingAverage, StepSettings, Trained, Wrap, autocast, check
 
 
-class UpdateStep(Protocol):
-    """One update per batch, and everything needed to go on later."""
+class UpdateStep(ABC):
+    """One update per batch, and everything needed to go on later.
 
-    network: ColorNet
-    settings: StepSettings
+    Attributes:
+        network: that is trained and shipped.
+        settings: how weights are updated.
+        deferred: losses stay on the device, and `check` says what was wrong.
+    """
 
-    deferred: bool
+    def __init__(self, network: ColorNet, settings: StepSettings, device: torch.device, **trained: Trained) -> None:
+        """Take what is trained, by the names that its states have in checkpoints."""
+        self.network, self.settings, self.device = network, settings, device
+        self._trained = trained
+        self.deferred = next(iter(trained.values())).deferred
+        self._average = MovingAverage(network, settings.optim.ema) if settings.optim.ema > 0 else None
+
+    @abstractmethod
+    def _update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float | Tensor]:
+        """Update the weights; see `update`."""
 
     def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float | Tensor]:
         """Update on a batch: (B, 1, H, W) and (B, 2, H, W) on the step's device; `step` counts from 0.
@@ -34,7 +47,12 @@ class UpdateStep(Protocol):
             TrainingError: the loss or a gradient is NaN or infinite; the weights are left as they were. If `deferred`,
                 they are so, too, and `check` says it.
         """
-        ...
+        for trained in self._trained.values():
+            trained.network.train()
+        losses = self._update(L_net.contiguous(memory_format=torch.channels_last), ab_net, ids, step)
+        if self._average is not None:
+            self._average.update(self.network, step)
+        return losses
 
     def check(self) -> None:
         """Look at the updates that have not been looked at; waits for the device.
@@ -42,31 +60,35 @@ class UpdateStep(Protocol):
         Raises:
             TrainingError: a loss or a gradient of one of them is NaN or infinite.
         """
-        ...
+        check(list(reversed(self._trained.values())))  # the discriminator is updated before the generator
 
     def predictor(self) -> ColorNet:
         """Return the network to validate and to ship: the moving average if there is one; set it to evaluation."""
-        ...
+        return (self._average.network if self._average is not None else self.network).eval()
 
     def state_dict(self) -> dict[str, Any]:
         """Return weights and optimizer states: plain values and tensors."""
-        ...
+        average = self._average.network.state_dict() if self._average is not None else None
+        return {**{name: trained.state_dict() for name, trained in self._trained.items()}, "average": average}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        ...
+        for name, trained in self._trained.items():
+            # Runs of an earlier raycolor have the discriminator under another name.
+            trained.load_state_dict(state["judge" if name == "discriminator" and "judge" in state else name])
+        if self._average is not None:
+            self._average.network.load_state_dict(state["average"], strict=True)
 
-
-def _reported(losses: Mapping[str, Tensor], deferred: bool) -> dict[str, float | Tensor]:
-    """Return losses as numbers, or, if `deferred`, on the device, without waiting for them."""
-    return {name: term.detach() if deferred else float(term.detach()) for name, term in losses.items()}
+    def _reported(self, losses: Mapping[str, Tensor]) -> dict[str, float | Tensor]:
+        """Return losses as numbers, or, if `deferred`, on the device, without waiting for them."""
+        return {name: term.detach() if self.deferred else float(term.detach()) for name, term in losses.items()}
 
 
 def _identity(module: nn.Module) -> nn.Module:
     return module
 
 
-class PixelStep:
+class PixelStep(UpdateStep):
     """Minimize a pixel loss and further terms: every method but the GAN."""
 
     def __init__(
@@ -89,45 +111,19 @@ class PixelStep:
         Raises:
             ConfigError: terms of the loss that the network does not have.
         """
-        self.network, self.settings, self.device = network, settings, device
         self._objective = Objective(network, settings.loss, device, teacher)
-        self._trained = Trained(network, settings.optim.lr, settings, device, wrap)
-        self.deferred = self._trained.deferred
-        self._average = MovingAverage(network, settings.optim.ema) if settings.optim.ema > 0 else None
+        self._one = Trained(network, settings.optim.lr, settings, device, wrap)
+        super().__init__(network, settings, device, trained=self._one)
 
-    def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float | Tensor]:
-        """See `UpdateStep.update`."""
-        self.network.train()
-        L_net = L_net.contiguous(memory_format=torch.channels_last)
+    def _update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float | Tensor]:
         with autocast(self.device, self.settings.precision):
-            output = self._objective.predict(self._trained.forward, L_net, step)
+            output = self._objective.predict(self._one.forward, L_net, step)
             losses = self._objective.loss(output, L_net, ab_net, step)
-        value = self._trained.apply(losses.pop("loss"), ids, step)
-        if self._average is not None:
-            self._average.update(self.network, step)
-        return {"loss": value, **_reported(losses, self.deferred)}
-
-    def check(self) -> None:
-        """See `UpdateStep.check`."""
-        check([self._trained])
-
-    def predictor(self) -> ColorNet:
-        """See `UpdateStep.predictor`."""
-        return (self._average.network if self._average is not None else self.network).eval()
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `UpdateStep.state_dict`."""
-        average = self._average.network.state_dict() if self._average is not None else None
-        return {"trained": self._trained.state_dict(), "average": average}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `UpdateStep.load_state_dict`."""
-        self._trained.load_state_dict(state["trained"])
-        if self._average is not None:
-            self._average.network.load_state_dict(state["average"], strict=True)
+        value = self._one.apply(losses.pop("loss"), ids, step)
+        return {"loss": value, **self._reported(losses)}
 
 
-class GanStep:
+class GanStep(UpdateStep):
     """Train a generator (or another network, briefly) against a discriminator, one update of each per batch."""
 
     def __init__(
@@ -139,73 +135,33 @@ class GanStep:
         wrap: Wrap = _identity,
     ) -> None:
         """Prepare training; arguments as in `PixelStep`, both networks are wrapped."""
-        self.network, self.discriminator = network, discriminator
-        self.settings, self.device = settings, device
+        self.discriminator = discriminator
         self._generator = Trained(network, settings.optim.lr, settings, device, wrap)
-        self.deferred = self._generator.deferred
         self._adversary = Trained(discriminator, settings.optim.discriminator_lr, settings, device, wrap)
-        self._average = MovingAverage(network, settings.optim.ema) if settings.optim.ema > 0 else None
+        super().__init__(network, settings, device, generator=self._generator, discriminator=self._adversary)
 
-    def update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float | Tensor]:
-        """See `UpdateStep.update`; `loss` is the generator's, its parts and the discriminator's stand beside it."""
-        settings = self.settings
-        self.network.train()
-        self.discriminator.train()
-        L_net = L_net.contiguous(memory_format=torch.channels_last)
-        with autocast(self.device, settings.precision):
+    def _update(self, L_net: Tensor, ab_net: Tensor, ids: Sequence[str], step: int) -> dict[str, float | Tensor]:
+        """Return as `loss` the generator's; its parts and the discriminator's stand beside it."""
+        chosen, precision = self.settings.loss, self.settings.precision
+        with autocast(self.device, precision):
             fake = self._generator.forward(L_net).float()
             # One forward for both: two under DistributedDataParallel break batch normalization (pytorch#175024).
             logits = self._adversary.forward(torch.cat([L_net, L_net]), torch.cat([ab_net, fake.detach()]))
         real_logits, fake_logits = logits.chunk(2)
-        found = discriminator_loss(settings.loss.adversarial, real_logits, fake_logits)
+        found = discriminator_loss(chosen.adversarial, real_logits, fake_logits)
         discriminator_error = self._adversary.apply(found, ids, step)
 
         # The generator's gradient runs through the discriminator without changing it, so the bare module will do:
         # its wrapper would wait for gradients of the discriminator that never come.
         self.discriminator.requires_grad_(False)
         try:
-            with autocast(self.device, settings.precision):
+            with autocast(self.device, precision):
                 verdict = self.discriminator(L_net, fake)
-            loss = generator_loss(
-                verdict,
-                fake,
-                ab_net,
-                adversarial=settings.loss.adversarial,
-                pixel=settings.loss.pixel_loss,
-                lambda_pixel=settings.loss.lambda_pixel,
-            )
-            value = self._generator.apply(loss.total, ids, step)
+            # Section 2.7 of the report with `l1`, its equation (2) with `mse`.
+            adversarial = generator_adversarial_loss(chosen.adversarial, verdict)
+            pixel = pixel_loss(chosen.pixel_loss, fake, ab_net)
+            value = self._generator.apply(adversarial + chosen.lambda_pixel * pixel, ids, step)
         finally:
             self.discriminator.requires_grad_(True)
-        if self._average is not None:
-            self._average.update(self.network, step)
-        return {
-            "loss": value,
-            **_reported({"pixel": loss.pixel, "adversarial": loss.adversarial}, self.deferred),
-            "discriminator": discriminator_error,
-        }
-
-    def check(self) -> None:
-        """See `UpdateStep.check`."""
-        check([self._adversary, self._generator])
-
-    def predictor(self) -> ColorNet:
-        """See `UpdateStep.predictor`."""
-        return (self._average.network if self._average is not None else self.network).eval()
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `UpdateStep.state_dict`."""
-        average = self._average.network.state_dict() if self._average is not None else None
-        return {
-            "generator": self._generator.state_dict(),
-            "discriminator": self._adversary.state_dict(),
-            "average": average,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `UpdateStep.load_state_dict`."""
-        self._generator.load_state_dict(state["generator"])
-        # Runs of an earlier raycolor have it under another name.
-        self._adversary.load_state_dict(state["discriminator" if "discriminator" in state else "judge"])
-        if self._average is not None:
-            self._average.network.load_state_dict(state["average"], strict=True)
+        parts = self._reported({"pixel": pixel, "adversarial": adversarial})
+        return {"loss": value, **parts, "discriminator": discriminator_error}

@@ -140,7 +140,7 @@ def test_a_deferred_nan_changes_no_weight_until_it_is_told(method, precision):
 def test_fp16_scales_the_loss_and_leaves_out_what_overflows():
     """Weights learn though the first scale is too large for fp16; the scale stands in the state, and goes on."""
     step = make("regression", precision="fp16", lr=3e-3)
-    scaler = step._trained.scaler
+    scaler = step._trained["trained"].scaler
     scaler.load_state_dict({**scaler.state_dict(), "scale": 2.0**40})
     batch = next(SyntheticData(count=8, batch_size=8).train_batches(0, 0))
     before = step.network.encoder.conv1.weight.clone()
@@ -153,7 +153,7 @@ def test_fp16_scales_the_loss_and_leaves_out_what_overflows():
     assert 1 < scaler.get_scale() < 2.0**40
     again = make("regression", precision="fp16")
     again.load_state_dict(copy.deepcopy(step.state_dict()))
-    assert again._trained.scaler.state_dict() == scaler.state_dict()
+    assert again._trained["trained"].scaler.state_dict() == scaler.state_dict()
     assert "scaler" not in make("regression").state_dict()["trained"]
 
 
