@@ -30,11 +30,9 @@ class Logger(Protocol):
 
     def log(self, row: Row) -> None:
         """Take the row of one epoch; `row["epoch"]` counts from 1."""
-        ...
 
     def close(self) -> None:
         """Write what has not been written yet."""
-        ...
 
 
 def metric_name(column: str) -> str:
@@ -43,7 +41,7 @@ def metric_name(column: str) -> str:
     return f"{split}/{name}" if split in ("train", "val") else column
 
 
-class TensorBoard:
+class TensorBoard(Logger):
     """Event files in RUN/tensorboard: `tensorboard --logdir RUN`, or the folder of many runs."""
 
     module: ClassVar = "tensorboard"
@@ -60,18 +58,16 @@ class TensorBoard:
             self.log(row)
 
     def log(self, row: Row) -> None:
-        """See `Logger.log`."""
         for column, value in row.items():
             if column != "epoch":
                 self._writer.add_scalar(metric_name(column), value, int(row["epoch"]))
         self._writer.flush()
 
     def close(self) -> None:
-        """See `Logger.close`."""
         self._writer.close()
 
 
-class MLflow:
+class MLflow(Logger):
     """A run of MLflow, named as the run folder, at MLFLOW_TRACKING_URI; in MLFLOW_EXPERIMENT_NAME or `raycolor`."""
 
     module: ClassVar = "mlflow"
@@ -100,14 +96,12 @@ class MLflow:
                 self.log(row)
 
     def log(self, row: Row) -> None:
-        """See `Logger.log`."""
         # The learning rate goes last: where it is, the others are.
         for column in sorted(row, key=lambda column: column == "lr"):
             if column != "epoch":
                 self._client.log_metric(self._run, metric_name(column), row[column], step=int(row["epoch"]))
 
     def close(self) -> None:
-        """See `Logger.close`."""
         self._client.set_terminated(self._run)
 
 

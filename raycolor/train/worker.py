@@ -6,7 +6,7 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from raycolor.errors import ConfigError, DatasetError, RaycolorError, TrainingEr
 from raycolor.machine import cpu_count
 from raycolor.storage import ObjectStore, open_store
 from raycolor.train.config import TrainConfig
+from raycolor.training.context import TrainContext
 from raycolor.training.data import LabData
 from raycolor.training.progress import Progress
 from raycolor.training.run import run_training
@@ -33,8 +34,8 @@ PROGRESS_FILE: Final = "progress.json"
 HEARTBEAT_S: Final = 10.0
 
 
-class RayContext:
-    """A worker of Ray Train (`TrainContext`)."""
+class RayContext(TrainContext):
+    """A worker of Ray Train."""
 
     def __init__(self, store: ObjectStore) -> None:
         """Prepare a worker; `store` is the run folder."""
@@ -47,14 +48,12 @@ class RayContext:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """Exchange gradients with the other workers, if there are any."""
         if self.world_size == 1:
             return module
         devices = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(module, device_ids=devices)
 
     def sum(self, values: Tensor) -> Tensor:
-        """See `TrainContext.sum`."""
         if self.world_size == 1:
             return values
         total = values.to(self.device)
@@ -62,7 +61,6 @@ class RayContext:
         return total.cpu()
 
     def copy_from_first(self, module: nn.Module) -> None:
-        """See `TrainContext.copy_from_first`."""
         if self.world_size > 1:
             for tensor in module.state_dict().values():
                 dist.broadcast(tensor, src=0)
@@ -81,17 +79,15 @@ class RayContext:
         return {"ConfigError": ConfigError, "DatasetError": DatasetError}.get(kind, TrainingError)(message)
 
     def publish(self, files: Mapping[str, bytes]) -> None:
-        """See `TrainContext.publish`."""
         for name, data in files.items():
             self._store.put(name, data)
 
     def report(self, metrics: Mapping[str, float], folder: Path | None) -> None:
-        """See `TrainContext.report`."""
         checkpoint = None if folder is None else ray.train.Checkpoint.from_directory(folder)
         ray.train.report(dict(metrics), checkpoint=checkpoint)
 
     def latest_checkpoint(self) -> Path | None:
-        """See `TrainContext.latest_checkpoint`; what has to be fetched lies in a folder that lives as long as this."""
+        """Fetch it, if it has to be, into a folder that lives as long as this."""
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is None:
             return None
@@ -134,46 +130,43 @@ def train_on_worker(job: dict[str, Any]) -> dict[str, Any]:
                 info, data_store, config, rank=rank, world_size=count, threads=loaders, cache_dir=cache,
                 pin=context.device.type == "cuda",
             )  # fmt: skip
-        except (ConfigError, DatasetError) as exc:
+        except DatasetError as exc:
             problem = exc
         problem = context.first_error(problem)
         if problem is not None or data is None:
             return _stopped(problem or TrainingError("no data"))
-        heartbeat = Heartbeat(context, config.epochs, data.steps_per_epoch, config.batch_size)
-        progress = run_training(config, job["start"], job["settings"], info, data, context, on_update=heartbeat.tell)
+        tell = _heartbeat(context, config.epochs, data.steps_per_epoch, config.batch_size)
+        progress = run_training(config, job["start"], job["settings"], info, data, context, on_update=tell)
     except (TrainingError, ConfigError) as exc:
         stopped = exc if context.world_size == 1 else context.first_error(exc) or exc
         return _stopped(stopped)
     return {"epochs": len(progress.curve)}
 
 
-class Heartbeat:
-    """Tells the driver, by a small file in the run folder, how far an epoch has come."""
+def _heartbeat(context: RayContext, epochs: int, steps: int, batch_size: int) -> Callable[[Progress], None]:
+    """Return what tells the driver now and then, by a small file in the run folder, how far an epoch has come."""
+    told_s: float | None = None
+    last_step = 0
 
-    def __init__(self, context: RayContext, epochs: int, steps: int, batch_size: int) -> None:
-        self._context, self._epochs, self._steps = context, epochs, steps
-        self._images = batch_size * context.world_size
-        self._told, self._last_step = time.monotonic(), 0
-        self._first = True
-
-    def tell(self, progress: Progress) -> None:
-        """Publish `progress.json` if the last one is older than the interval."""
+    def tell(progress: Progress) -> None:
+        nonlocal told_s, last_step
         now = time.monotonic()
-        if self._first:  # from here on there is a rate; what came before was start-up
-            self._first, self._told, self._last_step = False, now, progress.steps_done
-        if now - self._told < HEARTBEAT_S or not progress.sums:
+        if told_s is None:  # from here on there is a rate; what came before was start-up
+            told_s, last_step = now, progress.steps_done
+        if now - told_s < HEARTBEAT_S or not progress.sums:
             return
-        rate = (progress.steps_done - self._last_step) * self._images / (now - self._told)
-        self._told, self._last_step = now, progress.steps_done
         said = {
             "epoch": progress.epoch + 1,
-            "epochs": self._epochs,
+            "epochs": epochs,
             "step": progress.step,
-            "steps": self._steps,
+            "steps": steps,
             "loss": progress.sums["loss"] / progress.sums["n"],
-            "images_per_second": rate,
+            "images_per_second": (progress.steps_done - last_step) * batch_size * context.world_size / (now - told_s),
         }
-        self._context.publish({PROGRESS_FILE: json.dumps(said).encode()})
+        told_s, last_step = now, progress.steps_done
+        context.publish({PROGRESS_FILE: json.dumps(said).encode()})
+
+    return tell
 
 
 def _stopped(error: RaycolorError) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from pathlib import Path
 from raycolor.dataset.info import DatasetInfo
 from raycolor.dataset.loading import Batch, batches, steps_per_epoch
 from raycolor.dataset.shards import LabSplit
-from raycolor.errors import ConfigError
 from raycolor.storage import ObjectStore
 from raycolor.training.config import TrainingConfig
+from raycolor.training.context import TrainData
 
 
-class LabData:
-    """This worker's share of a dataset's `train` and `val` splits (`TrainData`)."""
+class LabData(TrainData):
+    """This worker's share of a dataset's `train` and `val` splits."""
 
     def __init__(
         self,
@@ -31,28 +31,17 @@ class LabData:
         """Open both splits; see `raycolor.dataset.loading.batches` for the arguments beside `config`.
 
         Raises:
-            ConfigError: the crop is larger than the stored photographs.
             DatasetError: no such split, a damaged shard, or fewer photographs than one global batch.
             StorageError: the store or the cache cannot be read or written.
         """
-        if config.crop_px > info.image_size:
-            raise ConfigError(
-                f"crop_px = {config.crop_px}: the dataset stores squares of {info.image_size} px: "
-                "lower crop_px or prepare larger ones"
-            )
         self._train = LabSplit(info, store, "train", cache_dir)
         self._val = LabSplit(info, store, "val", cache_dir) if info.counts.get("val") else None
         self._config = config
         self._rank, self._world_size, self._threads, self._pin = rank, world_size, threads, pin
-        self._steps = steps_per_epoch(self._train, world_size=world_size, batch_size=config.batch_size)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """See `TrainData.steps_per_epoch`."""
-        return self._steps
+        self.steps_per_epoch = steps_per_epoch(self._train, world_size=world_size, batch_size=config.batch_size)
 
     def train_batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
-        """See `TrainData.train_batches`: random crops and flips."""
+        """Yield random crops, some of them flipped."""
         return batches(
             self._train,
             epoch=epoch,
@@ -68,7 +57,7 @@ class LabData:
         )
 
     def val_batches(self) -> Iterator[Batch]:
-        """See `TrainData.val_batches`: center crops, each photograph once over all workers."""
+        """Yield center crops, each photograph once over all workers."""
         if self._val is None:
             return
         yield from batches(
