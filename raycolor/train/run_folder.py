@@ -16,6 +16,7 @@ from raycolor.storage import ObjectStore, absolute, get_if_there, open_store
 from raycolor.train.config import TrainConfig
 from raycolor.train.loggers import check_loggers
 from raycolor.training.loop import parse_curve
+from raycolor.training.progress import WORKERS, differences
 from raycolor.training.settings import Start, check_sizes, read_start, record, resolve
 from raycolor.training.trained import schedule_factor
 
@@ -93,19 +94,14 @@ def claim(checked: Checked, workers: int, *, may_differ: bool = True) -> dict[st
     settings = record(checked.config, checked.start, checked.dataset, workers)
     store = open_store(checked.config.out)
     old = _earlier(store)
-    if old is not None and old.get("workers") != workers and not may_differ:
+    if old is None:
+        _write(store, settings)
+        return settings
+    if old.get("workers") != workers and not may_differ:
         raise ConfigError(
             f"{store.uri}: holds a training by {old.get('workers')} workers: go on with it on Ray, or train into "
             "another folder"
         )
-    return _compare_or_write(store, old, settings)
-
-
-def _compare_or_write(store: ObjectStore, old: dict[str, Any] | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """Write run.json, or compare with the settings of an earlier start; return the settings in it."""
-    if old is None:
-        _write(store, settings)
-        return settings
     done = len(read_curve(store))
     longer = _changed(store, old, settings)
     if not longer and done >= settings["epochs"]:
@@ -135,13 +131,11 @@ def _earlier(store: ObjectStore) -> dict[str, Any] | None:
 def _changed(store: ObjectStore, old: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether a training gets more epochs; ConfigError for any other change but of the number of workers."""
     new = json.loads(json.dumps(settings))
-    keys = sorted(
-        key for key in {*old, *new} - {"extended", "workers", "workers_before"} if old.get(key) != new.get(key)
-    )
-    if keys and not (keys == ["epochs"] and new["epochs"] > old["epochs"]):
-        changes = ", ".join(f"{key}: {old.get(key)!r}, now {new.get(key)!r}" for key in keys)
-        raise ConfigError(f"{store.uri}: holds a training with other settings ({changes}): train into another folder")
-    return bool(keys)
+    changes = differences(old, new, but=("extended", *WORKERS))
+    if changes and not (list(changes) == ["epochs"] and new["epochs"] > old["epochs"]):
+        changed = ", ".join(changes.values())
+        raise ConfigError(f"{store.uri}: holds a training with other settings ({changed}): train into another folder")
+    return bool(changes)
 
 
 def _write(store: ObjectStore, settings: Mapping[str, Any]) -> None:

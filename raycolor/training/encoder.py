@@ -30,7 +30,7 @@ def read_encoder_weights(source: str) -> tuple[bytes, str]:
         source: a file, or `torchvision` for its ImageNet weights (downloaded once, needs a connection).
 
     Returns:
-        The encoder's state dict as bytes for `apply_encoder_weights`, and the SHA-256 over its tensors.
+        Its encoder as bytes for `apply_weights`, and the SHA-256 over its tensors.
 
     Raises:
         ConfigError: missing, unreadable or wrong file.
@@ -42,25 +42,14 @@ def read_encoder_weights(source: str) -> tuple[bytes, str]:
     for key, value in encoder.items():
         digest.update(key.encode())
         digest.update(value.contiguous().numpy().tobytes())
-    return checkpoints.pack_state(encoder), digest.hexdigest()
+    return checkpoints.pack_state({_ENCODER + key: value for key, value in encoder.items()}), digest.hexdigest()
 
 
-def apply_encoder_weights(network: ColorNet, packed: bytes) -> None:
-    """Put what `read_encoder_weights` returned into a regression network.
-
-    Raises:
-        ConfigError: another network.
-    """
-    if not isinstance(network, RegressionNet):
-        raise ConfigError(f"encoder_weights: only regression has a ResNet-18 encoder, not {network.name}")
-    network.encoder.load_state_dict(torch.load(io.BytesIO(packed), weights_only=True), strict=True)
-
-
-def read_weights(name_or_path: str, method: str) -> tuple[bytes, dict[str, str]]:
+def read_weights(name_or_path: str, method: str) -> tuple[bytes, str]:
     """Read a checkpoint to start training from.
 
     Returns:
-        Its state dict as bytes for `apply_weights`, and what a run records of its origin.
+        Its state dict as bytes for `apply_weights`, and the SHA-256 of the checkpoint's weights.
 
     Raises:
         ConfigError: the checkpoint is of another method.
@@ -71,11 +60,11 @@ def read_weights(name_or_path: str, method: str) -> tuple[bytes, dict[str, str]]
         raise ConfigError(
             f"init_from = {name_or_path}: a checkpoint of {checkpoint.method}, not {method}: name one of {method}"
         )
-    return checkpoints.pack_state(checkpoint.weights), {"init_from": checkpoint.weights_sha256}
+    return checkpoints.pack_state(checkpoint.weights), checkpoint.weights_sha256
 
 
 def apply_weights(network: ColorNet, packed: bytes) -> None:
-    """Put into a network what `read_weights` returned, as far as names and shapes agree; the rest stays as it is.
+    """Put weights that were read above into a network, as far as names and shapes agree; the rest stays as it is.
 
     An encoder is taken over whole or not at all: layers of one in another would be worse than none.
 

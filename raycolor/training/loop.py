@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -79,7 +79,8 @@ def fit(
             if every and progress.step % every == 0 and progress.step < data.steps_per_epoch:
                 unread.read()
                 # Sums are made global at each save: only the first worker's state is kept.
-                progress.sums = _shared(progress.sums, context)
+                total = _total(progress.sums, context)
+                progress.sums = total if context.rank == 0 else dict.fromkeys(total, 0.0)
                 _save(step, context, about, progress, {})
         unread.read()
         row = _finish_epoch(step, data, context, config, about, progress)
@@ -137,11 +138,11 @@ def _numbers(losses: Sequence[Mapping[str, float | Tensor]]) -> list[list[float]
     return [[next(read) if isinstance(value, Tensor) else value for value in one.values()] for one in losses]
 
 
-def _shared(sums: Mapping[str, float], context: TrainContext) -> dict[str, float]:
-    """Add up the workers' sums; the first worker keeps the total, the others zeros."""
+def _total(sums: Mapping[str, float], context: TrainContext) -> dict[str, float]:
+    """Add up the workers' sums."""
     names = sorted(sums)
     total = context.sum(torch.tensor([sums[name] for name in names], dtype=torch.float64)).tolist()
-    return dict(zip(names, total, strict=True)) if context.rank == 0 else dict.fromkeys(names, 0.0)
+    return dict(zip(names, total, strict=True))
 
 
 def _save(
@@ -155,15 +156,12 @@ def _save(
     with tempfile.TemporaryDirectory(prefix="raycolor-") as name:
         folder = Path(name)
         last = progress.curve[-1] if progress.curve else {}
-        checkpoints.save(folder, step.predictor(), metrics=_val_metrics(last), state=state, **_origin(about))
+        checkpoints.save(folder, step.predictor(), metrics=val_metrics(last), state=state, **vars(about))
         context.report(metrics, folder)
 
 
-def _origin(about: About) -> dict[str, Any]:
-    return {"method": about.method, "training": about.training, "dataset": about.dataset}
-
-
-def _val_metrics(row: Mapping[str, float]) -> dict[str, float]:
+def val_metrics(row: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics on val of a row of a curve, and their number of photographs `n`."""
     return {key.removeprefix("val_"): value for key, value in row.items() if key.startswith("val_")}
 
 
@@ -205,9 +203,7 @@ def _finish_epoch(
     progress: Progress,
 ) -> dict[str, float]:
     """Validate, extend the curve, keep the best, save; return the new row."""
-    names = sorted(progress.sums)
-    total = context.sum(torch.tensor([progress.sums[name] for name in names], dtype=torch.float64)).tolist()
-    sums = dict(zip(names, total, strict=True))
+    sums = _total(progress.sums, context)
     count = sums.pop("n")
     measured, seen = validate(step, data, context)
     row: dict[str, float] = {
@@ -230,8 +226,8 @@ def _finish_epoch(
         if seen is not None:
             files |= sample_files(progress.epoch + 1, *seen)
         if better:
-            metrics = {**_val_metrics(row), "epoch": progress.epoch + 1}
-            files |= checkpoints.to_files(step.predictor(), metrics=metrics, **_origin(about))
+            metrics = {**val_metrics(row), "epoch": progress.epoch + 1}
+            files |= checkpoints.to_files(step.predictor(), metrics=metrics, **vars(about))
         # Before the report: if this worker dies in between, the epoch is done again and publishes the same bytes.
         context.publish(files)
     progress.epoch += 1

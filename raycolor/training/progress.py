@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from raycolor.training.step import UpdateStep
 
 log = logging.getLogger(__name__)
 
-_WORKERS: Final = ("workers", "workers_before")  # settings that may be others when a training goes on
+WORKERS: Final = ("workers", "workers_before")  # settings that may be others when a training goes on
 
 
 @dataclass
@@ -65,13 +65,13 @@ def resume(step: UpdateStep, context: TrainContext, about: About, steps_per_epoc
     if folder is None:
         return Progress()
     state = checkpoints.load_state(folder)
-    old = state.get("training")
-    now = dict(about.training)
-    before = _workers_before(old, now)
-    old, now = _without_workers(old), _without_workers(now)
-    longer = _is_extended(old, now)
-    if old != now and not longer:
-        raise ConfigError(f"{folder}: taken with other settings ({_differing(old, now)}): train into another folder")
+    old, now = state.get("training"), about.training
+    old = old if isinstance(old, dict) else {}
+    changes = differences(old, now, but=WORKERS)
+    longer = changes.keys() <= {"epochs", "extended"} and old.get("epochs", 0) < now.get("epochs", 0)
+    if changes and not longer:
+        changed = ", ".join(changes.values())
+        raise ConfigError(f"{folder}: taken with other settings ({changed}): train into another folder")
     try:
         step.load_state_dict(state["step"])
         progress = Progress(**state["progress"])
@@ -79,25 +79,18 @@ def resume(step: UpdateStep, context: TrainContext, about: About, steps_per_epoc
         raise CheckpointError(f"{folder}: does not fit this training: remove it to train from the start") from exc
     if longer:
         progress.finished = False
-    if before is not None:
-        _share_otherwise(progress, before, context.world_size, steps_per_epoch)
+    if "workers" in old and old["workers"] != now.get("workers"):
+        _share_otherwise(progress, int(old["workers"]), context.world_size, steps_per_epoch)
     if context.rank > 0:
         progress.sums = dict.fromkeys(progress.sums, 0.0)  # the first worker carries what all have summed so far
     log.info("resuming in epoch %d after %d updates", progress.epoch + 1, progress.steps_done)
     return progress
 
 
-def _workers_before(old: object, new: Mapping[str, Any]) -> int | None:
-    """Return how many workers took a checkpoint, if that is not how many there are now."""
-    if not isinstance(old, dict) or "workers" not in old or old["workers"] == new.get("workers"):
-        return None
-    return int(old["workers"])
-
-
-def _without_workers(settings: Any) -> Any:
-    if not isinstance(settings, dict):
-        return settings
-    return {key: value for key, value in settings.items() if key not in _WORKERS}
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], *, but: Iterable[str]) -> dict[str, str]:
+    """Return in which settings two trainings differ, and how; those named in `but` may."""
+    keys = sorted(key for key in {*old, *new}.difference(but) if old.get(key) != new.get(key))
+    return {key: f"{key}: {old.get(key)!r}, now {new.get(key)!r}" for key in keys}
 
 
 def _share_otherwise(progress: Progress, before: int, workers: int, steps_per_epoch: int) -> None:
@@ -111,19 +104,3 @@ def _share_otherwise(progress: Progress, before: int, workers: int, steps_per_ep
     for row in progress.curve:
         row.setdefault("workers", before)
     log.info("goes on with %d workers instead of %d", workers, before)
-
-
-def _is_extended(old: object, new: Mapping[str, Any]) -> bool:
-    """Whether two trainings differ in nothing but more epochs."""
-    if not isinstance(old, dict) or not old.get("epochs", 0) < new.get("epochs", 0):
-        return False
-    length = ("epochs", "extended")
-    return all(old.get(key) == new.get(key) for key in {*old, *new}.difference(length))
-
-
-def _differing(old: object, new: Mapping[str, Any]) -> str:
-    """Name the settings in which two trainings differ."""
-    if not isinstance(old, dict):
-        return "none recorded"
-    keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-    return ", ".join(f"{key}: {old.get(key)!r}, now {new.get(key)!r}" for key in keys)

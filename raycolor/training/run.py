@@ -12,7 +12,7 @@ from raycolor.models.build import build_discriminator, build_model
 from raycolor.models.precision import choose_training_precision, without_tf32
 from raycolor.training.config import TrainingConfig
 from raycolor.training.context import TrainContext, TrainData
-from raycolor.training.encoder import apply_encoder_weights, apply_weights
+from raycolor.training.encoder import apply_weights
 from raycolor.training.loop import fit
 from raycolor.training.progress import About, Progress
 from raycolor.training.settings import Start
@@ -71,10 +71,9 @@ def build_step(config: TrainingConfig, start: Start, context: TrainContext, step
     discriminator = options.pop("discriminator", None)
     torch.manual_seed(config.seed)
     network = build_model(config.method, options)
-    if start.encoder is not None:
-        apply_encoder_weights(network, start.encoder)
-    if start.weights is not None:
-        apply_weights(network, start.weights)
+    for weights in (start.encoder, start.weights):
+        if weights is not None:
+            apply_weights(network, weights)
     if discriminator is None:
         return PixelStep(network, settings, context.device, context.wrap, start.teacher)
     return GanStep(network, build_discriminator(discriminator), settings, context.device, context.wrap)

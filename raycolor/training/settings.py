@@ -90,8 +90,7 @@ def read_start(config: TrainingConfig) -> Start:
     if config.encoder_weights is not None:
         encoder, origin["encoder_weights"] = read_encoder_weights(config.encoder_weights)
     if config.init_from is not None:
-        weights, more = read_weights(config.init_from, config.method)
-        origin |= more
+        weights, origin["init_from"] = read_weights(config.init_from, config.method)
     if config.teacher is not None:
         teacher = checkpoints.load(config.teacher)
         origin["teacher"] = teacher.weights_sha256

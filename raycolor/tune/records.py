@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from raycolor import __version__
 from raycolor.errors import ConfigError, ManifestError
 from raycolor.storage import ObjectStore, get_if_there
-from raycolor.training.loop import parse_curve
+from raycolor.training.loop import parse_curve, val_metrics
 
 FORMAT: Final = "raycolor-sweep"
 FORMAT_VERSION: Final = 1
@@ -57,12 +57,9 @@ class Trial:
     @property
     def metrics(self) -> dict[str, float]:
         """Metrics on val of the trial's checkpoint."""
-        return val_metrics(self.kept)
-
-
-def val_metrics(row: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics on val of a row of a curve."""
-    return {key.removeprefix("val_"): value for key, value in row.items() if key.startswith("val_") and key != "val_n"}
+        found = val_metrics(self.kept)
+        found.pop("n", None)
+        return found
 
 
 def trial_folder(number: int) -> str:

@@ -9,6 +9,8 @@ from torchvision.models import resnet18
 from raycolor.errors import ConfigError
 from raycolor.models.build import build_model
 from raycolor.training import encoder
+from raycolor.training.config import TrainingConfig
+from raycolor.training.settings import resolve
 
 
 def test_a_resnet_file_lands_in_the_encoder(tmp_path):
@@ -17,7 +19,7 @@ def test_a_resnet_file_lands_in_the_encoder(tmp_path):
     torch.save(weights, tmp_path / "resnet18.pth")
     packed, digest = encoder.read_encoder_weights(str(tmp_path / "resnet18.pth"))
     network = build_model("regression")
-    encoder.apply_encoder_weights(network, packed)
+    encoder.apply_weights(network, packed)
     state = network.encoder.state_dict()
     firsts = [value for value in state.values() if value.shape == (64, 1, 7, 7)]
     assert torch.allclose(firsts[0], weights["conv1.weight"].sum(1, keepdim=True))
@@ -39,7 +41,7 @@ def test_a_wrong_file_is_refused_with_what_was_expected(tmp_path, content):
 def test_other_networks_have_no_such_encoder():
     """Only the regression starts from a ResNet-18."""
     with pytest.raises(ConfigError, match="only regression"):
-        encoder.apply_encoder_weights(build_model("gan"), b"")
+        resolve(TrainingConfig(method="gan", encoder_weights="resnet18.pth"))
 
 
 @pytest.mark.timeout(120)
