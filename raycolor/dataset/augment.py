@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -17,6 +16,7 @@ from raycolor.dataset.config import AugmentConfig
 Plane = NDArray[np.float32]
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear sRGB, what L is made of
+_BYTES = np.linspace(-1, 1, 256, dtype=np.float32)  # what each stands for in network units
 
 
 def crop_window(augment: AugmentConfig, rng: np.random.Generator, size_px: int, crop_px: int) -> tuple[int, int, int]:
@@ -93,7 +93,7 @@ def _compress(rng: np.random.Generator, L_net: Plane) -> None:
     codes = np.rint((L_net + 1) * 127.5).astype(np.uint8)
     done, packed = cv2.imencode(".jpg", codes, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 92))])
     if done:
-        np.copyto(L_net, _byte_table()[np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE))])
+        np.copyto(L_net, _BYTES[np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE))])
 
 
 AGING: Final[tuple[tuple[float, Callable[[np.random.Generator, Plane], None]], ...]] = (
@@ -104,8 +104,3 @@ AGING: Final[tuple[tuple[float, Callable[[np.random.Generator, Plane], None]], .
     (0.3, _compress),
 )
 """What age and poor copies do, in this order: the probability of each, and what changes a plane within [-1, 1]."""
-
-
-@lru_cache(maxsize=1)
-def _byte_table() -> Plane:
-    return np.linspace(-1, 1, 256, dtype=np.float32)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -112,73 +113,55 @@ def batches(
         pieces = [own[start : start + batch_size] for start in range(0, len(own), batch_size)]
         tops = lefts = np.full(len(split), (split.size_px - crop_px) // 2)
         flips = np.zeros(len(split), dtype=np.bool_)
-    varied = _Varied(augment, seed, epoch) if training and augment is not None and augment.is_on else None
-    made = _make(split, pieces[start_step:], tops, lefts, flips, crop_px, threads, pin, varied)
+    varied = augment if training and augment is not None and augment.is_on else None
+
+    def fill(index: int, L_out: NDArray[np.float32], ab_out: NDArray[np.float32]) -> None:
+        window, flip = (int(tops[index]), int(lefts[index]), crop_px), bool(flips[index])
+        if varied is None:
+            _cut(split.planes(index), window, flip, L_out, ab_out)
+            return
+        rng = np.random.default_rng([seed, epoch, index])
+        if varied.zoom < 1:
+            window = crop_window(varied, rng, split.size_px, crop_px)
+        _cut(split.planes(index), window, flip, L_out, ab_out)
+        vary(varied, rng, L_out[0], ab_out)
+
+    made = _make(split, pieces[start_step:], crop_px, fill, threads, pin)
     return _prefetched(made, prefetch) if prefetch > 0 else made
-
-
-class _Varied(NamedTuple):
-    augment: AugmentConfig
-    seed: int
-    epoch: int
 
 
 def _make(
     split: LabSplit,
     pieces: list[NDArray[np.int64]],
-    tops: NDArray[np.int64],
-    lefts: NDArray[np.int64],
-    flips: NDArray[np.bool_],
     crop_px: int,
+    fill: Callable[[int, NDArray[np.float32], NDArray[np.float32]], None],
     threads: int,
     pin: bool,
-    varied: _Varied | None,
 ) -> Iterator[Batch]:
-    pool = ThreadPoolExecutor(threads) if threads > 1 else None
-    try:
-        for indices in pieces:
-            n = len(indices)
-            L_net = torch.empty((n, 1, crop_px, crop_px), dtype=torch.float32, pin_memory=pin)
-            ab_net = torch.empty((n, 2, crop_px, crop_px), dtype=torch.float32, pin_memory=pin)
-            L_out, ab_out = L_net.numpy(), ab_net.numpy()
-
-            def fill(row: int, indices: NDArray[np.int64] = indices, L_out=L_out, ab_out=ab_out) -> None:  # type: ignore[no-untyped-def]
-                index = int(indices[row])
-                place = int(tops[index]), int(lefts[index]), crop_px
-                if varied is None:
-                    _fill(split, index, *place, bool(flips[index]), L_out[row], ab_out[row])
-                    return
-                rng = np.random.default_rng([varied.seed, varied.epoch, index])
-                if varied.augment.zoom < 1:
-                    place = crop_window(varied.augment, rng, split.size_px, crop_px)
-                _fill(split, index, *place, bool(flips[index]), L_out[row], ab_out[row])
-                vary(varied.augment, rng, L_out[row, 0], ab_out[row])
-
-            if pool is None:
-                for row in range(n):
-                    fill(row)
-            else:
-                list(pool.map(fill, range(n)))
-            yield Batch(L_net, ab_net, tuple(split.id(int(index)) for index in indices))
-    finally:
-        if pool is not None:
-            pool.shutdown(wait=False)
+    """Yield a batch for each piece; `fill` writes one photograph, given by its index, into L and ab."""
+    with ThreadPoolExecutor(threads) if threads > 1 else nullcontext() as pool:
+        for piece in pieces:
+            indices: list[int] = piece.tolist()
+            L_net, ab_net = (
+                torch.empty((len(indices), channels, crop_px, crop_px), dtype=torch.float32, pin_memory=pin)
+                for channels in (1, 2)
+            )
+            rows = indices, L_net.numpy(), ab_net.numpy()
+            list(map(fill, *rows) if pool is None else pool.map(fill, *rows))
+            yield Batch(L_net, ab_net, tuple(split.id(index) for index in indices))
 
 
-def _fill(
-    split: LabSplit,
-    index: int,
-    top: int,
-    left: int,
-    side: int,
+def _cut(
+    planes: tuple[NDArray[np.uint8], NDArray[np.int8]],
+    window: tuple[int, int, int],
     flip: bool,
     L_out: NDArray[np.float32],
     ab_out: NDArray[np.float32],
 ) -> None:
-    """Write one square cut out of a photograph, resized: L_out (1, c, c) in [-1, 1], ab_out (2, c, c) network units."""
+    """Write a square (top, left, side) of a photograph, resized: L_out (1, c, c) in [-1, 1], ab_out (2, c, c)."""
+    (L, ab), (top, left, side) = planes, window
     crop_px = L_out.shape[-1]
     L_table, ab_table = _tables()
-    L, ab = split.planes(index)
     for plane, table, out in (
         (L, L_table, L_out[0]),
         (ab[0].view(np.uint8), ab_table, ab_out[0]),

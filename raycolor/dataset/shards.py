@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -79,12 +79,6 @@ def decode_shard(data: bytes, name: str) -> pa.Table:
     return table.combine_chunks()
 
 
-def default_cache_dir() -> Path:
-    """Return where decoded shards are kept unless a caller says otherwise."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "raycolor" / "shards"
-
-
 class LabSplit:
     """One split of a dataset, memory-mapped from a cache on this node.
 
@@ -101,7 +95,8 @@ class LabSplit:
         self.info = info
         self.name = split
         self.size_px = info.image_size
-        self.cache_dir = Path(cache_dir) if cache_dir is not None else default_cache_dir()
+        user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        self.cache_dir = Path(cache_dir or Path(user) / "raycolor" / "shards")
         shards = info.shards_of(split)
         # The mapped tables share one page cache between all processes of a node.
         with ThreadPoolExecutor(4) as pool:
@@ -141,7 +136,9 @@ class LabSplit:
         try:
             if not path.exists():
                 self.cache_dir.mkdir(parents=True, exist_ok=True)
-                with _locked(self.cache_dir / f"{shard.sha256}.lock"):
+                with (self.cache_dir / f"{shard.sha256}.lock").open("w") as lock:
+                    # Between processes; the kernel drops it with the file, also when a holder dies.
+                    fcntl.flock(lock, fcntl.LOCK_EX)
                     if not path.exists():
                         self._fetch(store, shard, path)
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
@@ -180,14 +177,3 @@ def _plane_view(table: pa.Table, name: str, dtype: np.dtype[np.generic]) -> NDAr
     chunk = column.chunk(0)
     width = chunk.type.byte_width
     return np.frombuffer(chunk.buffers()[1], dtype, len(chunk) * width, chunk.offset * width)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock between processes; the kernel drops it when a holder dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)

@@ -74,7 +74,7 @@ def test_lightness_stays_lightness_after_every_step(L, chroma, side, crop_px, se
     rng = np.random.default_rng(seed)
     top, left = rng.integers(0, 40 - side + 1, 2)
     cut, ab_net = np.empty((1, crop_px, crop_px), np.float32), np.empty((2, crop_px, crop_px), np.float32)
-    loading._fill(split, 0, int(top), int(left), side, bool(seed % 2), cut, ab_net)
+    loading._cut(split.planes(0), (int(top), int(left), side), bool(seed % 2), cut, ab_net)
     assert is_lightness(cut), "cut out"
     for name, varied in (("film", AugmentConfig(film=1.0)), ("aging", AugmentConfig(aging=1.0)), ("both", ALL)):
         L_net = cut[0].copy()
