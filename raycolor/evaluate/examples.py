@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,13 +65,10 @@ def choose(measured: Measured) -> list[Pick]:
         names = ("best", "median", "worst") if column.better else ("most", "median", "least")
         for role, place in zip(names, (0, (len(ids) - 1) // 2, len(ids) - 1), strict=True):
             index = int(order[place])
-            pick = picks.setdefault(index, Pick(index, ids[index], values=_values_of(each, index)))
+            values = {name: [float(one[name][index]) for one in each] for name in each[0]}
+            pick = picks.setdefault(index, Pick(index, ids[index], values=values))
             pick.roles.setdefault(column.key, role)  # of a single photograph that is all three, the first
     return list(picks.values())
-
-
-def _values_of(each: Sequence[Mapping[str, NDArray[np.float64]]], index: int) -> dict[str, list[float]]:
-    return {name: [float(values[name][index]) for values in each] for name in each[0]}
 
 
 def rank_correlation(sums: MetricSums, seed: int) -> dict[str, float]:

@@ -26,7 +26,7 @@ from raycolor.errors import CheckpointError
 from raycolor.evaluate.subjects import DatasetPlan, network_px
 from raycolor.models.checkpoints import Checkpoint
 from raycolor.models.fused import fuse
-from raycolor.models.metrics import MetricSums, constant_color, to_rgb
+from raycolor.models.metrics import MetricSums, constant_color, to_pixels, to_rgb
 from raycolor.models.precision import choose_precision, without_tf32
 from raycolor.storage import open_store
 
@@ -116,7 +116,10 @@ class Evaluator:
                 one.values["confidence"] = confidence
             sums.append(one)
             if self._st_lpips is not None:
-                st_lpips.append(self._measure_st_lpips(self._st_lpips, L, ab, truth))
+                pictures = (to_rgb(net_to_L(L), net_to_ab(plane)) for plane in (ab, truth))
+                with torch.inference_mode():
+                    found = self._st_lpips(*pictures, normalize=True)
+                st_lpips.append([float(number) for number in found.flatten().cpu()])
         precision = "bf16" if self.bf16 else "fp32"
         return Measured(len(batch.ids), sums, st_lpips, seconds, device_name(self.device), precision)
 
@@ -131,7 +134,7 @@ class Evaluator:
         for number, size_px in enumerate(plan.sizes_px):
             ab, _, _ = self._predict(number, _center(batch.L_net, size_px), batch.ids)
             planes.append(_center(ab, plan.measured_px)[row])
-        return [_pixels(L, ab) for ab in (*planes, truth)]
+        return [to_pixels(L, ab)[0] for ab in (*planes, truth)]
 
     def _batch(self, plan: DatasetPlan, step: int) -> Batch:
         """Read a batch at its stored size, on the device."""
@@ -185,12 +188,6 @@ class Evaluator:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def _measure_st_lpips(self, metric: Any, L_net: Tensor, ab: Tensor, truth: Tensor) -> list[float]:
-        L = net_to_L(L_net)
-        with torch.inference_mode():
-            found = metric(to_rgb(L, net_to_ab(ab)), to_rgb(L, net_to_ab(truth)), normalize=True)
-        return [float(number) for number in found.flatten().cpu()]
-
 
 def _center(planes: Tensor, size_px: int) -> Tensor:
     """Cut the center square out of (B, C, c, c), at the pixel where `batches` cuts it.
@@ -199,11 +196,6 @@ def _center(planes: Tensor, size_px: int) -> Tensor:
     """
     at = (planes.shape[-1] - size_px) // 2
     return planes[:, :, at : at + size_px, at : at + size_px]
-
-
-def _pixels(L_net: Tensor, ab_net: Tensor) -> NDArray[np.uint8]:
-    rgb = to_rgb(net_to_L(L_net.float()), net_to_ab(ab_net.float()))[0]
-    return np.ascontiguousarray((rgb * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())
 
 
 def load_st_lpips(device: torch.device) -> Any | None:

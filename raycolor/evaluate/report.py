@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from raycolor import __version__
 from raycolor.evaluate.comparison import Comparison
-from raycolor.evaluate.page import Photograph, evaluation_page
+from raycolor.evaluate.page import evaluation_page
 from raycolor.evaluate.subjects import DatasetPlan
 from raycolor.evaluate.table import (
     Row,
@@ -145,16 +145,12 @@ def page_of(result: Comparison, notes: Sequence[str], settings: dict[str, Any]) 
         rate, _, precision = rate_text(row).partition(" ")
         cells.append(TableCell(rate, row.images_per_second or "", below=precision.strip("()")))
         rows.append(cells)
-    photographs: dict[str, list[Photograph]] = {label: [] for label in result.datasets}
-    for shown in result.shown:
-        values = {name: [f"{number:.3g}" for number in numbers] for name, numbers in shown.pick.values.items()}
-        photographs[shown.dataset].append(Photograph(shown.pick.id, shown.pick.roles, shown.pictures, values))
     return evaluation_page(
         headings=measured_on(result.rows),
         heads=heads,
         rows=rows,
         methods=list(result.subjects),
-        photographs=photographs,
+        photographs=result.shown,
         metrics=[(column.key, column.title, column.meaning) for column in columns],
         notes=notes,
         figures={label: figures_of(result.rows, label) for label in result.datasets},

@@ -142,6 +142,12 @@ def to_rgb(L: Tensor, ab: Tensor) -> Tensor:
     return lab_to_rgb(torch.cat([L, ab], dim=1)).clamp(0, 1)
 
 
+def to_pixels(L_net: Tensor, ab_net: Tensor) -> NDArray[np.uint8]:
+    """Return pictures to show, (B, H, W, 3) uint8 sRGB, of (B, 1, H, W) and (B, 2, H, W) network units; NaN is gray."""
+    rgb = to_rgb(net_to_L(L_net.float()), net_to_ab(torch.nan_to_num(ab_net.float())))
+    return np.ascontiguousarray((rgb * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+
+
 @dataclass(frozen=True)
 class Compared:
     """A batch of predictions beside the truth.

@@ -24,15 +24,11 @@ from raycolor.storage.single import locate_own
 
 logger = logging.getLogger(__name__)
 
-DONE: Final = 0
 _STEP: Final = 1000
 
 
 def run(config: PlanConfig) -> int:
     """Say what an archive holds and what colorizing it will take; nothing is colorized or written, but for --json.
-
-    Returns:
-        0.
 
     Raises:
         ConfigError: settings or places that cannot work.
@@ -75,7 +71,7 @@ def run(config: PlanConfig) -> int:
     if target is not None:
         store, name = target
         store.put(name, json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n")
-    return DONE
+    return 0
 
 
 def _list(config: PlanConfig, source: Source, classes: StorageClasses, sample: Sample) -> Counts:

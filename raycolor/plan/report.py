@@ -175,11 +175,11 @@ def _estimates(groups: _Groups) -> dict[str, Any]:
         first = next(one for one in groups.looked if one.probed.reason == reason and one.probed.status == "failed")
         share["example"] = {"key": first.key, "detail": first.probed.detail}
     return {
-        "megapixels": _rounded(groups.total(_readable_megapixels), 3),
-        "megapixels_to_colorize": _rounded(groups.total(_megapixels_to_colorize), 3),
+        "megapixels": _rounded(groups.total(lambda one: _megapixels(one, "colorized", "skipped")), 3),
+        "megapixels_to_colorize": _rounded(groups.total(lambda one: _megapixels(one, "colorized")), 3),
         "megapixel_classes": groups.shares(pixel_class, [name for _, name in PIXEL_CLASSES]),
         "formats_by_header": groups.shares(lambda one: one.probed.format, FORMATS),
-        "named_otherwise": groups.count(_named_otherwise),
+        "named_otherwise": groups.count(lambda one: one.probed.format not in (None, named_format(one.key))),
         "kinds": groups.shares(lambda one: one.probed.kind, ["gray", "toned", "color"]),
         "storage_classes": groups.shares(lambda one: one.storage_class, []),
         "outcomes": groups.shares(lambda one: one.probed.status, ["colorized", "skipped", "failed"]),
@@ -188,16 +188,8 @@ def _estimates(groups: _Groups) -> dict[str, Any]:
     }
 
 
-def _readable_megapixels(one: Looked) -> float:
-    return 0.0 if one.probed.status == "failed" else one.probed.pixels / 1e6
-
-
-def _megapixels_to_colorize(one: Looked) -> float:
-    return one.probed.pixels / 1e6 if one.probed.status == "colorized" else 0.0
-
-
-def _named_otherwise(one: Looked) -> bool:
-    return one.probed.format is not None and named_format(one.key) != one.probed.format
+def _megapixels(one: Looked, *statuses: str) -> float:
+    return one.probed.pixels / 1e6 if one.probed.status in statuses else 0.0
 
 
 def _cluster(groups: _Groups, inputs: Count, start: Start, price_per_hour: float | None) -> dict[str, Any] | None:
@@ -205,7 +197,7 @@ def _cluster(groups: _Groups, inputs: Count, start: Start, price_per_hour: float
     cpu = groups.total(lambda one: one.probed.cpu_s)
     if cpu.value <= 0:
         return None
-    megapixels = groups.total(_megapixels_to_colorize)
+    megapixels = groups.total(lambda one: _megapixels(one, "colorized"))
     workers = 1 if start.alone_s == math.inf else min(start.cpus, worthwhile_workers(inputs.inputs, inputs.bytes))
     # One works alone until Ray is there, then all of them do.
     colorizing = cpu.scaled(1 / workers).shifted(min(start.alone_s, cpu.value) * (1 - 1 / workers))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from raycolor.progress import duration_text, printable
@@ -48,15 +48,15 @@ def _estimates(table: Table, report: Mapping[str, Any], sampled: int) -> None:
     table.add_row(
         f"sampled {sampled:,}", "", "all of them" if whole else "figures below: estimate (95% interval), in the sample"
     )
-    table.add_row("megapixels", *_figure(estimates["megapixels"], "{:,.1f}"))
+    table.add_row("megapixels", *_figure(estimates["megapixels"], "{:,.1f}".format))
     if estimates["megapixels_to_colorize"] != estimates["megapixels"]:
-        table.add_row("  to colorize", *_figure(estimates["megapixels_to_colorize"], "{:,.1f}"))
+        table.add_row("  to colorize", *_figure(estimates["megapixels_to_colorize"], "{:,.1f}".format))
 
     def shares(title: str, rows: Mapping[str, Any]) -> None:
         if rows:
             table.add_row(title)
         for label, share in rows.items():
-            value, interval = _figure(share, "{:,.0f}")
+            value, interval = _figure(share, "{:,.0f}".format)
             remark = [] if whole else [f"{interval}, {share['sampled']} of {sampled}"]
             if "example" in share:
                 remark.append(_plain(share["example"]["key"]))
@@ -82,16 +82,17 @@ def _cluster(table: Table, report: Mapping[str, Any]) -> None:
     table.add_row("MP/s per CPU", f"{cluster['megapixels_per_second_per_cpu']:,g}")
     time, cost = cluster["seconds"], cluster["cost"]
     cpus = "1 CPU" if cluster["cpus"] == 1 else f"{cluster['cpus']:,} CPUs"
-    table.add_row(f"time on {cpus}", *_durations(time))
+    table.add_row(f"time on {cpus}", *_figure(time, _time_text))
     table.add_row("  start-up", _time_text(cluster["start_seconds"]), _start_text(cluster["alone_seconds"]))
     few = (
         f"{cluster['workers']:,} workers: more are not worth their start"
         if cluster["workers"] < cluster["cpus"]
         else ""
     )
-    table.add_row("  first to last", _durations(cluster["colorizing_seconds"])[0], few.replace("1 workers", "1 worker"))
+    value, _ = _figure(cluster["colorizing_seconds"], _time_text)
+    table.add_row("  first to last", value, few.replace("1 workers", "1 worker"))
     if cost is not None:
-        value, interval = _figure(cost, "{:,.2f}")
+        value, interval = _figure(cost, "{:,.2f}".format)
         table.add_row("cost", value, f"{interval} at {cluster['price_per_hour']:g} per hour of the cluster".strip())
 
 
@@ -115,22 +116,14 @@ def _notes(console: Any, report: Mapping[str, Any], sample: Mapping[str, Any]) -
     console.print("not modelled: " + "; ".join(report["not_modelled"]), soft_wrap=True)
 
 
-def _figure(estimate: Mapping[str, Any], form: str) -> tuple[str, str]:
-    value = form.format(estimate["value"])
+def _figure(estimate: Mapping[str, Any], write: Callable[[float], str]) -> tuple[str, str]:
+    """Return an estimate and its interval, as `write` puts numbers."""
+    value = write(estimate["value"])
     if estimate["low"] is None:
         return value, "(one photograph: no interval)"
     if estimate["low"] == estimate["high"]:
         return value, ""
-    return value, f"({form.format(estimate['low'])} to {form.format(estimate['high'])})"
-
-
-def _durations(estimate: Mapping[str, Any]) -> tuple[str, str]:
-    value = _time_text(estimate["value"])
-    if estimate["low"] is None:
-        return value, "(one photograph: no interval)"
-    if estimate["low"] == estimate["high"]:
-        return value, ""
-    return value, f"({_time_text(estimate['low'])} to {_time_text(estimate['high'])})"
+    return value, f"({write(estimate['low'])} to {write(estimate['high'])})"
 
 
 def _time_text(seconds: float) -> str:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from raycolor.codecs.thumbnail import thumbnail
-from raycolor.color.scale import net_to_ab, net_to_L
-from raycolor.models.metrics import constant_color, to_rgb
+from raycolor.models.metrics import constant_color, to_pixels
 
 PHOTOGRAPHS: Final = 6
 SIDE_PX: Final = 128
@@ -32,7 +30,7 @@ def sample_files(epoch: int, L_net: Tensor, predicted: Tensor, ab_net: Tensor) -
         ab_net: (B, 2, H, W), network units.
     """
     few = slice(0, PHOTOGRAPHS)
-    L, ab, truth = L_net[few].float().cpu(), predicted[few].float().cpu(), ab_net[few].float().cpu()
+    L, ab, truth = L_net[few].cpu(), predicted[few].cpu(), ab_net[few].cpu()
     files = {sample_name(epoch): _row(L, ab)}
     if epoch == 1:
         files |= {INPUT: _row(L, constant_color(truth)), TRUTH: _row(L, truth)}
@@ -40,6 +38,5 @@ def sample_files(epoch: int, L_net: Tensor, predicted: Tensor, ab_net: Tensor) -
 
 
 def _row(L_net: Tensor, ab_net: Tensor) -> bytes:
-    rgb = to_rgb(net_to_L(L_net), net_to_ab(torch.nan_to_num(ab_net)))
-    squares = (rgb * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    squares = to_pixels(L_net, ab_net)
     return thumbnail(np.ascontiguousarray(np.concatenate(list(squares), axis=1)), SIDE_PX * len(squares))

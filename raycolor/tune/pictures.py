@@ -11,12 +11,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from raycolor.color.scale import net_to_ab, net_to_L
 from raycolor.dataset.info import read_dataset
 from raycolor.dataset.loading import batches
 from raycolor.dataset.shards import LabSplit
 from raycolor.models.checkpoints import Checkpoint
-from raycolor.models.metrics import constant_color, to_rgb
+from raycolor.models.metrics import constant_color, to_pixels
 from raycolor.storage import open_store
 
 PHOTOGRAPHS: Final = 5
@@ -54,11 +53,5 @@ def strips(checkpoints: Sequence[Checkpoint], data: str, *, crop_px: int) -> lis
             ab = network(batch.L_net.contiguous(memory_format=torch.channels_last))
         planes.append(F.interpolate(ab, size=batch.L_net.shape[2:], mode="bilinear", align_corners=False))
     planes.append(batch.ab_net)
-    L = net_to_L(batch.L_net)
-    columns = [_pixels(to_rgb(L, net_to_ab(torch.nan_to_num(ab)))) for ab in planes]
+    columns = [to_pixels(batch.L_net, ab) for ab in planes]
     return [Strip(key, tuple(column[row] for column in columns)) for row, key in enumerate(batch.ids)]
-
-
-def _pixels(rgb: torch.Tensor) -> NDArray[np.uint8]:
-    array: NDArray[np.uint8] = (rgb * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-    return array

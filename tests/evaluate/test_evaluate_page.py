@@ -8,7 +8,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from raycolor.evaluate.page import Photograph, evaluation_page
+from raycolor.evaluate.comparison import Shown
+from raycolor.evaluate.examples import Pick
+from raycolor.evaluate.page import evaluation_page
 from raycolor.pages.plots import Named, axis_of, named_points
 from raycolor.pages.render import Figure
 from raycolor.pages.tables import TableCell, TableHead
@@ -40,7 +42,7 @@ def page():
         heads=[TableHead("method", number=False), TableHead("mse", "lower")],
         rows=[[TableCell(EVIL, EVIL, hint=EVIL, below=EVIL), TableCell("0.01", 0.01, True, "0 to 1", "± 0.002")]],
         methods=[EVIL],
-        photographs={EVIL: [Photograph(EVIL, {"mse": "best"}, pictures, {"mse": [EVIL]})]},
+        photographs=[Shown(EVIL, Pick(0, EVIL, {"mse": "best"}, {"mse": [0.01234]}), pictures)],
         metrics=[("mse", "mse", "Mean squared error.")],
         notes=[EVIL],
         figures={EVIL: [Figure(EVIL, chart)]},
@@ -64,7 +66,7 @@ def test_hostile_names_show_as_text(page, read):
     assert EVIL in read.text
     article = next(attrs for tag, attrs in read.tags if tag == "article")
     assert json.loads(article["data-roles"]) == {"mse": "best"}
-    assert json.loads(article["data-values"]) == {"mse": ["", EVIL, ""]}
+    assert json.loads(article["data-values"]) == {"mse": ["", "0.0123", ""]}
 
 
 def test_the_page_needs_nothing_else(page, read):

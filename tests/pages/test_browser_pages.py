@@ -10,7 +10,9 @@ from madesweep import EVIL, write_sweep
 
 from raycolor.colorize.outcomes import Outcome, read_tables, write_outcomes
 from raycolor.colorize.page import Selection, write_report
-from raycolor.evaluate.page import Photograph, evaluation_page
+from raycolor.evaluate.comparison import Shown
+from raycolor.evaluate.examples import Pick
+from raycolor.evaluate.page import evaluation_page
 from raycolor.pages.plots import Named, axis_of, named_points, word_color
 from raycolor.pages.render import Figure
 from raycolor.pages.tables import TableCell, TableHead
@@ -103,14 +105,10 @@ def compare_page():
         [TableCell(name, name), TableCell(f"{mse}", mse, best=mse < 0.015), TableCell(f"{psnr}", psnr)]
         for name, mse, psnr in [("gray", 0.022, 22.0), ("default", 0.0139, 24.1), ("regression", 0.018, 22.7)]
     ]
-    photos = [
-        Photograph(f"{role}.jpg", {"mse": role}, [picture] * 4, {"mse": ["0.1", "0.2"], "colorfulness": ["5", "6"]})
-        for role in ("best", "median", "worst")
-    ] + [
-        Photograph(
-            "dull.jpg", {"colorfulness": "least"}, [picture] * 4, {"mse": ["1", "2"], "colorfulness": ["3", "4"]}
-        )
-    ]
+    picks = [
+        Pick(at, f"{role}.jpg", {"mse": role}, {"mse": [0.1, 0.2], "colorfulness": [5.0, 6.0]})
+        for at, role in enumerate(("best", "median", "worst"))
+    ] + [Pick(3, "dull.jpg", {"colorfulness": "least"}, {"mse": [1.0, 2.0], "colorfulness": [3.0, 4.0]})]
     points = [
         Named(name, (color, color - 1, color + 1), (mse, mse - 0.001, mse + 0.001), word_color(place), name)
         for place, (name, color, mse) in enumerate([("gray", 0.0, 0.022), ("default", 30.0, 0.0139)])
@@ -122,7 +120,7 @@ def compare_page():
         heads=heads,
         rows=rows,
         methods=["default", "regression"],
-        photographs={"scenes": photos},
+        photographs=[Shown("scenes", pick, [picture] * 4) for pick in picks],
         metrics=[("mse", "mse", "squared error"), ("colorfulness", "colorfulness", "how colorful")],
         notes=["a note"],
         figures={"scenes": [Figure("near and colorful", chart), Figure("the same once more", chart)]},
@@ -136,8 +134,8 @@ def sweep_page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        records, facts = write_sweep(folder)
-        Reporter(records, facts).write(frozenset({5}))
+        records, plan = write_sweep(folder)
+        Reporter(records, plan).write(frozenset({5}))
     return records.store.get("report/index.html").decode()
 
 
