@@ -2,10 +2,12 @@
 
 import labset
 
+from raycolor.dataset.info import read_dataset
 from raycolor.storage import open_store
 from raycolor.train.config import TrainConfig
 from raycolor.training.loop import curve_csv
-from raycolor.tune.page_content import SweepFacts
+from raycolor.tune.config import TuneConfig
+from raycolor.tune.plan import Plan
 from raycolor.tune.records import SweepRecords, Trial, trial_folder
 from raycolor.tune.space import parse_space
 
@@ -30,7 +32,7 @@ def curve(start, epochs):
 
 
 def write_sweep(root):
-    """Write a sweep, its dataset, and checkpoints of those trials that have one; returns records and facts."""
+    """Write a sweep, its dataset, and checkpoints of those trials that have one; returns records and plan."""
     labset.write_dataset_of(root / "data", ids=lambda split, k: f"{split}/{EVIL if k == 0 else k}.jpg")
     records = SweepRecords(open_store(root / "sweep"))
     states = ["finished", "finished", "stopped", "finished", "failed", "unfinished", "waiting"]
@@ -45,9 +47,6 @@ def write_sweep(root):
             labset.write_checkpoint(root / "sweep" / folder, seed=number)
         if state in ("finished", "stopped", "failed"):
             records.end(number, state, reason=EVIL if state == "failed" else "", seconds=61.5)
-    facts = SweepFacts(
-        uri=str(root / "sweep"), data=str(root / "data"), space=SPACE,
-        objectives={"mse": "min", "delta_colorfulness": "min"}, rule="first", tolerance=0.05,
-        planned=7, settings={"scheduler": EVIL},
-    )  # fmt: skip
-    return records, facts
+    data, out = str(root / "data"), str(root / "sweep")
+    config = TuneConfig(data=data, out=out, base={}, space={}, objectives={"mse": "min", "delta_colorfulness": "min"})
+    return records, Plan(config, data, out, read_dataset(open_store(data)), SPACE, epochs=3, trials=7, sampler=None)

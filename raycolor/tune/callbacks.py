@@ -35,7 +35,10 @@ def scheduler_of(plan: Plan, known: Iterable[Trial]) -> FIFOScheduler:
 
 
 class RecordedAsha(AsyncHyperBandScheduler):
-    """ASHA that starts with the recorded curves, and gives a reason for each trial that it stops."""
+    """ASHA that starts with the recorded curves, and gives a reason for each trial that it stops.
+
+    Trials go by their number here, which lasts longer than Tune's name for them.
+    """
 
     def __init__(self, plan: Plan, known: Iterable[Trial]) -> None:
         settings = plan.config.scheduler
@@ -60,11 +63,9 @@ class RecordedAsha(AsyncHyperBandScheduler):
                     super().on_trial_result(nobody, stub, result)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """See `TrialScheduler`; trials go by their number here, which lasts longer than Tune's name for them."""
         super().on_trial_add(tune_controller, _stub(trial.config["number"]))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """See `TrialScheduler`."""
         number = trial.config["number"]
         decision: str = super().on_trial_result(tune_controller, _stub(number), result)
         if decision == TrialScheduler.STOP:
@@ -73,11 +74,9 @@ class RecordedAsha(AsyncHyperBandScheduler):
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """See `TrialScheduler`."""
         super().on_trial_complete(tune_controller, _stub(trial.config["number"]), result)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """See `TrialScheduler`."""
         super().on_trial_remove(tune_controller, _stub(trial.config["number"]))
 
 

@@ -22,9 +22,8 @@ from raycolor.pages.plots import number_text
 from raycolor.storage import open_store
 from raycolor.storage.lease import Lease
 from raycolor.tune.callbacks import TRIAL_RESTARTS, OnEvent, Points, Watcher, scheduler_of
-from raycolor.tune.choose import describe
 from raycolor.tune.config import TuneConfig
-from raycolor.tune.page_content import Results, SweepFacts, value_text
+from raycolor.tune.page_content import Results, value_text
 from raycolor.tune.placement import TRIAL_CPUS, Placement, place
 from raycolor.tune.plan import Plan, make_plan
 from raycolor.tune.records import ENDED, SweepRecords
@@ -55,14 +54,14 @@ def run(config: TuneConfig) -> int:
         raise ConfigError(f"{plan.out}: holds no sweep to resume: leave --resume out to start one")
     records.check(plan.identity())
     with Lease(records.store):
-        if _has_work(config, plan, records):
+        if _has_work(plan, records):
             gpu = bool(config.use_gpu)
             with session.connect(config.address, scale_to=config.scale_to, gpu=gpu):
                 placement = _placement(plan)
-                _claim(config, plan, records)
+                _claim(plan, records)
                 results = _sweep(plan, records, placement, started)
         else:
-            results = Reporter(records, facts_of(plan)).write(seconds=time.monotonic() - started)
+            results = Reporter(records, plan).write(seconds=time.monotonic() - started)
     _tell(plan, results)
     failed = [trial for trial in results.trials if trial.status == "failed"]
     if len(failed) == len(results.trials):
@@ -70,10 +69,10 @@ def run(config: TuneConfig) -> int:
     return 0
 
 
-def _has_work(config: TuneConfig, plan: Plan, records: SweepRecords) -> bool:
+def _has_work(plan: Plan, records: SweepRecords) -> bool:
     trials = records.trials()
     open_ones = [trial for trial in trials if trial.status not in ENDED]
-    again = config.retry_failed and any(trial.status == "failed" for trial in trials)
+    again = plan.config.retry_failed and any(trial.status == "failed" for trial in trials)
     return len(trials) < plan.trials or bool(open_ones) or again
 
 
@@ -92,7 +91,7 @@ def _placement(plan: Plan) -> Placement:
     )
 
 
-def _claim(config: TuneConfig, plan: Plan, records: SweepRecords) -> None:
+def _claim(plan: Plan, records: SweepRecords) -> None:
     """Claim the folder, and write trial.json of every planned trial before the first one starts."""
     records.claim(plan.identity())
     if plan.sampler is None:
@@ -100,7 +99,7 @@ def _claim(config: TuneConfig, plan: Plan, records: SweepRecords) -> None:
         for number in range(plan.trials):
             if number not in taken:
                 records.plan(plan.trial(number, plan.point(number)))
-    if config.retry_failed:
+    if plan.config.retry_failed:
         numbers = records.forget_failures()
         if numbers:
             logger.info("tune: trying failed trials again: %s", ", ".join(map(str, numbers)))
@@ -108,7 +107,7 @@ def _claim(config: TuneConfig, plan: Plan, records: SweepRecords) -> None:
 
 def _sweep(plan: Plan, records: SweepRecords, placement: Placement, started: float) -> Results:
     """Run the trials and keep the report up to date, also after an error."""
-    reporter = Reporter(records, facts_of(plan))
+    reporter = Reporter(records, plan)
     done = sum(trial.status in ENDED for trial in records.trials())
     logger.info(
         "tune: %d trials, %d of them done | %d at once, %d worker(s) each | %s",
@@ -161,8 +160,6 @@ def _run_sweep(plan: Plan, records: SweepRecords, placement: Placement, on_event
     pending = [trial.number for trial in known if trial.status == "unfinished"]
     pending += [trial.number for trial in known if trial.status == "waiting"]
     missing = plan.trials - len(known)
-    if not pending and not missing:
-        return
     scheduler = scheduler_of(plan, known)
     watcher = Watcher(plan, records, scheduler, on_event)
     tuner = tune.Tuner(
@@ -194,32 +191,6 @@ def _run_sweep(plan: Plan, records: SweepRecords, placement: Placement, on_event
         raise TrainingError(f"{plan.out}: {len(left)} trials have not ended: run the same command to continue")
     for info in list(records.store.list(f"{TUNE_FOLDER}/")):
         records.store.delete(info.key)
-
-
-def facts_of(plan: Plan) -> SweepFacts:
-    """Return the facts of a sweep that its report shows."""
-    config = plan.config
-    scheduler = config.scheduler
-    asha = f"asha, grace_epochs {scheduler.grace_epochs}, reduction_factor {scheduler.reduction_factor:g}"
-    return SweepFacts(
-        uri=open_store(plan.out).uri,
-        data=plan.data,
-        space=plan.space,
-        objectives=config.objectives,
-        rule=config.best.rule,
-        tolerance=config.best.tolerance,
-        planned=plan.trials,
-        settings={
-            "objectives": ", ".join(f"{mode} {name}" for name, mode in config.objectives.items()),
-            "best": describe(config.best.rule, config.best.tolerance, config.objectives),
-            "search": config.search,
-            "seed": config.seed,
-            "scheduler": asha if scheduler.name == "asha" else "none",
-            "epochs": plan.epochs,
-            "workers per trial": config.workers,
-            "dataset fingerprint": plan.dataset.fingerprint[:12],
-        },
-    )
 
 
 def _tell(plan: Plan, results: Results) -> None:

@@ -22,13 +22,11 @@ class Effect:
             (square root of the share of rank variance between the words).
         sign: 1 if the metric rises with the hyperparameter, -1 if it falls, 0 for words.
         chance: share of shuffled sweeps with at least this strength: a permutation p-value.
-        trials: how many it was measured on.
     """
 
     strength: float
     sign: int
     chance: float
-    trials: int
 
 
 def effect(values: Sequence[Any], metric: Sequence[float], *, numeric: bool) -> Effect | None:
@@ -63,7 +61,7 @@ def effect(values: Sequence[Any], metric: Sequence[float], *, numeric: bool) -> 
     strength = float(np.sqrt((found**2).sum()))
     by_chance = np.sqrt(((weights @ shuffled.T) ** 2).sum(0))
     chance = (1 + int((by_chance >= strength - 1e-12).sum())) / (1 + ROUNDS)
-    return Effect(min(1.0, strength), int(np.sign(found[0])) if numeric else 0, chance, count)
+    return Effect(min(1.0, strength), int(np.sign(found[0])) if numeric else 0, chance)
 
 
 def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,13 +21,13 @@ from raycolor.pages.plots import (
 from raycolor.pages.render import Figure
 from raycolor.pages.tables import COLUMNS, TableCell, TableHead
 from raycolor.progress import duration_text
-from raycolor.tune.choose import Mode, Rule, best, pareto, usable
+from raycolor.tune.choose import best, pareto, usable
 from raycolor.tune.effects import FEWEST, ROUNDS, effect
+from raycolor.tune.plan import Plan
 from raycolor.tune.records import Trial
-from raycolor.tune.space import Dimension, leading
+from raycolor.tune.space import Dimension
 
 _BETTER: Final = {column.key: column.better for column in COLUMNS}
-_METRICS: Final = ("mse", "accuracy_10", "psnr_db", "colorfulness", "delta_colorfulness")
 _RARE: Final = 0.05  # share of shuffled sweeps below which an effect is printed bold
 
 
@@ -42,41 +42,6 @@ class Section:
     wide: bool = False
 
 
-@dataclass(frozen=True)
-class SweepFacts:
-    """What a report has to know of a sweep beside its trials.
-
-    Attributes:
-        uri: sweep folder.
-        data: dataset.
-        space: the dimensions.
-        objectives: metric -> `min` or `max`, in order.
-        rule: that chooses the best trial.
-        tolerance: of the rule.
-        planned: how many trials the sweep is to have.
-        settings: name -> value, for the end of the page.
-    """
-
-    uri: str
-    data: str
-    space: tuple[Dimension, ...]
-    objectives: Mapping[str, Mode]
-    rule: Rule
-    tolerance: float
-    planned: int
-    settings: Mapping[str, Any]
-
-    @property
-    def lead(self) -> Dimension:
-        """The leading dimension."""
-        return leading(self.space)
-
-    @property
-    def metrics(self) -> list[str]:
-        """Every metric of the report, the objectives first."""
-        return list(dict.fromkeys((*self.objectives, *_METRICS)))
-
-
 class Results:
     """The trials of a sweep, and what follows from them.
 
@@ -87,14 +52,14 @@ class Results:
         best: the chosen trial, or None.
     """
 
-    def __init__(self, facts: SweepFacts, trials: Sequence[Trial]) -> None:
-        self.facts, self.trials = facts, list(trials)
+    def __init__(self, plan: Plan, trials: Sequence[Trial]) -> None:
+        self.plan, self.trials, self.objectives = plan, list(trials), plan.config.objectives
         ended = [trial for trial in trials if trial.status in ("finished", "stopped")]
         begun = [trial for trial in trials if trial.status in ("running", "unfinished")]
-        self.good = [trial for trial in (ended or begun) if usable(trial.metrics, facts.objectives)]
+        self.good = [trial for trial in (ended or begun) if usable(trial.metrics, self.objectives)]
         measured = {trial.number: trial.metrics for trial in self.good}
-        self.front = pareto(measured, facts.objectives)
-        chosen = best(measured, facts.objectives, facts.rule, facts.tolerance)
+        self.front = pareto(measured, self.objectives)
+        chosen = best(measured, self.objectives, **plan.config.best.model_dump())
         self.best = next((trial for trial in self.good if trial.number == chosen), None)
         self.axes = {
             one.key: axis_of(
@@ -102,18 +67,18 @@ class Results:
                 [*one.values, *(trial.values[one.key] for trial in trials)],
                 log=one.logarithmic,
             )
-            for one in facts.space
+            for one in plan.space
         }  # fmt: skip
 
     def color(self, trial: Trial) -> str:
         """Return a trial's color: that of its value of the leading dimension."""
-        key = self.facts.lead.key
+        key = self.plan.lead.key
         return color_of(self.axes[key], trial.values[key])
 
     def hint(self, trial: Trial) -> str:
         """Describe a trial in one line."""
         point = ", ".join(f"{key} = {value_text(value)}" for key, value in trial.values.items())
-        found = ", ".join(f"{name} {number_text(trial.metrics[name])}" for name in self.facts.objectives if trial.kept)
+        found = ", ".join(f"{name} {number_text(trial.metrics[name])}" for name in self.objectives if trial.kept)
         return f"trial {trial.number} ({trial.status}, {len(trial.curve)} epochs): {point}: {found or 'no metrics yet'}"
 
 
@@ -130,15 +95,15 @@ def sections(results: Results) -> list[Section]:
         return []
     made = [_curves(results)]
     if results.good:
-        made += [_front(results)] if len(results.facts.objectives) > 1 else []
-        order = sorted(results.facts.space, key=lambda one: one is not results.facts.lead)
+        made += [_front(results)] if len(results.objectives) > 1 else []
+        order = sorted(results.plan.space, key=lambda one: one is not results.plan.lead)
         made += [_against(results, one) for one in order]
         made.append(_parallel(results))
     return made
 
 
 def _legend(results: Results) -> list[tuple[str, str]]:
-    key = results.facts.lead.key
+    key = results.plan.lead.key
     axis = results.axes[key]
     if axis.kind == "words":
         return [(color_of(axis, word), f"{key} = {word}") for word in axis.words]
@@ -149,7 +114,7 @@ def _legend(results: Results) -> list[tuple[str, str]]:
 
 def _curves(results: Results) -> Section:
     figures = []
-    for name in results.facts.objectives:
+    for name in results.objectives:
         key = f"val_{name}"
         lines = [
             Line(
@@ -177,14 +142,14 @@ def _dot(results: Results, trial: Trial, x: Any, y: Any) -> Dot:
 
 
 def _front(results: Results) -> Section:
-    names = list(results.facts.objectives)
+    names = list(results.objectives)
     figures = []
     for at, first in enumerate(names):
         for second in names[at + 1 :]:
             pairs = {trial.number: (trial.metrics[first], trial.metrics[second]) for trial in results.good}
             dots = [_dot(results, trial, *pairs[trial.number]) for trial in results.good]
             # A step line is the front of two objectives alone; of more, each pair shows its own.
-            two = {name: results.facts.objectives[name] for name in (first, second)}
+            two = {name: results.objectives[name] for name in (first, second)}
             front = pareto({trial.number: trial.metrics for trial in results.good}, two)
             x, y = (axis_of(name, [pair[n] for pair in pairs.values()]) for n, name in enumerate((first, second)))
             figures.append(Figure("", scatter(dots, x, y, [pairs[number] for number in front])))
@@ -197,7 +162,7 @@ def _front(results: Results) -> Section:
 
 def _against(results: Results, one: Dimension) -> Section:
     figures = []
-    for name in results.facts.metrics:
+    for name in results.plan.metrics:
         dots = [
             _dot(results, trial, trial.values[one.key], trial.metrics[name])
             for trial in results.good
@@ -210,12 +175,12 @@ def _against(results: Results, one: Dimension) -> Section:
 
 
 def _parallel(results: Results) -> Section:
-    names = list(results.facts.objectives)
-    axes: list[Axis] = [results.axes[one.key] for one in results.facts.space]
+    names = list(results.objectives)
+    axes: list[Axis] = [results.axes[one.key] for one in results.plan.space]
     axes += [axis_of(name, [trial.metrics[name] for trial in results.good]) for name in names]
     lines = [
         ParallelLine(
-            [*(trial.values[one.key] for one in results.facts.space), *(trial.metrics[name] for name in names)],
+            [*(trial.values[one.key] for one in results.plan.space), *(trial.metrics[name] for name in names)],
             results.color(trial),
             results.hint(trial),
             bold=trial is results.best,
@@ -234,9 +199,9 @@ def effect_rows(results: Results) -> tuple[list[str], list[list[TableCell]], lis
     # Trials that were stopped early had fewer epochs: compared at the last epoch that all of them reached.
     epoch = min(len(trial.curve) for trial in compared)
     rows = []
-    for one in results.facts.space:
+    for one in results.plan.space:
         cells = [TableCell(one.key, one.key)]
-        for name in results.facts.metrics:
+        for name in results.plan.metrics:
             found = effect(
                 [trial.values[one.key] for trial in compared],
                 [trial.curve[epoch - 1][f"val_{name}"] for trial in compared],
@@ -257,15 +222,15 @@ def effect_rows(results: Results) -> tuple[list[str], list[list[TableCell]], lis
         f"chance: share of {ROUNDS:,} sweeps with shuffled metrics in which it is as strong; bold below 5%. With "
         f"{sum(len(row) - 1 for row in rows)} numbers in the table, about one in twenty is bold by chance alone.",
     ]
-    return ["hyperparameter", *results.facts.metrics], rows, notes
+    return ["hyperparameter", *results.plan.metrics], rows, notes
 
 
 def trial_rows(results: Results) -> tuple[list[TableHead], list[list[TableCell]]]:
     """Return the table of trials; trials of the Pareto front have their objectives bold."""
-    keys = [one.key for one in results.facts.space]
-    metrics = results.facts.metrics
+    keys = [one.key for one in results.plan.space]
+    metrics = results.plan.metrics
     heads = [TableHead("trial"), TableHead("status", number=False)]
-    heads += [TableHead(one.key, number=one.numeric) for one in results.facts.space]
+    heads += [TableHead(one.key, number=one.numeric) for one in results.plan.space]
     heads += [TableHead("epochs"), TableHead("kept epoch")]
     heads += [TableHead(name, _BETTER.get(name, "")) for name in metrics]
     heads += [TableHead("time"), TableHead("reason", number=False)]
@@ -280,7 +245,7 @@ def trial_rows(results: Results) -> tuple[list[TableHead], list[list[TableCell]]
         cells.append(TableCell("", "") if kept is None else TableCell(f"{kept:.0f}", kept))
         for name in metrics:
             value = trial.metrics.get(name)
-            bold = trial.number in results.front and name in results.facts.objectives
+            bold = trial.number in results.front and name in results.objectives
             cells.append(TableCell("", "") if value is None else TableCell(number_text(value), value, bold))
         seconds = trial.seconds
         cells.append(TableCell("", "") if seconds is None else TableCell(duration_text(seconds), seconds))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import logging
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,14 +16,14 @@ from raycolor.storage import absolute, open_store
 from raycolor.train.config import TrainConfig
 from raycolor.training.loop import VALIDATED
 from raycolor.training.settings import check_sizes, read_start, resolve
+from raycolor.tune.choose import describe
 from raycolor.tune.config import TuneConfig
 from raycolor.tune.records import Trial, trial_folder
 from raycolor.tune.space import Dimension, corners, count_points, draw, parse_space, put_dotted
 from raycolor.tune.tpe import TpeSampler
 
-logger = logging.getLogger(__name__)
-
 REPORTED: Final = (*(name for name in VALIDATED if name not in ("n", "colorfulness_truth")), "delta_colorfulness")
+_SHOWN: Final = ("mse", "accuracy_10", "psnr_db", "colorfulness", "delta_colorfulness")
 _OWN: Final = ("data", "out", "address", "workers", "use_gpu")  # of the sweep, not of its trainings
 
 
@@ -63,6 +63,21 @@ class Plan:
             "dataset": self.dataset.fingerprint,
         }
 
+    @property
+    def lead(self) -> Dimension:
+        """The dimension that colors charts and whose extremes are pictured: the first number, or else the first."""
+        return next((one for one in self.space if one.numeric), self.space[0])
+
+    @property
+    def metrics(self) -> list[str]:
+        """Every metric of the report, the objectives first."""
+        return list(dict.fromkeys((*self.config.objectives, *_SHOWN)))
+
+    @property
+    def rule(self) -> str:
+        """How the best trial is chosen, in words."""
+        return describe(self.config.best.rule, self.config.best.tolerance, self.config.objectives)
+
     def point(self, number: int) -> dict[str, Any]:
         """Return the values of a trial of a random or grid search."""
         return draw(self.space, self.config.search, self.config.seed, number)
@@ -73,7 +88,7 @@ class Plan:
         Raises:
             ConfigError: a configuration that cannot be trained.
         """
-        config = _train_config(self.config, self.space, self.epochs, values)
+        config = _train_config(self.config, self.epochs, values)
         settings = config.model_dump(mode="json", exclude={"data", "out", "address"})
         return Trial(number, dict(values), settings)
 
@@ -105,7 +120,7 @@ def make_plan(config: TuneConfig) -> Plan:
     if not dataset.counts.get("val"):
         first = next(iter(config.objectives))
         raise ConfigError(f"{data}: has no photographs to validate on, so no trial would report {first}: prepare some")
-    checked = _Checker(config, space, dataset)
+    checked = functools.partial(_check_point, config, dataset, set())
     for values in corners(space):
         checked(values, "space")
     epochs = checked(corners(space)[0], "space").epochs
@@ -132,9 +147,7 @@ def _check_objectives(config: TuneConfig) -> None:
         raise ConfigError(f"best.rule = {config.best.rule}: needs two objectives: name another, or take rule: first")
 
 
-def _train_config(
-    config: TuneConfig, space: Sequence[Dimension], epochs: int | None, values: Mapping[str, Any]
-) -> TrainConfig:
+def _train_config(config: TuneConfig, epochs: int | None, values: Mapping[str, Any]) -> TrainConfig:
     """Merge base and a point and validate them as a train configuration."""
     merged = copy.deepcopy(config.base)
     where = dict.fromkeys(merged, "base")
@@ -150,26 +163,22 @@ def _train_config(
     return validate(TrainConfig, merged, where)
 
 
-class _Checker:
-    """Checks points as `train` would, without building networks twice or in memory."""
-
-    def __init__(self, config: TuneConfig, space: Sequence[Dimension], dataset: DatasetInfo) -> None:
-        self._config, self._space, self._dataset = config, space, dataset
-        self._seen: set[tuple[str | None, ...]] = set()
-
-    def __call__(self, values: Mapping[str, Any], what: str) -> TrainConfig:
-        point = ", ".join(f"{key} = {value}" for key, value in values.items())
-        try:
-            train = _train_config(self._config, self._space, self._config.epochs, values)
-            with shapes_alone():
-                resolved = resolve(train)
-            starts_from = (train.method, train.encoder_weights, train.init_from, train.teacher)
-            if starts_from not in self._seen:
-                read_start(train)
-                self._seen.add(starts_from)
-            check_sizes(self._dataset, resolved, self._config.workers)
-        except ConfigError as exc:
-            if str(exc).startswith(("space:", "base:")):
-                raise
-            raise ConfigError(f"{what} ({point}): {exc}") from exc
-        return train
+def _check_point(
+    config: TuneConfig, dataset: DatasetInfo, seen: set[tuple[str | None, ...]], values: Mapping[str, Any], what: str
+) -> TrainConfig:
+    """Check a point as `train` would, without networks in memory, and what it starts from if that is not in `seen`."""
+    point = ", ".join(f"{key} = {value}" for key, value in values.items())
+    try:
+        train = _train_config(config, config.epochs, values)
+        with shapes_alone():
+            resolved = resolve(train)
+        starts_from = (train.method, train.encoder_weights, train.init_from, train.teacher)
+        if starts_from not in seen:
+            read_start(train)
+            seen.add(starts_from)
+        check_sizes(dataset, resolved, config.workers)
+    except ConfigError as exc:
+        if str(exc).startswith(("space:", "base:")):
+            raise
+        raise ConfigError(f"{what} ({point}): {exc}") from exc
+    return train

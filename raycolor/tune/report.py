@@ -21,9 +21,9 @@ from raycolor.models import checkpoints
 from raycolor.pages.plots import number_text
 from raycolor.pages.render import render
 from raycolor.train.config import TrainConfig
-from raycolor.tune.choose import describe
-from raycolor.tune.page_content import Results, SweepFacts, effect_rows, sections, trial_rows, value_text
+from raycolor.tune.page_content import Results, effect_rows, sections, trial_rows, value_text
 from raycolor.tune.pictures import Strip, strips
+from raycolor.tune.plan import Plan
 from raycolor.tune.records import ENDED, SweepRecords, Trial, trial_folder
 from raycolor.tune.tables import curves_table, to_csv, to_parquet, trials_table
 
@@ -36,8 +36,8 @@ _SIDE_PX: Final = 192
 class Reporter:
     """Writes the report repeatedly; makes pictures again only when other trials are to be shown."""
 
-    def __init__(self, records: SweepRecords, facts: SweepFacts) -> None:
-        self._records, self._facts = records, facts
+    def __init__(self, records: SweepRecords, plan: Plan) -> None:
+        self._records, self._plan, self._uri = records, plan, records.store.uri
         self._pictured: tuple[tuple[int, ...], list[Strip]] = ((), [])
 
     def write(self, running: frozenset[int] = frozenset(), *, seconds: float | None = None) -> Results:
@@ -55,9 +55,9 @@ class Reporter:
             replace(trial, status="running") if trial.number in running and trial.status not in ENDED else trial
             for trial in self._records.trials()
         ]
-        results = Results(self._facts, trials)
+        results = Results(self._plan, trials)
         best = None if results.best is None else results.best.number
-        table = trials_table(trials, front=results.front, best=best, sweep_uri=self._facts.uri)
+        table = trials_table(trials, front=results.front, best=best, sweep_uri=self._uri)
         curves = curves_table(trials)
         files = {
             "trials.csv": to_csv(table),
@@ -74,36 +74,36 @@ class Reporter:
         return results
 
     def _summary(self, results: Results, seconds: float | None) -> bytes:
-        facts, best = self._facts, results.best
+        plan, best = self._plan, results.best
         record = {
             "raycolor_version": __version__,
             "counts": dict(Counter(trial.status for trial in results.trials)),
-            "planned": facts.planned,
-            "rule": describe(facts.rule, facts.tolerance, facts.objectives),
+            "planned": plan.trials,
+            "rule": plan.rule,
             "best": None if best is None else {
                 "trial": best.number,
                 "values": dict(best.values),
                 "metrics": best.metrics,
-                "checkpoint": f"{facts.uri}/{trial_folder(best.number)}",
-                "command": reproduce(best.settings, facts.data),
+                "checkpoint": f"{self._uri}/{trial_folder(best.number)}",
+                "command": reproduce(best.settings, plan.data),
             },
             "pareto": sorted(results.front),
-            "settings": facts.settings,
+            "settings": _settings(plan),
             "seconds": seconds,
         }  # fmt: skip
         return json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n"
 
     def _page(self, results: Results) -> str:
         """Return HTML that needs nothing else: charts are SVG, pictures embedded JPEGs of at most 192 px."""
-        facts = self._facts
+        plan = self._plan
         counts: Counter[str] = Counter(trial.status for trial in results.trials)
         heads, rows = trial_rows(results)
         effect_heads, effects, effect_notes = effect_rows(results)
         shown = pictured(results)
         return render(
             "tune/page.html",
-            title=f"Sweep of {', '.join(one.key for one in facts.space)}",
-            state=_state(counts, facts.planned),
+            title=f"Sweep of {', '.join(one.key for one in plan.space)}",
+            state=_state(counts, plan.trials),
             totals=[(str(count), status) for status, count in sorted(counts.items())]
             + [(str(len(results.front)), "on the Pareto front")],
             best=None if results.best is None else self._best(results.best),
@@ -119,21 +119,20 @@ class Reporter:
                 for strip in self._photographs([trial for trial, _ in shown])
             ],
             photograph_note="The first photographs of val, whose order is that of a hash, by the best trial and by "
-            f"those with the lowest, median and highest value of {facts.lead.key}.",
+            f"those with the lowest, median and highest value of {plan.lead.key}.",
             notes=[
                 "Metrics are those of a trial's checkpoint, measured on val: the epoch with its lowest val mse (kept "
                 "epoch). Bold objectives: no other trial is better in one without being worse in another.",
             ],
             facts={
-                "Sweep": {"folder": facts.uri, "dataset": facts.data, **facts.settings},
-                "Space": {one.key: f"{one.kind} {', '.join(map(value_text, one.values))}" for one in facts.space},
+                "Sweep": {"folder": self._uri, "dataset": plan.data, **_settings(plan)},
+                "Space": {one.key: f"{one.kind} {', '.join(map(value_text, one.values))}" for one in plan.space},
             },
         )
 
     def _best(self, trial: Trial) -> dict[str, Any]:
         """Return what a reader needs to use the chosen trial and to make it again."""
-        facts = self._facts
-        where = f"{facts.uri}/{trial_folder(trial.number)}"
+        where = f"{self._uri}/{trial_folder(trial.number)}"
         notes = []
         if trial.status != "finished":
             notes.append(
@@ -145,28 +144,28 @@ class Reporter:
         )
         return {
             "number": trial.number,
-            "rule": describe(facts.rule, facts.tolerance, facts.objectives),
+            "rule": self._plan.rule,
             "values": {key: value_text(value) for key, value in trial.values.items()},
             "metrics": {name: number_text(value) for name, value in trial.metrics.items()},
             "checkpoint": where,
             "use": f"raycolor colorize SOURCE DEST --checkpoint {shlex.quote(where)}",
-            "command": reproduce(trial.settings, facts.data),
+            "command": reproduce(trial.settings, self._plan.data),
             "configuration": configuration_yaml(trial),
             "notes": notes,
         }
 
     def _caption(self, trial: Trial, roles: list[str]) -> str:
-        key = self._facts.lead.key
+        key = self._plan.lead.key
         return f"{', '.join(roles)}: trial {trial.number}, {key} = {value_text(trial.values[key])}"
 
     def _photographs(self, trials: list[Trial]) -> list[Strip]:
         """Color the photographs by some trials; none where their checkpoints cannot be read."""
         numbers = tuple(trial.number for trial in trials)
         if numbers and numbers != self._pictured[0]:
-            folders = [f"{self._facts.uri}/{trial_folder(number)}" for number in numbers]
+            folders = [f"{self._uri}/{trial_folder(number)}" for number in numbers]
             crop_px = min(int(trial.settings["crop_px"]) for trial in trials)
             try:
-                made = strips([checkpoints.load(folder) for folder in folders], self._facts.data, crop_px=crop_px)
+                made = strips([checkpoints.load(folder) for folder in folders], self._plan.data, crop_px=crop_px)
             except RaycolorError as exc:
                 # The page is a view of the sweep, not its record: it does without pictures.
                 logger.warning("the report has no new pictures: %s", exc)
@@ -180,7 +179,7 @@ def pictured(results: Results) -> list[tuple[Trial, list[str]]]:
     roles: dict[int, list[str]] = {}
     if results.best is not None:
         roles[results.best.number] = ["best"]
-    lead = results.facts.lead
+    lead = results.plan.lead
     ended = [trial for trial in results.good if trial.status in ENDED]
     if lead.numeric and ended:
         order = sorted(ended, key=lambda trial: (trial.values[lead.key], trial.number))
@@ -217,6 +216,22 @@ def reproduce(settings: Mapping[str, Any], data: str) -> str:
 def _yaml(value: Any) -> str:
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
     return text.strip().removesuffix("...").strip()
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    """Return what the end of the page says of a sweep beside its space."""
+    config, scheduler = plan.config, plan.config.scheduler
+    asha = f"asha, grace_epochs {scheduler.grace_epochs}, reduction_factor {scheduler.reduction_factor:g}"
+    return {
+        "objectives": ", ".join(f"{mode} {name}" for name, mode in config.objectives.items()),
+        "best": plan.rule,
+        "search": config.search,
+        "seed": config.seed,
+        "scheduler": asha if scheduler.name == "asha" else "none",
+        "epochs": plan.epochs,
+        "workers per trial": config.workers,
+        "dataset fingerprint": plan.dataset.fingerprint[:12],
+    }
 
 
 def _state(counts: Mapping[str, int], planned: int) -> str:

@@ -83,11 +83,6 @@ def parse_space(space: Mapping[str, Any]) -> tuple[Dimension, ...]:
     return found
 
 
-def leading(space: Sequence[Dimension]) -> Dimension:
-    """Return the dimension that colors charts and whose extremes are pictured: the first number, or else the first."""
-    return next((one for one in space if one.numeric), space[0])
-
-
 def _dimensions(space: Mapping[str, Any], prefix: str) -> list[Dimension]:
     found: list[Dimension] = []
     for name, entry in space.items():

@@ -18,7 +18,6 @@ from raycolor.training.step import PixelStep
 from raycolor.training.trained import StepSettings
 from raycolor.tune.config import TuneConfig
 from raycolor.tune.plan import REPORTED, make_plan
-from raycolor.tune.space import leading
 
 SHIPPED = sorted((Path(__file__).resolve().parents[2] / "tune_configs").glob("*.yaml"))
 SMOKE = next(path for path in SHIPPED if path.name == "smoke.yaml")
@@ -66,7 +65,7 @@ def test_lambda_is_swept_as_promised(places):
     space = {one.key: one for one in made.space}
     assert (space["loss.lambda_pixel"].kind, space["loss.lambda_pixel"].values) == ("loguniform", (1.0, 1000.0))
     assert {"optim.lr", "optim.discriminator_lr", "loss.adversarial"} <= set(space)
-    assert leading(made.space) is space["loss.lambda_pixel"]
+    assert made.lead is space["loss.lambda_pixel"]
 
 
 @pytest.mark.parametrize(

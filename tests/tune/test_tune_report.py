@@ -51,8 +51,8 @@ def read(records):
 def test_the_report_of_a_sweep_in_the_middle(sweep, monkeypatch, tmp_path):
     """Every trial is in page and tables; the best is among those that ended well; five photographs by three trials."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    records, facts = sweep
-    results = Reporter(records, facts).write(frozenset({5}))
+    records, plan = sweep
+    results = Reporter(records, plan).write(frozenset({5}))
     assert [trial.status for trial in results.trials][4:] == ["failed", "running", "waiting"]
     assert {trial.number for trial in results.good} == {0, 1, 2, 3}
     assert results.best.number == 0
@@ -74,9 +74,9 @@ def test_the_report_of_a_sweep_in_the_middle(sweep, monkeypatch, tmp_path):
 
 
 def test_hostile_names_show_as_text(sweep):
-    """Values, keys of photographs, reasons and settings of any characters make no tag and no attribute."""
-    records, facts = sweep
-    Reporter(records, facts).write()
+    """Values, keys of photographs, and reasons of any characters make no tag and no attribute."""
+    records, plan = sweep
+    Reporter(records, plan).write()
     page, reader = read(records)
     assert len([tag for tag, _ in reader.tags if tag == "script"]) == 1
     assert not [attrs for _, attrs in reader.tags if "onload" in attrs]
@@ -88,31 +88,31 @@ def test_hostile_names_show_as_text(sweep):
 
 def test_who_is_pictured(sweep):
     """The best, and the lowest, median and highest value of its first number, each trial once with all that it is."""
-    records, facts = sweep
-    shown = {trial.number: roles for trial, roles in pictured(Results(facts, records.trials()))}
+    records, plan = sweep
+    shown = {trial.number: roles for trial, roles in pictured(Results(plan, records.trials()))}
     assert shown == {0: ["best", "lowest"], 2: ["median"], 3: ["highest"]}
 
 
 def test_a_sweep_without_an_end_has_a_report(sweep):
     """Before the first epoch there is a page, and while no trial has ended the best of those begun is the best."""
-    records, facts = sweep
+    records, plan = sweep
     for number in range(7):
         records.store.delete(f"{trial_folder(number)}/outcome.json")
-    results = Reporter(records, facts).write()
+    results = Reporter(records, plan).write()
     assert results.best.number == 0
     assert "the same command goes on with it" in read(records)[0]
     for number in range(7):
         records.store.delete(f"{trial_folder(number)}/curve.csv")
-    results = Reporter(records, facts).write()
+    results = Reporter(records, plan).write()
     assert results.best is None
     assert "0 of 7 trials have ended" in read(records)[0]
 
 
 def test_a_checkpoint_that_cannot_be_read_costs_pictures_only(sweep):
     """A damaged checkpoint leaves the page without pictures."""
-    records, facts = sweep
+    records, plan = sweep
     records.store.put(f"{trial_folder(0)}/weights.safetensors", b"broken")
-    Reporter(records, facts).write()
+    Reporter(records, plan).write()
     assert "<img" not in read(records)[0]
 
 
