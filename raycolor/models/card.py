@@ -173,9 +173,6 @@ class Card(Frozen):
         return re.search(r"\bNC\b|non-?commercial", self.license, re.IGNORECASE) is not None
 
 
-IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
-IMAGENET_STD: Final = (0.229, 0.224, 0.225)
-
 _DEOLDIFY: Final = {
     "input": "gray", "channels": 3, "output": "rgb", "fit": "stretch",
     "size": {"multiple_of": 32, "min_px": 64, "max_px": 1024, "default_px": 256},

@@ -13,27 +13,6 @@ from raycolor.models.card import Card, ExtraInput
 from raycolor.models.onnx_file import dtype_of
 
 
-def compute(
-    session: Any, card: Card, L: NDArray[np.float32], source: str, hints: NDArray[np.float32] | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Run a network and read its color.
-
-    Args:
-        session: of onnxruntime.
-        card: of the network.
-        L: (B, H, W), 0..100, of a size that it takes.
-        source: what messages call the network.
-
-    Returns:
-        ab (B, 2, h, w) in Lab units, and confidence (B,) in 0..1, None without such an output.
-
-    Raises:
-        CheckpointError: as `run_network`.
-    """
-    scaled, confidence = run_network(session, card, L, source, hints)
-    return color_of(card, scaled), confidence
-
-
 def run_network(
     session: Any, card: Card, L: NDArray[np.float32], source: str, hints: NDArray[np.float32] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
@@ -149,24 +128,18 @@ def _extra(
     known: dict[str, Any], one: ExtraInput, L: tuple[int, ...], hints: NDArray[np.float32] | None
 ) -> NDArray[Any]:
     """Return what an extra input is given: its constant, or hints."""
-    made = _constant(known, one.name, one.value, one.channels, L)
-    if one.takes == "constant" or hints is None:
-        return made
-    part = hints[:, :2] if one.takes == "ab" else hints[:, 2:]
-    return (one.value + one.scale * part).astype(made.dtype)
-
-
-def _constant(known: dict[str, Any], name: str, value: float, channels: int | None, L: tuple[int, ...]) -> NDArray[Any]:
-    """Return an extra input filled with its constant."""
-    if name not in known:
-        raise CheckpointError(f"extra input {name!r} of the card: the file has {', '.join(known)}: mend the card")
-    if channels is not None:
-        shape = [L[0], channels, *L[1:]]
-    else:
-        # A free batch is the lightness's own; other free sides are those of its plane.
-        sides = [L[0], 1, *L[1:]]
-        shape = [
-            side if isinstance(side, int) else (sides[axis] if axis < len(sides) else 1)
-            for axis, side in enumerate(known[name].shape)
-        ]
-    return np.full(shape, value, dtype_of(known[name].type))
+    if one.name not in known:
+        raise CheckpointError(f"extra input {one.name!r} of the card: the file has {', '.join(known)}: mend the card")
+    kind = dtype_of(known[one.name].type)
+    if one.takes != "constant" and hints is not None:
+        part = hints[:, :2] if one.takes == "ab" else hints[:, 2:]
+        return (one.value + one.scale * part).astype(kind)
+    # A free batch is the lightness's own; other free sides are those of its plane.
+    sides = [L[0], one.channels or 1, *L[1:]]
+    if one.channels is not None:
+        return np.full(sides, one.value, kind)
+    shape = [
+        side if isinstance(side, int) else (sides[axis] if axis < len(sides) else 1)
+        for axis, side in enumerate(known[one.name].shape)
+    ]
+    return np.full(shape, one.value, kind)

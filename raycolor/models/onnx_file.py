@@ -63,20 +63,6 @@ def _of_nodes(nodes: Any) -> Iterator[onnx.TensorProto]:
                 yield from _of_graph(graph)
 
 
-def refuse_other_files(model: onnx.ModelProto, source: str) -> None:
-    """Refuse a file that keeps weights in other files.
-
-    Raises:
-        CheckpointError: it does; names where.
-    """
-    for tensor in tensors(model):
-        if tensor.data_location == tensor.EXTERNAL:
-            place = next((entry.value for entry in tensor.external_data if entry.key == "location"), "?")
-            raise CheckpointError(
-                f"{source}: keeps weights outside itself, in {place[:100]!r}: save it as one file: no other is read"
-            )
-
-
 def dtype_of(kind: str) -> str:
     """Return numpy's name of an element type that onnxruntime calls, for example, `tensor(float)`."""
     name = kind.removeprefix("tensor(").removesuffix(")")
@@ -96,10 +82,14 @@ def open_session(data: bytes, source: str, device: str = "cpu") -> Any:
     """Return a session of onnxruntime for a file that may be anybody's; as `start_session`.
 
     Raises:
-        CheckpointError: it names other files, too.
+        CheckpointError: it keeps weights in other files, too; names where.
     """
-    # onnxruntime looks for other files in the current folder.
-    refuse_other_files(parse(data, source), source)
+    for tensor in tensors(parse(data, source)):
+        if tensor.data_location == tensor.EXTERNAL:  # onnxruntime looks for it in the current folder
+            place = next((entry.value for entry in tensor.external_data if entry.key == "location"), "?")
+            raise CheckpointError(
+                f"{source}: keeps weights outside itself, in {place[:100]!r}: save it as one file: no other is read"
+            )
     return start_session(data, source, device)
 
 

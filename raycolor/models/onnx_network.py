@@ -13,7 +13,7 @@ from raycolor.color import scale
 from raycolor.color.resize import resize_area
 from raycolor.models.blocks import ColorNet, NetworkConfig
 from raycolor.models.card import Card, padded_shape
-from raycolor.models.card_arithmetic import compute
+from raycolor.models.card_arithmetic import color_of, run_network
 from raycolor.models.onnx_file import open_session, parse, stored_numbers
 
 
@@ -81,7 +81,9 @@ class OnnxNetwork(ColorNet):
             fill = ((0, 0), (0, full[0] - height), (0, full[1] - width))
             L = np.pad(L, fill, mode="edge")
             hints = None if hints is None else np.pad(hints, ((0, 0), *fill))
-        ab, confidence = compute(self._open(), self.card, np.ascontiguousarray(L, np.float32), self._source, hints)
+        planes = np.ascontiguousarray(L, np.float32)
+        answer, confidence = run_network(self._open(), self.card, planes, self._source, hints)
+        ab = color_of(self.card, answer)
         if self.card.fit != "stretch":
             rows, columns = (
                 round(size * part / whole)
