@@ -105,7 +105,7 @@ def _proven_whole(file: JpegFile) -> bytes:
     Stray bytes between the segments before the first scan, which some writers leave, are left out. One that lacks
     only the end marker gets it: a picture in a single scan. With several scans the file may go on.
     """
-    if file.end is None and (file.sof in (0xC2, 0xCA) or len(file.scans) > 1):
+    if file.end is None and (file.sof in jpeg_file.PROGRESSIVE or len(file.scans) > 1):
         raise DecodeError("truncated", "JPEG: no end-of-image marker after the last scan")
     jpeg_whole.check_whole(file)
     data = file.data

@@ -19,9 +19,10 @@ from PIL import Image
 
 from raycolor.codecs import jpeg_file, jpeg_scan
 from raycolor.codecs.guard import guard, pillow
-from raycolor.codecs.jpeg_file import DHT, DQT, DRI, SOS, JpegFile, ScanHeader, Segment
+from raycolor.codecs.jpeg_file import DHT, DQT, DRI, SOS, JpegFile
 from raycolor.codecs.jpeg_segments import color_segments, segment_bytes
-from raycolor.codecs.jpeg_tables import chosen, huffman_tables, quantization_tables
+from raycolor.codecs.jpeg_tables import Scan, read_scans
+from raycolor.codecs.jpeg_whole import luma_blocks
 from raycolor.codecs.photograph import Header, Provenance
 from raycolor.errors import DecodeError, ShapeError
 
@@ -125,12 +126,8 @@ def _encode_plane(plane: NDArray[np.uint8], quality: int, progressive: bool) -> 
 
 def _luma_table(file: JpegFile) -> bytes:
     """Return a DQT payload that defines the luma's table as number 0."""
-    found = None
-    for segment in file.segments:
-        if segment.marker == SOS:
-            break  # a table defined later cannot be the one the first scan was coded with
-        if segment.marker == DQT:
-            found = quantization_tables(segment.payload).get(file.components[0].table, found)
+    # A table defined later cannot be the one the first scan was coded with.
+    found = next(read_scans(file)).quanta.get(file.components[0].table)
     if found is None:
         raise DecodeError("decode_error", "JPEG: the luma's quantization table is missing")
     return found
@@ -138,67 +135,23 @@ def _luma_table(file: JpegFile) -> bytes:
 
 def _luma_scans(file: JpegFile) -> list[_Scan]:
     """Return the scans of the first component in order, with the tables in force at each."""
-    tables: dict[int, bytes] = {}
-    restart = 0
-    scans: list[_Scan] = []
-    for segment in file.segments:
-        if segment.marker == DHT:
-            tables |= huffman_tables(segment.payload)
-        elif segment.marker == DRI and len(segment.payload) >= 2:
-            (restart,) = struct.unpack_from(">H", segment.payload)
-        elif segment.marker == SOS:
-            scan = _luma_scan(file, segment, tables, restart)
-            scans += [scan] if scan else []
+    luma = file.components[0]
+    scans = [_luma_scan(file, scan) for scan in read_scans(file) if luma in scan.header.components]
     if not scans:
         raise DecodeError("decode_error", "JPEG: no scan holds the luma")
     return scans
 
 
-def _luma_scan(file: JpegFile, sos: Segment, tables: dict[int, bytes], restart: int) -> _Scan | None:
-    """Return the luma's part of one scan, or None where it has none."""
-    header = jpeg_file.scan_header(file, sos)
-    luma = file.components[0]
-    if luma not in header.components:
-        return None
-    number = header.tables[header.components.index(luma)]
-    needs_dc, needs_ac = header.first == 0 and header.bits >> 4 == 0, header.last > 0
-    dc = chosen(tables, number >> 4) if needs_dc else None
-    ac = chosen(tables, 16 | (number & 15)) if needs_ac else None
-    start, end = sos.scan
-    if len(header.components) == 1:
-        spectrum = bytes([header.first, header.last, header.bits])
-        return _Scan(spectrum, dc, ac, restart, file.data[start:end])
-    return _deinterleave(file, sos, header, tables, restart, ac)
-
-
-def _deinterleave(
-    file: JpegFile,
-    sos: Segment,
-    header: ScanHeader,
-    tables: dict[int, bytes],
-    restart: int,
-    ac: bytes | None,
-) -> _Scan:
-    pairs = list(zip(header.components, header.tables, strict=True))
-    refine = header.bits >> 4 > 0
-    h_max, v_max = max(c.h for c in file.components), max(c.v for c in file.components)
-    empty = np.zeros(1 << 16, np.int32)
-    dc = np.stack([empty if refine else jpeg_scan.lookup(chosen(tables, t >> 4)) for _, t in pairs])
-    whole = ac is not None
-    acs = np.stack([jpeg_scan.lookup(chosen(tables, 16 | (t & 15))) if whole else empty for _, t in pairs])
-    layout = np.array([(c.h, c.v, c is file.components[0]) for c, _ in pairs], dtype=np.int64)
-    mcus = (-(-file.height // (8 * v_max)), -(-file.width // (8 * h_max)))
-    blocks = (-(-file.height // 8), -(-file.width // 8))
-    raw, starts, intervals, size = jpeg_scan.unstuff(jpeg_scan.scan_array(file.data, *sos.scan))
-    status, values, where, lengths = jpeg_scan.split_luma(
-        raw, starts, intervals, size, layout, mcus, blocks, restart, dc, acs, whole, refine
-    )
-    if status == jpeg_scan.ENDED:
-        raise DecodeError("truncated", "JPEG: a scan ends before its last block")
-    if status != jpeg_scan.OK:
-        raise DecodeError("decode_error", "JPEG: a scan holds an impossible Huffman code")
-    coded = jpeg_scan.join_luma(raw, values, where, lengths, *jpeg_scan.codes(jpeg_scan.DC_TABLE), refine)
+def _luma_scan(file: JpegFile, scan: Scan) -> _Scan:
+    """Return the luma's part of one scan; where other components stand between its blocks, its DC is coded anew."""
+    components, tables, first, last, bits = scan.header
+    number, refine = tables[components.index(file.components[0])], bits >> 4 > 0
+    dc = scan.codes(number >> 4) if first == 0 and not refine else None
+    ac = scan.codes(16 | (number & 15)) if last > 0 else None
+    spectrum = bytes([first, last, bits])
+    if len(components) == 1:
+        return _Scan(spectrum, dc, ac, scan.restart, file.data[slice(*scan.sos.scan)])
+    coded = jpeg_scan.join_luma(*luma_blocks(file, scan), *jpeg_scan.codes(jpeg_scan.DC_TABLE), refine)
     if not coded.size:
         raise DecodeError("decode_error", "JPEG: a scan holds an impossible DC difference")
-    spectrum = bytes([header.first, header.last, header.bits])
     return _Scan(spectrum, None if refine else jpeg_scan.DC_TABLE, ac, 0, coded.tobytes())

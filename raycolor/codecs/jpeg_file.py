@@ -29,6 +29,7 @@ _SOF_PROCESS: Final[dict[int, Process]] = {
     0xC9: "arithmetic", 0xCA: "arithmetic", 0xCB: "lossless",
     0xCD: "hierarchical", 0xCE: "hierarchical", 0xCF: "hierarchical",
 }  # fmt: skip
+PROGRESSIVE: Final = (0xC2, 0xCA)  # Huffman-coded and arithmetic
 # A file of tiny segments or thousands of scans costs far more time and memory than its bytes: photographs have some
 # ten scans and a hundred segments.
 MAX_SCANS: Final = 100
@@ -192,7 +193,7 @@ def parse(data: bytes, *, scans: bool = True) -> JpegFile:
 
 
 def scan_header(file: JpegFile, sos: Segment) -> ScanHeader:
-    """Read the header of a scan.
+    """Read the header of a scan; that of a sequential one is of all coefficients, whatever it says.
 
     Raises:
         DecodeError: `decode_error` where it is cut, or names a component that is not there or one twice.
@@ -203,7 +204,7 @@ def scan_header(file: JpegFile, sos: Segment) -> ScanHeader:
     idents = payload[1 : 1 + 2 * count : 2]
     if not count or len(payload) < 4 + 2 * count or not set(idents) <= set(by_ident) or len(set(idents)) < count:
         raise DecodeError("decode_error", "JPEG: a scan header names components that are not there")
-    first, last, bits = payload[1 + 2 * count : 4 + 2 * count]
+    first, last, bits = payload[1 + 2 * count : 4 + 2 * count] if file.sof in PROGRESSIVE else (0, 63, 0)
     return ScanHeader([by_ident[ident] for ident in idents], payload[2 : 2 + 2 * count : 2], first, last, bits)
 
 

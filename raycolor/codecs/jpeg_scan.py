@@ -1,10 +1,11 @@
-"""Takes the luma blocks out of a JPEG scan that interleaves them with chroma, as bits, without decoding a coefficient.
+"""The bits of a JPEG scan: Huffman tables, byte stuffing, and the luma's blocks as a scan of their own.
 
 Source: ITU-T T.81 sections A.2 (order of blocks), F.1.2 (Huffman coding), G.1.2 (progressive DC scans).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,6 @@ from raycolor.errors import DecodeError
 
 Bytes = NDArray[np.uint8]
 
-OK, BAD_CODE, ENDED = 0, 1, 2
 # The DC luminance table of T.81 annex K: it has a code for every category that 8-bit pictures can need.
 DC_TABLE: Final = bytes([0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, *range(12)])
 
@@ -30,28 +30,29 @@ def lookup(table: bytes) -> NDArray[np.int32]:
         DecodeError: `decode_error` for more codes than bits can tell apart.
     """
     found = np.zeros(1 << 16, np.int32)
-    code, k = 0, 16
-    for length in range(1, 17):
-        for _ in range(table[length - 1]):
-            first, last = code << (16 - length), (code + 1) << (16 - length)
-            if last > 1 << 16 or k >= len(table):
-                raise DecodeError("decode_error", "JPEG: impossible Huffman table")
-            found[first:last] = length * 256 + table[k]
-            code, k = code + 1, k + 1
-        code <<= 1
+    for code, length, symbol in _assigned(table):
+        found[code << (16 - length) : (code + 1) << (16 - length)] = length * 256 + symbol
     return found
 
 
 def codes(table: bytes) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return the code and its length of each symbol 0..15; the same argument as `lookup`."""
     values, lengths = np.zeros(16, np.int32), np.zeros(16, np.int32)
+    for code, length, symbol in _assigned(table):
+        values[symbol], lengths[symbol] = code, length
+    return values, lengths
+
+
+def _assigned(table: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield each code, its length and its symbol; DecodeError as `lookup`."""
     code, k = 0, 16
     for length in range(1, 17):
         for _ in range(table[length - 1]):
-            values[table[k]], lengths[table[k]] = code, length
+            if code >= 1 << length or k >= len(table):
+                raise DecodeError("decode_error", "JPEG: impossible Huffman table")
+            yield code, length, table[k]
             code, k = code + 1, k + 1
         code <<= 1
-    return values, lengths
 
 
 @njit(cache=True, nogil=True)
@@ -93,94 +94,11 @@ def peek(data: Bytes, position: Any) -> Any:  # pragma: no cover
 
 
 @njit(cache=True, nogil=True)
-def split_luma(
-    data: Bytes, starts: NDArray[np.int64], intervals: int, size: int,
-    layout: NDArray[np.int64], mcus: tuple[int, int], blocks: tuple[int, int], restart: int,
-    dc: NDArray[np.int32], ac: NDArray[np.int32], whole: bool, refine: bool,
-) -> tuple[int, NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:  # fmt: skip # pragma: no cover
-    """Walk an interleaved scan and note where each luma block's bits are.
-
-    Args:
-        data, starts, intervals, size: what `unstuff` returned.
-        layout: (components, 3): horizontal factor, vertical factor, 1 for the luma.
-        mcus, blocks: (rows, columns) of MCUs in the scan, and of luma blocks that the picture needs.
-        restart: MCUs per restart interval, 0 for none.
-        dc, ac: (components, 65536) lookup tables.
-        whole: blocks are complete (sequential coding); else only their DC is there (progressive).
-        refine: one bit per block (a later DC scan of progressive coding).
-
-    Returns:
-        status, and per luma block in raster order: DC difference's sum (or its bit), where its AC bits start, how many.
-    """
-    rows, columns = blocks
-    values = np.zeros(rows * columns, np.int32)
-    where = np.zeros(rows * columns, np.int64)
-    lengths = np.zeros(rows * columns, np.int32)
-    components = layout.shape[0]
-    previous = np.zeros(components, np.int64)
-    position: Any = np.int64(0)
-    entry: Any
-    interval, limit = 0, np.int64(size) * 8
-    for mcu in range(mcus[0] * mcus[1]):
-        if restart > 0 and mcu > 0 and mcu % restart == 0:
-            interval += 1
-            if interval >= intervals:
-                return ENDED, values, where, lengths
-            position = starts[interval] * 8
-            previous[:] = 0
-        mcu_row, mcu_column = mcu // mcus[1], mcu % mcus[1]
-        for c in range(components):
-            h, v = layout[c, 0], layout[c, 1]
-            for block in range(h * v):
-                if position > limit:
-                    return ENDED, values, where, lengths
-                if refine:
-                    previous[c] = peek(data, position) >> 15
-                    position += 1
-                else:
-                    entry = dc[c, peek(data, position)]
-                    if entry == 0 or (entry & 255) > 11:
-                        return BAD_CODE, values, where, lengths
-                    category = entry & 255
-                    position += entry >> 8
-                    if category > 0:
-                        bits = peek(data, position) >> (16 - category)
-                        if bits < 1 << (category - 1):
-                            bits -= (1 << category) - 1
-                        previous[c] += bits
-                        position += category
-                begin = position
-                if whole:
-                    k = 1
-                    while k < 64:
-                        entry = ac[c, peek(data, position)]
-                        if entry == 0:
-                            return BAD_CODE, values, where, lengths
-                        position += (entry >> 8) + (entry & 15)
-                        if position > limit:
-                            return ENDED, values, where, lengths
-                        if entry & 15 == 0:
-                            if entry & 255 != 0xF0:
-                                break
-                            k += 16
-                        else:
-                            k += ((entry >> 4) & 15) + 1
-                if layout[c, 2] == 1:
-                    row, column = mcu_row * v + block // h, mcu_column * h + block % h
-                    if row < rows and column < columns:
-                        at = row * columns + column
-                        values[at] = previous[c]
-                        where[at] = begin
-                        lengths[at] = position - begin
-    return (OK if position <= limit else ENDED), values, where, lengths
-
-
-@njit(cache=True, nogil=True)
 def join_luma(
-    data: Bytes, values: NDArray[np.int32], where: NDArray[np.int64], lengths: NDArray[np.int32],
+    data: Bytes, values: NDArray[np.int64], where: NDArray[np.int64], lengths: NDArray[np.int64],
     dc_codes: NDArray[np.int32], dc_lengths: NDArray[np.int32], refine: bool,
 ) -> Bytes:  # fmt: skip # pragma: no cover
-    """Write the blocks of `split_luma` as a scan of one component without restarts: DC coded anew, AC bits copied.
+    """Write what `jpeg_whole.luma_blocks` found as a scan without restarts: DC coded anew, AC bits copied.
 
     An empty result says that a DC difference is out of range (a damaged file).
     """
@@ -234,8 +152,3 @@ def join_luma(
             out[n] = 0
             n += 1
     return out[:n]
-
-
-def scan_array(data: bytes, start: int, end: int) -> NDArray[Any]:
-    """Return a scan's bytes as an array without copying."""
-    return np.frombuffer(data, np.uint8, end - start, start)

@@ -87,7 +87,7 @@ def _cut_or(status: int, position: Any, end: Any) -> int:  # pragma: no cover
 @njit(cache=True, nogil=True)
 def sequential(
     data: Bytes, starts: Places, intervals: int, size: int,
-    blocks: Places, mcus: int, restart: int, shift: int,
+    blocks: Places, mcus: int, restart: int, noted: int, notes: Places, shift: int,
     dc: Ints, ac: Ints, many: Ints, quantum: Places, whole: bool,
 ) -> int:  # fmt: skip # pragma: no cover
     """Walk along a sequential scan, or (`whole` false) the first DC scan of a progressive picture.
@@ -96,6 +96,8 @@ def sequential(
         data, starts, intervals, size: what `jpeg_scan.unstuff` returned.
         blocks: of each component in an MCU.
         mcus, restart: MCUs in the scan and in a restart interval, 0 for no restarts.
+        noted, notes: for each block of this component, -1 for none, `notes` (3, blocks) gets the sum of DC differences,
+            the bit behind the last of these, and how many bits its AC codes have.
         shift: the point transform (Al) of a progressive DC scan.
         dc, ac, many: (components, ...) of `steps`.
         quantum: (components,) what the DC is quantized with.
@@ -107,7 +109,7 @@ def sequential(
     previous = np.zeros(components, np.int64)
     position: Any = np.int64(0)
     step: Any
-    interval = 0
+    interval = block = 0
     end = _end(starts, intervals, size, 0)
     for mcu in range(mcus):
         if restart > 0 and mcu > 0 and mcu % restart == 0:
@@ -136,6 +138,7 @@ def sequential(
                     # A quantum, and what the point transform cut, is left to encoders that do not round to nearest.
                     if ((abs(previous[c]) - 1) << shift) * quantum[c] > _PEAK:
                         return _cut_or(TOO_BRIGHT, position, end)
+                begin = position
                 k = 1 if whole else 64
                 while k < 64:
                     window = peek(data, position)
@@ -150,6 +153,9 @@ def sequential(
                             return _cut_or(PAST_BLOCK, position, end)
                     position += step >> 16
                     k = reached
+                if c == noted:
+                    notes[0, block], notes[1, block], notes[2, block] = previous[c], begin, position - begin
+                    block += 1
     if position > end:
         return ENDED
     return TOO_LONG if end - position >= 8 or interval + 1 < intervals else WHOLE
@@ -234,17 +240,28 @@ def progressive_ac(
 
 @njit(cache=True, nogil=True)
 def one_bit_each(
-    starts: Places, intervals: int, size: int, mcus: int, blocks: int, restart: int
-) -> int:  # pragma: no cover
-    """Check the lengths of a later DC scan of a progressive picture, which holds one bit per block."""
-    left = mcus
+    data: Bytes, starts: Places, intervals: int, size: int,
+    blocks: Places, mcus: int, restart: int, noted: int, notes: Places,
+) -> int:  # fmt: skip # pragma: no cover
+    """Check the lengths of a later DC scan of a progressive picture, which holds one bit per block; note the bits.
+
+    The arguments are those of `sequential`.
+    """
+    left, block = mcus, 0
     for interval in range(intervals):
         here = min(left, restart) if restart > 0 else left
-        start = starts[interval] if interval else 0
-        spare = _end(starts, intervals, size, interval) - start * 8 - here * blocks
+        position = starts[interval] * 8 if interval else 0
+        spare = _end(starts, intervals, size, interval) - position - here * blocks.sum()
         if spare < 0:
             return ENDED
         if spare >= 8:
             return TOO_LONG
         left -= here
+        for _ in range(here if noted >= 0 else 0):
+            for c in range(blocks.size):
+                for _ in range(blocks[c]):
+                    if c == noted:
+                        notes[0, block] = peek(data, position) >> 15
+                        block += 1
+                    position += 1
     return ENDED if left else WHOLE
