@@ -35,7 +35,7 @@ def enlarge(L: np.ndarray, ab: np.ndarray, method: str) -> np.ndarray:
     """Enlarge small ab over L as `FileColorizer` does and return the (H, W, 2) that a viewer sees."""
     if method == "guided":
         ab = kernels.with_guide(ab, cv2.resize(L, ab.shape[1::-1], interpolation=cv2.INTER_AREA))
-    return np.stack(kernels.pixels_to_lab(kernels.join16(L, ab))[1:], axis=-1)
+    return np.stack(kernels.pixels_to_lab(kernels.join(np.uint16, L, ab))[1:], axis=-1)
 
 
 def errors(rgb: np.ndarray, network_size: int) -> dict[str, tuple[float, float, float, int]]:

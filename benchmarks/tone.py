@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from raycolor.color.kernels import join8, lightness
+from raycolor.color.kernels import join, lightness
 from raycolor.color.tone import classify_tone
 
 TONINGS = ("gray", "sepia", "selenium", "cyanotype", "faded", "split", "uneven")
@@ -41,7 +41,7 @@ def toned(gray: np.ndarray, toning: str, generator: np.random.Generator) -> np.n
     if toning == "uneven":
         rows, columns = np.mgrid[-0.5 : 0.5 : gray.shape[0] * 1j, -0.5 : 0.5 : gray.shape[1] * 1j]
         strength = strength * (1 + 2 * generator.uniform(0.2, 0.8) * (rows**2 + columns**2))
-    rgb = join8(L, np.stack([strength * a, strength * b], axis=-1).astype(np.float32))
+    rgb = join(np.uint8, L, np.stack([strength * a, strength * b], axis=-1).astype(np.float32))
     quality = int(generator.choice([60, 70, 80, 90, 95]))
     coded = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB)

@@ -52,7 +52,7 @@ def main(checkpoint: str, folder: str, count: str = "100", *sizes: str) -> None:
             for index, rgb in enumerate(pictures):
                 L, a, b = kernels.pixels_to_lab(rgb)
                 seen = network_shape(*L.shape, size, shape.stride, shape.fixed_size_px)
-                gray = np.ascontiguousarray(kernels.join8(L, np.zeros((1, 1, 2), np.float32))[..., 0])
+                gray = np.ascontiguousarray(kernels.join(np.uint8, L, np.zeros((1, 1, 2), np.float32))[..., 0])
                 small = lightness(resize_area(gray, *seen))
                 begun = time.process_time()
                 ab = colorizer.predict([small])[0].ab

@@ -52,7 +52,7 @@ def main() -> None:
                 continue
             rgb = np.ascontiguousarray(bgr[..., ::-1])
             L, a, b = kernels.pixels_to_lab(rgb)
-            gray = np.ascontiguousarray(kernels.join8(L, np.zeros((1, 1, 2), np.float32))[..., 0])
+            gray = np.ascontiguousarray(kernels.join(np.uint8, L, np.zeros((1, 1, 2), np.float32))[..., 0])
             seen = network_shape(*L.shape, args.size, network.stride, None)
             L_net = torch.from_numpy(scale.L_to_net(lightness(resize_area(gray, *seen)))[None, None])
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from raycolor.color.arrays import rgb_to_lab
 from raycolor.color.difference import delta_e00
-from raycolor.color.lab import rgb_to_lab
 from raycolor.models.metrics import bootstrap_interval, colorfulness
 
 QUALITY = 92
@@ -35,7 +35,8 @@ def read(path: Path) -> NDArray[np.uint8] | None:
 def to_lab(bgr: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
     """Return Lab (1, 3, H, W) and sRGB in [0, 1]."""
     rgb = torch.from_numpy(np.ascontiguousarray(bgr[..., ::-1])).permute(2, 0, 1)[None].float() / 255
-    return rgb_to_lab(rgb), rgb
+    lab = rgb_to_lab(bgr[..., ::-1] / 255)
+    return torch.from_numpy(lab).permute(2, 0, 1)[None].float(), rgb
 
 
 def measure(bgr: NDArray[np.uint8], truth: Tensor) -> tuple[float, float, float]:

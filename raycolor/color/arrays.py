@@ -51,7 +51,7 @@ def srgb_encode(linear_rgb: ArrayLike) -> Array:
 
 
 def lab_to_linear(lab: ArrayLike) -> Array:
-    """Convert (..., 3) L*a*b* to linear RGB, not clipped.
+    """Convert (..., 3) L*a*b* to linear RGB, not clipped; through `srgb_encode` the inverse of `rgb_to_lab` to 1e-9.
 
     Raises:
         ShapeError: the last axis is not 3.
@@ -86,21 +86,6 @@ def rgb_to_lab(rgb: ArrayLike) -> Array:
     f = np.where(xyz > DELTA**3, np.cbrt(xyz), xyz / (3 * DELTA**2) + 4 / 29)
     fx, fy, fz = f[..., 0], f[..., 1], f[..., 2]
     return np.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=-1)
-
-
-def lab_to_rgb(lab: ArrayLike) -> Array:
-    """Convert L*a*b* to gamma-encoded sRGB, not clipped; inverse of `rgb_to_lab` to 1e-9.
-
-    Args:
-        lab: (..., 3); L in 0..100, a and b in Lab units.
-
-    Returns:
-        (..., 3) float64; in [0, 1] exactly where the color is in gamut (to rounding).
-
-    Raises:
-        ShapeError: the last axis is not 3.
-    """
-    return srgb_encode(lab_to_linear(lab))
 
 
 def in_gamut(lab: ArrayLike, tol: float = 1e-9) -> NDArray[np.bool_]:

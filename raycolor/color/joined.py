@@ -44,6 +44,5 @@ class JoinedPage:
     def _join(self, top: int, bottom: int, out: NDArray[Any] | None) -> NDArray[Any]:
         band = self._page[top:bottom]
         plane = band if band.ndim == 2 else kernels.lightness(band)
-        join: Any = kernels.join8 if self.dtype == np.uint8 else kernels.join16
-        joined: NDArray[Any] = join(plane, self._ab, out, top=top, height=self.shape[0])
+        joined: NDArray[Any] = kernels.join(self.dtype.type, plane, self._ab, out, top=top, height=self.shape[0])
         return joined

@@ -77,47 +77,50 @@ def lightness(pixels: Codes) -> Plane:
     return L
 
 
-def join8(
-    L: Plane | NDArray[np.uint8],
-    ab: Plane,
-    out: NDArray[np.uint8] | None = None,
-    *,
-    top: int = 0,
-    height: int | None = None,
-) -> NDArray[np.uint8]:
-    """Upsample ab, join it with L, lower chroma to the gamut and encode as 8-bit sRGB, in one pass.
+def join(
+    code: Any, L: Plane | Codes, ab: Plane, out: Codes | None = None, *, top: int = 0, height: int | None = None
+) -> Any:
+    """Upsample ab, join it with L, lower chroma to the gamut and encode as 8- or 16-bit sRGB, in one pass.
 
     L is kept to rounding; hue is kept; ab = 0 with a gray plane gives R = G = B = gray exactly.
 
     Args:
-        L: (H, W), float32 L in 0..100, or uint8 sRGB-encoded gray.
+        code: np.uint8 or np.uint16.
+        L: (H, W), float32 L in 0..100, or sRGB-encoded gray of type `code`.
         ab: (h, w, 2) float32 in Lab units, any size; upsampled bilinearly with half-pixel centers, edges repeated
             (`cv2.resize` INTER_LINEAR, torch `interpolate` with align_corners=False). Or what `with_guide` gave.
-        out: (H, W, 3) uint8, C-contiguous, written and returned; a new array if None.
+        out: (H, W, 3) of type `code`, C-contiguous, written and returned; a new array if None.
         top: where L is a band of a larger picture, its first row there; ab is that of the whole picture.
         height: rows of the whole picture; those of L and above if None.
 
     Returns:
-        (H, W, 3) uint8 sRGB.
+        (H, W, 3) sRGB of type `code`.
 
     Raises:
         ShapeError: a shape or type other than these, nothing in ab, or a band outside the picture.
     """
-    result: NDArray[np.uint8] = _join(L, ab, out, np.uint8, _encode8_table(), _TOLERANCE8, top, height)
-    return result
-
-
-def join16(
-    L: Plane | NDArray[np.uint16],
-    ab: Plane,
-    out: NDArray[np.uint16] | None = None,
-    *,
-    top: int = 0,
-    height: int | None = None,
-) -> NDArray[np.uint16]:
-    """Join as `join8` does, at 16-bit precision: float32 L or uint16 gray in, (H, W, 3) uint16 sRGB out."""
-    result: NDArray[np.uint16] = _join(L, ab, out, np.uint16, _encode16_table(), _TOLERANCE16, top, height)
-    return result
+    if L.ndim != 2 or L.dtype not in (np.float32, code):
+        raise ShapeError(f"L is {L.dtype} {L.shape}: expected (H, W), float32 L or {code.__name__} gray")
+    _check_ab(ab)
+    if out is None:
+        out = np.empty((*L.shape, 3), code)
+    elif out.shape != (*L.shape, 3) or out.dtype != code or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ShapeError(f"out is {out.dtype} {out.shape}: expected contiguous {code.__name__} {(*L.shape, 3)}")
+    bottom = top + L.shape[0]
+    if not 0 <= top <= bottom <= (height := bottom if height is None else height):
+        raise ShapeError(f"rows {top} to {bottom} of a picture of {height} rows")
+    encode, tolerance = (_encode8_table(), _TOLERANCE8) if code is np.uint8 else (_encode16_table(), _TOLERANCE16)
+    _loops.join(
+        np.ascontiguousarray(L),
+        _fy_table(np.dtype(code).itemsize),
+        _planes(ab),
+        _taps(ab.shape[0], height, top, bottom),
+        _taps(ab.shape[1], L.shape[1]),
+        encode,
+        tolerance,
+        out,
+    )
+    return out
 
 
 def chroma_planes(luma: NDArray[np.uint8], ab: Plane) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -133,7 +136,7 @@ def chroma_planes(luma: NDArray[np.uint8], ab: Plane) -> tuple[NDArray[np.uint8]
     Args:
         luma: (h, w) uint8, JFIF luma Y' = 0.299 R' + 0.587 G' + 0.114 B' (BT.601, full range), at the size of the
             chroma planes: for 4:2:0 the 2x2 means.
-        ab: (h', w', 2) float32 in Lab units, any size, or what `with_guide` gave; upsampled as in `join8`.
+        ab: (h', w', 2) float32 in Lab units, any size, or what `with_guide` gave; upsampled as in `join`.
 
     Returns:
         Cb, Cr: (h, w) uint8 each.
@@ -162,7 +165,7 @@ def chroma_planes(luma: NDArray[np.uint8], ab: Plane) -> tuple[NDArray[np.uint8]
 
 
 def with_guide(ab: Plane, L: Plane) -> Plane:
-    """Prepare ab to be enlarged along the edges of the photograph's own lightness, for `join8` and the others.
+    """Prepare ab to be enlarged along the edges of the photograph's own lightness, for `join` and `chroma_planes`.
 
     Around each place of the small ab a line color = slope x lightness + rest is fitted; enlarged, ab follows the
     lightness's detail with that slope. Where color and lightness have nothing to do with each other, or lightness is
@@ -205,32 +208,6 @@ def with_guide(ab: Plane, L: Plane) -> Plane:
 def _blurred(plane: Plane) -> Plane:
     """Average with the neighbors, 1-2-1 in both directions, edges repeated."""
     return cast(Plane, cv2.sepFilter2D(plane, -1, _BINOMIAL, _BINOMIAL, borderType=cv2.BORDER_REPLICATE))
-
-
-def _join(
-    L: Any, ab: Any, out: Any, code: Any, encode: Any, tolerance: np.float32, top: int, height: int | None
-) -> Any:
-    if L.ndim != 2 or L.dtype not in (np.float32, code):
-        raise ShapeError(f"L is {L.dtype} {L.shape}: expected (H, W), float32 L or {code.__name__} gray")
-    _check_ab(ab)
-    if out is None:
-        out = np.empty((*L.shape, 3), code)
-    elif out.shape != (*L.shape, 3) or out.dtype != code or not out.flags.c_contiguous or not out.flags.writeable:
-        raise ShapeError(f"out is {out.dtype} {out.shape}: expected contiguous {code.__name__} {(*L.shape, 3)}")
-    bottom = top + L.shape[0]
-    if not 0 <= top <= bottom <= (height := bottom if height is None else height):
-        raise ShapeError(f"rows {top} to {bottom} of a picture of {height} rows")
-    _loops.join(
-        np.ascontiguousarray(L),
-        _fy_table(np.dtype(code).itemsize),
-        _planes(ab),
-        _taps(ab.shape[0], height, top, bottom),
-        _taps(ab.shape[1], L.shape[1]),
-        encode,
-        tolerance,
-        out,
-    )
-    return out
 
 
 def _check_ab(ab: Any) -> None:

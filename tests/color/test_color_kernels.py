@@ -28,7 +28,7 @@ def check_plane(rgb: np.ndarray) -> None:
     lab = np.stack([L, a, b], axis=-1)
     assert np.linalg.norm(lab - rgb2lab(rgb), axis=-1).max() < 0.01
     assert np.linalg.norm(lab - arrays.rgb_to_lab(rgb / 255), axis=-1).max() < 0.003
-    np.testing.assert_array_equal(kernels.join8(L, np.ascontiguousarray(lab[..., 1:])), rgb)
+    np.testing.assert_array_equal(kernels.join(np.uint8, L, np.ascontiguousarray(lab[..., 1:])), rgb)
 
 
 def smooth_ab(height: int, width: int, spread: float, seed: int = 0) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_16_bit_colors():
     L, a, b = kernels.pixels_to_lab(rgb)
     lab = np.stack([L, a, b], axis=-1)
     assert np.linalg.norm(lab - arrays.rgb_to_lab(rgb / 65535), axis=-1).max() < 0.003
-    back = kernels.join16(L, np.ascontiguousarray(lab[..., 1:]))
+    back = kernels.join(np.uint16, L, np.ascontiguousarray(lab[..., 1:]))
     codes_of_table = 24  # 0.003 delta E near black, where a code is smallest
     assert np.abs(back.astype(int) - rgb).max() <= codes_of_table
 
@@ -74,19 +74,19 @@ def test_lightness_alone_is_the_same_lightness():
 
 
 def test_every_8_bit_gray_without_color_stays():
-    """join8 of gray codes, or of their L, with ab = 0 gives R = G = B = gray exactly."""
+    """8-bit join of gray codes, or of their L, with ab = 0 gives R = G = B = gray exactly."""
     gray = np.arange(256, dtype=np.uint8).reshape(16, 16)
     expected = np.repeat(gray[..., None], 3, axis=-1)
-    np.testing.assert_array_equal(kernels.join8(gray, NO_AB), expected)
-    np.testing.assert_array_equal(kernels.join8(kernels.lightness(gray), NO_AB), expected)
+    np.testing.assert_array_equal(kernels.join(np.uint8, gray, NO_AB), expected)
+    np.testing.assert_array_equal(kernels.join(np.uint8, kernels.lightness(gray), NO_AB), expected)
 
 
 def test_every_16_bit_gray_without_color_stays():
-    """join16 of gray codes, or of their L, with ab = 0 gives R = G = B = gray exactly: 65,536 levels."""
+    """16-bit join of gray codes, or of their L, with ab = 0 gives R = G = B = gray exactly: 65,536 levels."""
     gray = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     expected = np.repeat(gray[..., None], 3, axis=-1)
-    np.testing.assert_array_equal(kernels.join16(gray, NO_AB), expected)
-    np.testing.assert_array_equal(kernels.join16(kernels.lightness(gray), NO_AB), expected)
+    np.testing.assert_array_equal(kernels.join(np.uint16, gray, NO_AB), expected)
+    np.testing.assert_array_equal(kernels.join(np.uint16, kernels.lightness(gray), NO_AB), expected)
 
 
 @pytest.mark.parametrize(("small", "large"), [((7, 9), (40, 61)), ((1, 1), (5, 4)), ((4, 6), (8, 6)), ((6, 5), (6, 5))])
@@ -97,9 +97,9 @@ def test_upsampling_equals_opencv_and_torch(small, large):
     by_opencv = cv2.resize(ab, large[::-1], interpolation=cv2.INTER_LINEAR)
     planes = torch.from_numpy(ab).permute(2, 0, 1)[None]
     by_torch = torch.nn.functional.interpolate(planes, large, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
-    result = kernels.join16(L, ab).astype(int)
+    result = kernels.join(np.uint16, L, ab).astype(int)
     for full in (by_opencv, by_torch.numpy()):
-        assert np.abs(result - kernels.join16(L, np.ascontiguousarray(full))).max() <= 2  # float32 weights
+        assert np.abs(result - kernels.join(np.uint16, L, np.ascontiguousarray(full))).max() <= 2  # float32 weights
 
 
 def test_join_equals_the_reference():
@@ -107,17 +107,17 @@ def test_join_equals_the_reference():
     L = RNG.uniform(2, 98, (90, 70)).astype(np.float32)
     ab = RNG.uniform(-110, 110, (90, 70, 2)).astype(np.float32)
     fitted = fit_chroma(np.concatenate([L[..., None], ab], axis=-1))
-    rgb = arrays.lab_to_rgb(fitted)
+    rgb = arrays.srgb_encode(arrays.lab_to_linear(fitted))
     assert not arrays.in_gamut(np.concatenate([L[..., None], ab], axis=-1)).all()
-    assert np.abs(kernels.join16(L, ab) - rgb * 65535).max() < 20
-    assert np.abs(kernels.join8(L, ab) - rgb * 255).max() < 1
+    assert np.abs(kernels.join(np.uint16, L, ab) - rgb * 65535).max() < 20
+    assert np.abs(kernels.join(np.uint8, L, ab) - rgb * 255).max() < 1
 
 
 def test_join_keeps_lightness_and_hue():
     """In and out of gamut, L of the 16-bit output is the input's within 0.002 and ab stays on its ray within 0.02."""
     L = RNG.uniform(0, 100, (120, 80)).astype(np.float32)
     ab = RNG.uniform(-110, 110, (120, 80, 2)).astype(np.float32)
-    lab = arrays.rgb_to_lab(kernels.join16(L, ab) / 65535)
+    lab = arrays.rgb_to_lab(kernels.join(np.uint16, L, ab) / 65535)
     assert np.abs(lab[..., 0] - L).max() < 0.002
     crossed = (lab[..., 1] * ab[..., 1] - lab[..., 2] * ab[..., 0]) / np.hypot(ab[..., 0], ab[..., 1])
     assert np.abs(crossed).max() < 0.02
@@ -129,8 +129,12 @@ def test_gray_codes_and_their_lightness_join_alike():
     ab = smooth_ab(5, 6, 20)
     gray8 = RNG.integers(0, 256, (30, 40), dtype=np.uint8)
     gray16 = RNG.integers(0, 65536, (30, 40), dtype=np.uint16)
-    np.testing.assert_array_equal(kernels.join8(gray8, ab), kernels.join8(kernels.lightness(gray8), ab))
-    difference = kernels.join16(gray16, ab).astype(int) - kernels.join16(kernels.lightness(gray16), ab)
+    np.testing.assert_array_equal(
+        kernels.join(np.uint8, gray8, ab), kernels.join(np.uint8, kernels.lightness(gray8), ab)
+    )
+    difference = kernels.join(np.uint16, gray16, ab).astype(int) - kernels.join(
+        np.uint16, kernels.lightness(gray16), ab
+    )
     assert np.abs(difference).max() <= 2  # float32
 
 
@@ -138,8 +142,8 @@ def test_join_writes_into_out():
     """`out` is filled and returned; parts of arrays (views) are taken as input."""
     gray = RNG.integers(0, 256, (20, 30), dtype=np.uint8)[::2, ::-1]
     out = np.zeros((10, 30, 3), np.uint8)
-    assert kernels.join8(gray, smooth_ab(3, 3, 5)[:, ::-1], out=out) is out
-    np.testing.assert_array_equal(out, kernels.join8(gray.copy(), smooth_ab(3, 3, 5)[:, ::-1].copy()))
+    assert kernels.join(np.uint8, gray, smooth_ab(3, 3, 5)[:, ::-1], out=out) is out
+    np.testing.assert_array_equal(out, kernels.join(np.uint8, gray.copy(), smooth_ab(3, 3, 5)[:, ::-1].copy()))
 
 
 @pytest.mark.parametrize("wild", [np.nan, np.inf, -np.inf, 1e30])
@@ -147,14 +151,14 @@ def test_broken_predictions_become_gray(wild):
     """ab that is no number, infinite or absurd gives gray there: nothing is read past a table's end."""
     ab = np.full((2, 2, 2), wild, np.float32)
     gray = RNG.integers(0, 256, (6, 6), dtype=np.uint8)
-    np.testing.assert_array_equal(kernels.join8(gray, ab), np.repeat(gray[..., None], 3, axis=-1))
+    np.testing.assert_array_equal(kernels.join(np.uint8, gray, ab), np.repeat(gray[..., None], 3, axis=-1))
     assert all((plane == 128).all() for plane in kernels.chroma_planes(gray, ab))
 
 
 @pytest.mark.parametrize("L", [-50.0, 130.0, np.nan])
 def test_lightness_out_of_range_is_clipped(L):
     """L outside 0..100 gives black or white, and no crash."""
-    rgb = kernels.join8(np.full((2, 2), L, np.float32), smooth_ab(2, 2, 10))
+    rgb = kernels.join(np.uint8, np.full((2, 2), L, np.float32), smooth_ab(2, 2, 10))
     assert (rgb == (255 if L > 100 else 0)).all()
 
 
@@ -167,15 +171,21 @@ def test_lightness_out_of_range_is_clipped(L):
         (lambda: kernels.lightness(np.zeros((4, 4, 3), np.float32)), "float32"),
         (lambda: kernels.lightness(np.zeros((4, 4, 1), np.uint8)), r"\(4, 4, 1\)"),
         (lambda: kernels.lightness(np.zeros((4, 4), np.float64)), "float64"),
-        (lambda: kernels.join8(np.zeros((4, 4), np.uint16), NO_AB), "uint16"),
-        (lambda: kernels.join16(np.zeros((4, 4), np.uint8), NO_AB), "uint8"),
-        (lambda: kernels.join8(np.zeros((4, 4), np.float64), NO_AB), "float64"),
-        (lambda: kernels.join8(np.zeros((4, 4), np.uint8), NO_AB[..., 0]), r"ab is float32 \(2, 3\)"),
-        (lambda: kernels.join8(np.zeros((4, 4), np.uint8), NO_AB.astype(float)), "ab is float64"),
-        (lambda: kernels.join8(np.zeros((4, 4), np.uint8), NO_AB[:0]), "at least 1"),
-        (lambda: kernels.join8(np.zeros((4, 4), np.uint8), NO_AB, np.zeros((4, 5, 3), np.uint8)), "out is"),
-        (lambda: kernels.join8(np.zeros((4, 4), np.uint8), NO_AB, np.zeros((4, 4, 3), np.uint16)), "out is uint16"),
-        (lambda: kernels.join8(np.zeros((4, 4), np.uint8), NO_AB, np.zeros((3, 4, 4), np.uint8).T), "contiguous"),
+        (lambda: kernels.join(np.uint8, np.zeros((4, 4), np.uint16), NO_AB), "uint16"),
+        (lambda: kernels.join(np.uint16, np.zeros((4, 4), np.uint8), NO_AB), "uint8"),
+        (lambda: kernels.join(np.uint8, np.zeros((4, 4), np.float64), NO_AB), "float64"),
+        (lambda: kernels.join(np.uint8, np.zeros((4, 4), np.uint8), NO_AB[..., 0]), r"ab is float32 \(2, 3\)"),
+        (lambda: kernels.join(np.uint8, np.zeros((4, 4), np.uint8), NO_AB.astype(float)), "ab is float64"),
+        (lambda: kernels.join(np.uint8, np.zeros((4, 4), np.uint8), NO_AB[:0]), "at least 1"),
+        (lambda: kernels.join(np.uint8, np.zeros((4, 4), np.uint8), NO_AB, np.zeros((4, 5, 3), np.uint8)), "out is"),
+        (
+            lambda: kernels.join(np.uint8, np.zeros((4, 4), np.uint8), NO_AB, np.zeros((4, 4, 3), np.uint16)),
+            "out is uint16",
+        ),
+        (
+            lambda: kernels.join(np.uint8, np.zeros((4, 4), np.uint8), NO_AB, np.zeros((3, 4, 4), np.uint8).T),
+            "contiguous",
+        ),
         (lambda: kernels.chroma_planes(np.zeros((4, 4), np.uint16), NO_AB), "luma is uint16"),
         (lambda: kernels.chroma_planes(np.zeros((4, 4), np.uint8), NO_AB[0]), "ab is"),
     ],
@@ -189,7 +199,7 @@ def test_refusals(call, message):
 def test_empty_pictures_give_empty_pictures():
     """A picture without pixels is converted to one without pixels."""
     assert kernels.pixels_to_lab(np.zeros((0, 5, 3), np.uint8))[0].shape == (0, 5)
-    assert kernels.join8(np.zeros((5, 0), np.uint8), NO_AB).shape == (5, 0, 3)
+    assert kernels.join(np.uint8, np.zeros((5, 0), np.uint8), NO_AB).shape == (5, 0, 3)
 
 
 def edge_of(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -211,7 +221,7 @@ def test_guided_enlarging_keeps_color_within_its_edges():
     L, ab = edge_of(90, 140)
     low = small(ab, 10)
     guided, bilinear = (
-        np.stack(kernels.pixels_to_lab(kernels.join8(L, planes))[1:], axis=-1)
+        np.stack(kernels.pixels_to_lab(kernels.join(np.uint8, L, planes))[1:], axis=-1)
         for planes in (kernels.with_guide(low, small(L, 10)), low)
     )
     beside = np.s_[:, 62:78]
@@ -227,7 +237,9 @@ def test_without_an_edge_guided_is_bilinear(flat):
     if flat == "ab":
         L, ab = RNG.uniform(20, 80, (40, 60)).astype(np.float32), np.full((5, 6, 2), 9, np.float32)
         low = RNG.uniform(20, 80, (5, 6)).astype(np.float32)
-    one_code = np.abs(kernels.join8(L, kernels.with_guide(ab, low)).astype(int) - kernels.join8(L, ab)).max()
+    one_code = np.abs(
+        kernels.join(np.uint8, L, kernels.with_guide(ab, low)).astype(int) - kernels.join(np.uint8, L, ab)
+    ).max()
     assert one_code <= 1
 
 
@@ -237,7 +249,7 @@ def test_detail_moves_color_by_at_most_twice_its_local_deviation():
     ab = np.stack([slope - 60, 60 - slope], axis=-1) * 2
     dark = np.full((6, 8), 20, np.float32)
     guided, bilinear = (
-        np.stack(kernels.pixels_to_lab(kernels.join16(dark, planes))[1:], axis=-1)
+        np.stack(kernels.pixels_to_lab(kernels.join(np.uint16, dark, planes))[1:], axis=-1)
         for planes in (kernels.with_guide(ab, slope), ab)
     )
     moved = np.abs(guided - bilinear)[:, 2:6]
@@ -246,19 +258,19 @@ def test_detail_moves_color_by_at_most_twice_its_local_deviation():
     assert moved.min() > deviation
 
 
-@pytest.mark.parametrize("join", [kernels.join8, kernels.join16])
-def test_guided_gray_stays_gray(join):
+@pytest.mark.parametrize("code", [np.uint8, np.uint16])
+def test_guided_gray_stays_gray(code):
     """No color in, none out, whatever the edges: R = G = B = gray to the last bit."""
-    gray = RNG.integers(0, 256, (50, 70)).astype(np.uint8 if join is kernels.join8 else np.uint16)
+    gray = RNG.integers(0, 256, (50, 70)).astype(code)
     low = RNG.uniform(0, 100, (7, 9)).astype(np.float32)
-    rgb = join(gray, kernels.with_guide(np.zeros((5, 6, 2), np.float32), low))
+    rgb = kernels.join(code, gray, kernels.with_guide(np.zeros((5, 6, 2), np.float32), low))
     np.testing.assert_array_equal(rgb, gray[..., None].repeat(3, axis=-1))
 
 
 def test_guided_chroma_planes_keep_color_within_its_edges():
     """The exact JPEG's chroma follows the edges of its luma likewise."""
     L, ab = edge_of(90, 140)
-    gray = kernels.join8(L, NO_AB)[..., 0]
+    gray = kernels.join(np.uint8, L, NO_AB)[..., 0]
     low, guide = small(ab, 10), small(L, 10)
     sharp = kernels.chroma_planes(gray, ab)
     errors = [
@@ -275,7 +287,7 @@ def test_wild_color_beside_a_guide_spoils_no_neighbor(wild):
     ab[2, 3] = wild
     planes = kernels.with_guide(ab, RNG.uniform(20, 80, (5, 6)).astype(np.float32))
     assert np.isfinite(planes[..., 2:]).all()
-    assert kernels.join8(np.full((5, 6), 50, np.float32), planes).std() > 0
+    assert kernels.join(np.uint8, np.full((5, 6), 50, np.float32), planes).std() > 0
 
 
 @pytest.mark.parametrize("L", [np.zeros((3, 3)), np.zeros((0, 3), np.float32), np.zeros((3, 3, 1), np.float32)])

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from raycolor.color.kernels import join8, join16, lightness
+from raycolor.color.kernels import join, lightness
 from raycolor.color.tone import classify_tone, measure
 from raycolor.errors import ShapeError
 
@@ -38,7 +38,7 @@ def jpeg(rgb: np.ndarray, quality: int) -> np.ndarray:
 
 def joined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The gray picture with these a and b."""
-    return join8(L, np.stack(np.broadcast_arrays(a, b, L), axis=-1)[..., :2].astype(np.float32))
+    return join(np.uint8, L, np.stack(np.broadcast_arrays(a, b, L), axis=-1)[..., :2].astype(np.float32))
 
 
 def colored() -> np.ndarray:
@@ -96,7 +96,7 @@ def test_what_lies_in_patches_counts_more_than_noise():
     noise = np.random.default_rng(8).normal(0, 3, (64, 64)).astype(np.float32)
     patches = np.kron(np.random.default_rng(9).normal(0, 3, (8, 8)), np.ones((8, 8))).astype(np.float32)
     scattered, patched = (
-        join8(lightness(gray), np.stack([4 + rest, 12 + 0 * rest], axis=-1)) for rest in (noise, patches)
+        join(np.uint8, lightness(gray), np.stack([4 + rest, 12 + 0 * rest], axis=-1)) for rest in (noise, patches)
     )
     assert abs(measure(scattered).residual - measure(patched).residual) < 1
     assert (classify_tone(scattered), classify_tone(patched)) == ("toned", "color")
@@ -112,7 +112,7 @@ def test_a_hue_that_no_toning_has_is_color(a, b):
 def test_16_bits_judge_alike():
     """The same picture at 16 bits has the same traits, within rounding."""
     ab = np.stack(CURVES["sepia"], axis=-1).astype(np.float32)
-    eight, sixteen = join8(L, ab), join16(L, ab)
+    eight, sixteen = join(np.uint8, L, ab), join(np.uint16, L, ab)
     np.testing.assert_allclose(measure(sixteen), measure(eight), atol=0.3)
     assert classify_tone(sixteen) == "toned"
 

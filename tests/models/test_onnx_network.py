@@ -5,7 +5,7 @@ import pytest
 import torch
 from onnx_made import Linear, exported, write_checkpoint
 
-from raycolor.color.arrays import lab_to_rgb, rgb_to_lab
+from raycolor.color.arrays import lab_to_linear, rgb_to_lab, srgb_encode
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.predict import Predictor
 from raycolor.errors import CheckpointError, ConfigError
@@ -66,7 +66,7 @@ def planes(*shapes):
 
 def in_numpy(net, card, L):
     """Compute color (h, w, 2) and confidence as the card says: from the words of docs/formats.md, not from the code."""
-    plane = L if card.input == "L" else lab_to_rgb(np.stack([L, 0 * L, 0 * L], -1))[..., 0]
+    plane = L if card.input == "L" else srgb_encode(lab_to_linear(np.stack([L, 0 * L, 0 * L], -1)))[..., 0]
     x = np.stack([plane] * card.channels)
     mean, std = (np.reshape(value, (-1, 1, 1)) for value in (card.mean, card.std))
     x = (x * card.scale + card.offset - mean) / std
