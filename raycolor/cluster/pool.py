@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import ray
@@ -67,20 +66,10 @@ def growing(first: int, most: int, at_once: int) -> ActorPoolStrategy:
     )
 
 
-def wait_for_room(
-    *,
-    patience_s: float = ROOM_S,
-    say_every_s: float = _SAY_EVERY_S,
-    resources: Callable[[], Mapping[str, float]] = cluster_resources,
-) -> None:
+def wait_for_room() -> None:
     """Wait until a joined cluster has a CPU for a worker; an autoscaling one is thereby asked for its first node.
 
     Ray Data itself waits without a word.
-
-    Args:
-        patience_s: longest wait.
-        say_every_s: seconds between the lines that say what is waited for.
-        resources: the cluster's, replaced in tests.
 
     Raises:
         RaycolorError: no CPU came free.
@@ -89,17 +78,17 @@ def wait_for_room(
     asked = probe.options(num_cpus=1, max_retries=-1).remote()
     begun = time.monotonic()
     try:
-        while not ray.wait([asked], timeout=min(say_every_s, patience_s))[0]:
-            waited_s, cpus = time.monotonic() - begun, int(resources().get("CPU", 0))
+        while not ray.wait([asked], timeout=min(_SAY_EVERY_S, ROOM_S))[0]:
+            waited_s, cpus = time.monotonic() - begun, int(cluster_resources().get("CPU", 0))
             logger.warning(
                 "waiting for a CPU: the cluster has %d, none of them free, for %.0f s now",
                 cpus,
                 waited_s,
                 extra={"event": "waiting", "fields": {"place": "cluster", "waited_s": round(waited_s, 1)}},
             )
-            if waited_s >= patience_s:
+            if waited_s >= ROOM_S:
                 raise RaycolorError(
-                    f"no CPU of the cluster came free within {patience_s:.0f} s (it has {cpus}): end what holds them, "
+                    f"no CPU of the cluster came free within {ROOM_S:.0f} s (it has {cpus}): end what holds them, "
                     "see `ray status`, and run the same command again"
                 )
     finally:

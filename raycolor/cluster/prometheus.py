@@ -38,19 +38,9 @@ class ColorizeMetrics:
         self._expected = Gauge(EXPECTED, "Images in the manifest.", job)
         self._images_rate = Gauge(IMAGES_RATE, "Images per second from first to last image of this run.", job)
         self._megapixels_rate = Gauge(MEGAPIXELS_RATE, "Megapixels per second, likewise.", job)
-        for metric in self._all():
+        for metric in vars(self).values():
             metric.set_default_tags(tags)
         self._expected.set(expected)
-
-    def _all(self) -> tuple[Counter | Gauge, ...]:
-        return (
-            self._images,
-            self._reasons,
-            self._megapixels,
-            self._expected,
-            self._images_rate,
-            self._megapixels_rate,
-        )
 
     def add(
         self, counts: Mapping[str, int], reasons: Mapping[str, int], pixels: int, rates: Mapping[str, float | None]

@@ -1,5 +1,8 @@
 """Laws of `--scale-to`: ask, wait, withdraw the request, and go on with what came."""
 
+from types import SimpleNamespace
+from unittest import mock
+
 import pytest
 
 from raycolor.errors import ConfigError
@@ -12,18 +15,20 @@ class Cluster:
         self.arrivals, self.kind = arrivals, kind
         self.now, self.asked = 0.0, []
 
-    def scale(self, workers, **more):
-        from raycolor.cluster.autoscaling import scale
+    def scale(self, workers, patience_s=600.0, gpus=0):
+        from raycolor.cluster import autoscaling
 
-        scale(
-            workers,
-            gpu=self.kind == "GPU",
-            have=lambda: {self.kind: float(sum(count for at, count in self.arrivals if at <= self.now))},
-            ask=lambda bundles: self.asked.append(bundles),
-            clock=lambda: self.now,
-            sleep=self.sleep,
-            **more,
-        )
+        with mock.patch.multiple(
+            autoscaling,
+            cluster_resources=self.have,
+            request_resources=lambda bundles: self.asked.append(bundles),
+            time=SimpleNamespace(monotonic=lambda: self.now, sleep=lambda seconds: self.sleep(seconds)),
+            PATIENCE_S=patience_s,
+        ):
+            autoscaling.scale(workers, gpu=self.kind == "GPU", gpus=gpus)
+
+    def have(self):
+        return {self.kind: float(sum(count for at, count in self.arrivals if at <= self.now))}
 
     def sleep(self, seconds):
         self.now += seconds
@@ -39,20 +44,11 @@ def test_it_waits_for_all_and_withdraws_the_request():
 
 def test_gpus_come_beside_cpus():
     """For the network of the bulk job, each with a CPU of its own: the wait ends when all are there."""
-    from raycolor.cluster.autoscaling import scale
-
-    asked, now = [], [0.0]
-    scale(
-        3,
-        gpu=False,
-        gpus=1,
-        have=lambda: {"CPU": 5.0 if now[0] >= 10 else 0.0, "GPU": 1.0 if now[0] >= 50 else 0.0},
-        ask=lambda bundles: asked.append(bundles),
-        clock=lambda: now[0],
-        sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
-    )
-    assert asked == [[{"CPU": 1}] * 4 + [{"CPU": 1, "GPU": 1}], []]
-    assert 50 <= now[0] < 55
+    cluster = Cluster([])
+    cluster.have = lambda: {"CPU": 5.0 if cluster.now >= 10 else 0.0, "GPU": 1.0 if cluster.now >= 50 else 0.0}
+    cluster.scale(3, gpus=1)
+    assert cluster.asked == [[{"CPU": 1}] * 4 + [{"CPU": 1, "GPU": 1}], []]
+    assert 50 <= cluster.now < 55
 
 
 def test_nothing_is_asked_of_a_cluster_that_is_large_enough():

@@ -196,13 +196,15 @@ def test_a_wait_for_room_is_told(monkeypatch, caplog):
         remote=lambda task: asked, wait=lambda refs, timeout: ([], refs), cancel=lambda ref, force: None
     )
     monkeypatch.setattr(pool, "ray", silent)
+    monkeypatch.setattr(pool, "cluster_resources", lambda: {"CPU": 3.0})
+    monkeypatch.setattr(pool, "ROOM_S", 0.0)
     with pytest.raises(RaycolorError, match=r"no CPU of the cluster came free within 0 s \(it has 3\)"):
-        pool.wait_for_room(patience_s=0.0, resources=lambda: {"CPU": 3.0})
+        pool.wait_for_room()
     assert "waiting for a CPU: the cluster has 3, none of them free" in caplog.text
 
 
 @pytest.mark.slow
-def test_a_cluster_without_room_is_waited_for_and_then_named():
+def test_a_cluster_without_room_is_waited_for_and_then_named(monkeypatch):
     """All CPUs are held by others: when one comes free the job goes on, else it ends."""
     import ray
 
@@ -217,10 +219,13 @@ def test_a_cluster_without_room_is_waited_for_and_then_named():
 
             holder = Holder.remote()
             assert ray.get(holder.there.remote())
-            with pytest.raises(RaycolorError, match=r"no CPU of the cluster came free within 1 s \(it has 1\)"):
-                pool.wait_for_room(patience_s=1.0, say_every_s=0.5)
+            monkeypatch.setattr(pool, "_SAY_EVERY_S", 0.5)
+            with monkeypatch.context() as short:
+                short.setattr(pool, "ROOM_S", 1.0)
+                with pytest.raises(RaycolorError, match=r"no CPU of the cluster came free within 1 s \(it has 1\)"):
+                    pool.wait_for_room()
             threading.Timer(2.0, ray.kill, [holder]).start()
-            pool.wait_for_room(say_every_s=0.5)
+            pool.wait_for_room()
     finally:
         cluster.shutdown()
 
