@@ -7,8 +7,7 @@ from typing import Final
 
 from raycolor.errors import DecodeError, ImageError
 from raycolor.sources.location import ArchiveKind, Location
-from raycolor.sources.reader import fetcher
-from raycolor.sources.streams import RangedBytes, UnpackedBytes
+from raycolor.sources.streams import RangedBytes, UnpackedBytes, fetcher
 from raycolor.sources.tars import BLOCK, Member, is_tar_header, tar_members
 from raycolor.sources.zips import zip_members
 from raycolor.storage import ObjectStore

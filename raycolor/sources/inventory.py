@@ -9,15 +9,16 @@ import io
 import json
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote_plus
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from raycolor.errors import ConfigError
-from raycolor.sources.list_rows import Lines, Row, plain_name, row_of
+from raycolor.sources.list_rows import Lines, Row, parquet_cells, plain_name, row_of
 from raycolor.storage import ObjectStore, get_if_there, open_store
+
+_KNOWN: Final = frozenset({"bucket", "key", "versionid", "islatest", "isdeletemarker", "size", "etag"})
 
 
 def read_manifest(store: ObjectStore, key: str) -> dict[str, Any]:
@@ -60,8 +61,9 @@ def inventory_rows(
         if md5 and hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
             raise ConfigError(f"{name}: does not match the MD5 in manifest.json: fetch it again")
         try:
-            for number, cells in enumerate(_csv(data, manifest["fileSchema"]) if is_csv else _parquet(data), 1):
-                if _no(cells.get("islatest"), "false") or _no(cells.get("isdeletemarker"), "true"):
+            rows = _csv(data, manifest["fileSchema"]) if is_csv else parquet_cells(pa.BufferReader(data), _KNOWN)
+            for number, cells in enumerate(rows, 1):
+                if str(cells.get("islatest")).lower() == "false" or str(cells.get("isdeletemarker")).lower() == "true":
                     continue
                 row = row_of(cells, f"row {number}", name)
                 if not row.key.endswith("/"):
@@ -80,19 +82,6 @@ def _csv(data: bytes, schema: str) -> Iterator[dict[str, Any]]:
                 row: dict[str, Any] = dict(zip(names, cells, strict=False))
                 row["key"] = unquote_plus(row["key"], errors="strict")
                 yield row
-
-
-def _parquet(data: bytes) -> Iterator[dict[str, Any]]:
-    table = pq.ParquetFile(pa.BufferReader(data))
-    names = {name: plain_name(name) for name in table.schema_arrow.names}
-    known = {"bucket", "key", "versionid", "islatest", "isdeletemarker", "size", "etag"}
-    for batch in table.iter_batches(batch_size=8_192, columns=[n for n, plain in names.items() if plain in known]):
-        for cells in batch.to_pylist():
-            yield {names[name]: value for name, value in cells.items()}
-
-
-def _no(value: Any, text: str) -> bool:
-    return str(value).lower() == text if value is not None else False
 
 
 def _data_file(store: ObjectStore, key: str, name: str, options: Mapping[str, Any]) -> bytes:

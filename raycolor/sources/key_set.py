@@ -9,28 +9,27 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from raycolor.sources.keys import unused
 
 _CACHE_KIB = 65_536
 
 
-class KeySet:
-    """Keys by their 128-bit hash, in a temporary file: 64 MB of memory whatever their number.
+class Scratch:
+    """A temporary SQLite file, made when first used. A context manager."""
 
-    Two different keys share a hash with a probability of 1e-21 among a hundred million keys. Use as a context manager.
-    """
+    tables: tuple[str, ...]
 
     def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @cached_property
     def _file(self) -> sqlite3.Connection:
-        """The open file; most sources need none."""
         self._folder = tempfile.TemporaryDirectory(prefix="raycolor-keys-")
-        return scratch(self._folder.name, "CREATE TABLE keys (hash BLOB PRIMARY KEY, last INTEGER) WITHOUT ROWID")
+        return scratch(self._folder.name, *self.tables)
 
-    def __enter__(self) -> KeySet:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
@@ -38,6 +37,15 @@ class KeySet:
             self._file.close()
             with contextlib.suppress(OSError):
                 self._folder.cleanup()
+
+
+class KeySet(Scratch):
+    """Keys by their 128-bit hash, in a temporary file: 64 MB of memory whatever their number.
+
+    Two different keys share a hash with a probability of 1e-21 among a hundred million keys.
+    """
+
+    tables = ("CREATE TABLE keys (hash BLOB PRIMARY KEY, last INTEGER) WITHOUT ROWID",)
 
     def add(self, key: str) -> bool:
         """Add a key; False if it was there."""

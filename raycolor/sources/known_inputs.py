@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
-from raycolor.sources.key_set import KeySet, hashed, scratch
+from raycolor.sources.key_set import KeySet, Scratch, hashed
 from raycolor.sources.location import Input, Location
 
 _MENDED: Final = Location(reason="not_an_image", detail="an archive, whole now: its members are inputs", skipped=True)
 
 _Row = tuple[str, int, str, str | None, int]  # name, size, etag, reason, part
-_TABLES: Final = (
-    """CREATE TABLE inputs (key BLOB PRIMARY KEY, name TEXT, object BLOB, place BLOB, size INTEGER, etag TEXT,
-        reason TEXT, part INTEGER, seen INTEGER) WITHOUT ROWID""",
-    "CREATE INDEX places ON inputs (place)",
-    "CREATE TABLE opened (object BLOB PRIMARY KEY, etag TEXT) WITHOUT ROWID",
-    "CREATE TABLE changes (key BLOB PRIMARY KEY, part INTEGER, size INTEGER, etag TEXT, location TEXT) WITHOUT ROWID",
-)
 
 
-class KnownInputs:
-    """Inputs of a manifest in a temporary file: 200 MB of memory whatever their number. A context manager.
+class KnownInputs(Scratch):
+    """Inputs of a manifest in a temporary file: 200 MB of memory whatever their number.
 
     An input stays the same one while its object (place, key, version) and, in an archive, its name stay: it keeps the
     key that the manifest gave it, though a new listing may have numbered it otherwise (`name~2.ext`). What is new never
@@ -36,21 +27,24 @@ class KnownInputs:
         counts: how many inputs of the listing are `new` and how many have `changed`.
     """
 
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self._folder = tempfile.TemporaryDirectory(prefix="raycolor-known-")
-        self._file = scratch(self._folder.name, *_TABLES)
-        self._archives, self._names = KeySet(), KeySet()
+    tables = (
+        """CREATE TABLE inputs (key BLOB PRIMARY KEY, name TEXT, object BLOB, place BLOB, size INTEGER, etag TEXT,
+            reason TEXT, part INTEGER, seen INTEGER) WITHOUT ROWID""",
+        "CREATE INDEX places ON inputs (place)",
+        "CREATE TABLE opened (object BLOB PRIMARY KEY, etag TEXT) WITHOUT ROWID",
+        """CREATE TABLE changes (key BLOB PRIMARY KEY, part INTEGER, size INTEGER, etag TEXT, location TEXT)
+            WITHOUT ROWID""",
+    )
 
-    def __enter__(self) -> KnownInputs:
-        return self
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+        self._archives, self._names = KeySet(), KeySet()
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         for keys in (self._archives, self._names):
             keys.__exit__(kind, value, tb)
-        self._file.close()
-        with contextlib.suppress(OSError):
-            self._folder.cleanup()
+        super().__exit__(kind, value, tb)
 
     def know(self, inputs: Iterable[Input], root: str, part: int) -> None:
         """Add a part of the manifest; `root` is the store of inputs without a location."""

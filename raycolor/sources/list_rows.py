@@ -7,7 +7,7 @@ import gzip
 import io
 import itertools
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from raycolor.errors import ConfigError, StorageError
 from raycolor.sources.csv_cells import unguard
-from raycolor.sources.streams import ObjectFile, RangedBytes
+from raycolor.sources.streams import RangedBytes, fetcher
 from raycolor.storage import ObjectStore
 
 _CHUNK = 4 << 20
@@ -80,9 +80,7 @@ def open_object(store: ObjectStore, key: str) -> io.BufferedReader:
     info = store.stat(key)
     if info is None:
         raise StorageError("not_found", f"{store.uri}/{key}: no such object")
-    return io.BufferedReader(
-        ObjectFile(RangedBytes(lambda start, length: store.get_range(key, start, length), info.size, _CHUNK)), 1 << 16
-    )
+    return io.BufferedReader(RangedBytes(fetcher(store, key), info.size, _CHUNK), 1 << 16)
 
 
 def _text(file: Any) -> io.TextIOWrapper:
@@ -153,14 +151,17 @@ def _csv(text: io.TextIOWrapper, where: str) -> Iterator[Row]:
 
 
 def _parquet(file: io.BufferedReader, where: str) -> Iterator[Row]:
+    for number, cells in enumerate(parquet_cells(file, _NAMES), 1):
+        yield row_of(cells, f"row {number}", where)
+
+
+def parquet_cells(file: Any, known: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a Parquet file, a few thousand in memory at a time: cells of known columns by plain name."""
     table = pq.ParquetFile(file)
     names = {name: plain_name(name) for name in table.schema_arrow.names}
-    wanted = [name for name, plain in names.items() if plain in _NAMES]
-    number = 0
-    for batch in table.iter_batches(batch_size=8_192, columns=wanted):
+    for batch in table.iter_batches(batch_size=8_192, columns=[n for n, plain in names.items() if plain in known]):
         for cells in batch.to_pylist():
-            number += 1
-            yield row_of({names[name]: value for name, value in cells.items()}, f"row {number}", where)
+            yield {names[name]: value for name, value in cells.items()}
 
 
 def row_of(cells: Mapping[str, Any], number: str, where: str) -> Row:

@@ -48,15 +48,6 @@ class Location:
         """Invert `to_text`."""
         return cls(**json.loads(text)) if text else OWN_KEY
 
-    def raise_problem(self) -> None:
-        """Raise what was wrong with the input when it was listed, if anything was.
-
-        Raises:
-            ImageError: with the reason and detail of its outcome.
-        """
-        if self.reason is not None:
-            raise (SkippedInputError if self.skipped else ImageError)(self.reason, self.detail)
-
 
 OWN_KEY: Final = Location()
 """Location of an object in the source's own store, under the input's key."""

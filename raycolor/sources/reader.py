@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from raycolor.errors import ConfigError, ImageError, StorageError
+from raycolor.errors import ImageError, StorageError
 from raycolor.sources import tars, zips
 from raycolor.sources.location import Input, Location, SkippedInputError
 from raycolor.sources.never_list import NeverList
 from raycolor.sources.non_photographs import non_photograph
-from raycolor.sources.streams import Fetch, RangedBytes, UnpackedBytes
+from raycolor.sources.streams import RangedBytes, UnpackedBytes, fetcher
 from raycolor.storage import ObjectInfo, ObjectStore, open_store
 
 _CHUNK = 8 << 20
@@ -38,7 +38,7 @@ class Reader:
     ) -> None:
         self.root, self._options, self._max_bytes, self._never = root, dict(options or {}), max_bytes, never
         self._stores: dict[str, ObjectStore] = {}
-        self._unpacking: tuple[tuple[str | None, str, str | None, int], UnpackedBytes] | None = None
+        self._unpacking: tuple[tuple[str | None, str, str | None], UnpackedBytes] | None = None
 
     def __reduce__(self) -> tuple[type[Reader], tuple[str, dict[str, Any], int | None, NeverList | None]]:
         return type(self), (self.root, self._options, self._max_bytes, self._never)
@@ -58,11 +58,15 @@ class Reader:
         place = info.location
         if info.size or place.kind is not None or place.reason is not None or self._left_alone(info.key) is not None:
             return info
-        try:
-            found = stat_version(self.store(place.uri), info.object, place.version)
-        except StorageError:
-            found = None
+        found = self.look(info)
         return info if found is None else info._replace(size=found.size)
+
+    def look(self, info: Input) -> ObjectInfo | None:
+        """Return size and etag of the object behind an input, or None where nothing answers."""
+        try:
+            return self.store(info.location.uri).stat(info.object, version_id=info.location.version)
+        except StorageError:
+            return None
 
     def get(self, info: Input) -> bytes:
         """Return all bytes of one input, whose size is known (`sized`), unless its key says that it is left alone.
@@ -89,12 +93,13 @@ class Reader:
             ImageError: it cannot be read; `reason` is what its outcome says.
         """
         place = info.location
-        place.raise_problem()
+        if place.reason is not None:
+            raise (SkippedInputError if place.skipped else ImageError)(place.reason, place.detail)
         if self._max_bytes is not None and info.size > self._max_bytes:
             raise ImageError("too_large", f"{info.size:,} bytes: --max-file-bytes allows {self._max_bytes:,}")
         store, key = self.store(place.uri), info.object
         if place.kind is None:
-            return get_version(store, key, place.version)
+            return store.get(key, version_id=place.version)
         fetch = fetcher(store, key, place.version)
         if place.kind == "zip":
             return zips.read_member(fetch, place, info.size)
@@ -111,47 +116,13 @@ class Reader:
     def _unpacked(self, store: ObjectStore, key: str, place: Location, size: int) -> bytes:
         begin = place.start - tars.BLOCK
         known = self._unpacking
-        if known is None or known[0][:3] != (place.uri, key, place.version) or known[1].tell() > begin:
-            found = stat_version(store, key, place.version)
+        if known is None or known[0] != (place.uri, key, place.version) or known[1].tell() > begin:
+            found = store.stat(key, version_id=place.version)
             if found is None:
                 raise StorageError("not_found", f"{store.uri}/{key}: no such object")
             packed = RangedBytes(fetcher(store, key, place.version), found.size, _CHUNK)
-            known = (place.uri, key, place.version, packed.size), UnpackedBytes(packed)
+            known = (place.uri, key, place.version), UnpackedBytes(packed)
         self._unpacking = None
         data = tars.read_member(known[1], place.start, size)
         self._unpacking = known
         return data
-
-
-def fetcher(store: ObjectStore, key: str, version: str | None) -> Fetch:
-    """Return a function that reads ranges of one object, of one version of it if given."""
-    if version is None:
-        return lambda start, length: store.get_range(key, start, length)
-    pinned = _versioned(store)
-    return lambda start, length: pinned.get_range(key, start, length, version_id=version)
-
-
-def get_version(store: ObjectStore, key: str, version: str | None) -> bytes:
-    """Return all bytes of one object, of one version of it if given."""
-    if version is None:
-        return store.get(key)
-    data: bytes = _versioned(store).get(key, version_id=version)
-    return data
-
-
-def stat_version(store: ObjectStore, key: str, version: str | None) -> ObjectInfo | None:
-    """Return size and etag of one object, of one version of it if given, or None where there is none.
-
-    Raises:
-        StorageError: it cannot be asked.
-    """
-    if version is None:
-        return store.stat(key)
-    found: ObjectInfo | None = _versioned(store).stat(key, version_id=version)
-    return found
-
-
-def _versioned(store: ObjectStore) -> Any:
-    if not store.uri.startswith("s3://"):
-        raise ConfigError(f"{store.uri}: a folder keeps no versions: leave the version column empty")
-    return store

@@ -12,8 +12,7 @@ from raycolor.sources.key_set import KeySet
 from raycolor.sources.keys import archive_part, is_archive, matches, member_key
 from raycolor.sources.location import Input
 from raycolor.sources.overlap import check_overlap, key_inside, place_holds
-from raycolor.sources.reader import Reader, stat_version
-from raycolor.storage import StorageError
+from raycolor.sources.reader import Reader
 from raycolor.storage.base import RECORDS
 from raycolor.storage.local import key_to_name
 from raycolor.storage.patience import local_store
@@ -144,10 +143,7 @@ class Source:
         store = self.reader.store(place.uri)
         size, etag = info.size, info.etag
         if not size:
-            try:
-                found = stat_version(store, key, place.version)
-            except StorageError:
-                found = None
+            found = self.reader.look(info)
             if found is None:  # whoever reads it will say why
                 yield info
                 return

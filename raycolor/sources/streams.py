@@ -8,17 +8,55 @@ from collections.abc import Callable
 from typing import Final
 
 from raycolor.errors import DecodeError
+from raycolor.storage import ObjectStore
 
 Fetch = Callable[[int, int], bytes]
 """(start, length) -> bytes of one object, fewer only at its end."""
+
+
+def fetcher(store: ObjectStore, key: str, version: str | None = None) -> Fetch:
+    """Return a function that reads ranges of one object, of one version of it if given."""
+    return lambda start, length: store.get_range(key, start, length, version_id=version)
+
 
 _LARGEST_HEADER: Final = 1 << 20  # a name or a comment; a header that claims more is an attack or damage
 _FREE_BYTES: Final = 100 << 20
 LARGEST_RATIO: Final = 200  # deflate reaches 1,032 on zeros; uncompressed scans stay under 50
 
 
-class RangedBytes:
-    """An object read at any place, a piece of `chunk` bytes at a time.
+class Bytes:
+    """Bytes that are taken from front to back; as much of a file as `tarfile` needs.
+
+    Attributes:
+        last: what the last `read` returned.
+    """
+
+    def __init__(self) -> None:
+        self._at = 0
+        self.last = b""
+
+    def tell(self) -> int:
+        """Return the offset of the next byte."""
+        return self._at
+
+    def take(self, length: int) -> bytes:
+        """Return the next `length` bytes, fewer only at the end."""
+        raise NotImplementedError
+
+    def read(self, length: int = -1) -> bytes:
+        """Read a header; as `take`, but a header of more than 1 MB is refused.
+
+        Raises:
+            DecodeError: decode_error.
+        """
+        if not 0 <= length <= _LARGEST_HEADER:
+            raise DecodeError("decode_error", f"a header claims {length} bytes")
+        self.last = self.take(length)
+        return self.last
+
+
+class RangedBytes(Bytes, io.RawIOBase):
+    """An object read at any place, a piece of `chunk` bytes at a time; a file for libraries that want one.
 
     Args:
         fetch: reads a range of the object.
@@ -27,37 +65,33 @@ class RangedBytes:
     """
 
     def __init__(self, fetch: Fetch, size: int, chunk: int) -> None:
+        super().__init__()
         self._fetch, self.size, self._chunk = fetch, size, chunk
-        self._at = self._start = 0
-        self._piece = b""
-        self.last = b""
-        """What the last `read` returned."""
+        self._start, self._piece = 0, b""
 
     @property
     def reached(self) -> int:
         """Offset up to which the bytes are known to exist."""
         return self.size
 
-    def tell(self) -> int:
-        """Return the offset of the next byte."""
-        return self._at
+    def readable(self) -> bool:
+        return True
 
-    def seek(self, offset: int) -> int:
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to an offset; one past the end is no error."""
-        self._at = max(0, offset)
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
+        self._at = max(0, base + offset)
         return self._at
 
-    def read(self, length: int = -1) -> bytes:
-        """Read a header; as `take`, but a header of more than 1 MB is refused.
-
-        Raises:
-            DecodeError: decode_error.
-        """
-        self.last = self.take(_header_length(length))
-        return self.last
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        part = self.take(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
 
     def take(self, length: int) -> bytes:
-        """Return the next `length` bytes, fewer only at the end."""
         parts = []
         while length > 0 and self._at < self.size:
             inside = self._at - self._start
@@ -73,7 +107,7 @@ class RangedBytes:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-class UnpackedBytes:
+class UnpackedBytes(Bytes):
     """A gzip file unpacked from front to back: going forward only, in memory that does not grow.
 
     Raises:
@@ -81,21 +115,16 @@ class UnpackedBytes:
     """
 
     def __init__(self, packed: RangedBytes) -> None:
+        super().__init__()
         self._packed = packed
         self._inflate = zlib.decompressobj(wbits=31)
         self._waiting = b""
         self._piece, self._inside = b"", 0
-        self._at = 0
-        self.last = b""
 
     @property
     def reached(self) -> int:
         """Offset up to which the bytes are known to exist."""
         return self._at + len(self._piece) - self._inside
-
-    def tell(self) -> int:
-        """Return the offset of the next unpacked byte."""
-        return self._at
 
     def seek(self, offset: int) -> int:
         """Go forward to an offset, or to the end if that comes first."""
@@ -107,13 +136,7 @@ class UnpackedBytes:
             self._at += step
         return self._at
 
-    def read(self, length: int = -1) -> bytes:
-        """Read a header, as `RangedBytes.read`."""
-        self.last = self.take(_header_length(length))
-        return self.last
-
     def take(self, length: int) -> bytes:
-        """Return the next `length` unpacked bytes, fewer only at the end."""
         parts = []
         while length > 0 and self._fill():
             part = self._piece[self._inside : self._inside + length]
@@ -144,34 +167,3 @@ class UnpackedBytes:
             if self._at > _FREE_BYTES and self._at > LARGEST_RATIO * self._packed.tell():
                 raise DecodeError("too_large", f"unpacks to more than {LARGEST_RATIO} times its size")
         return True
-
-
-class ObjectFile(io.RawIOBase):
-    """An object as a read-only file, for libraries that want one."""
-
-    def __init__(self, data: RangedBytes) -> None:
-        self._data = data
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._data.tell(), io.SEEK_END: self._data.size}[whence]
-        return self._data.seek(base + offset)
-
-    def tell(self) -> int:
-        return self._data.tell()
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        part = self._data.take(len(buffer))
-        buffer[: len(part)] = part
-        return len(part)
-
-
-def _header_length(length: int) -> int:
-    if not 0 <= length <= _LARGEST_HEADER:
-        raise DecodeError("decode_error", f"a header claims {length} bytes")
-    return length

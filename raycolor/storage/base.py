@@ -32,8 +32,8 @@ class ObjectInfo(NamedTuple):
 class ObjectStore(Protocol):
     """A flat set of objects under one root. Stores are picklable and may be shared by threads.
 
-    Every method raises `StorageError` and nothing else: `not_found`, `access_denied`, `archived_storage_class`
-    or `storage_error`. What is worth another try has been tried again before the error is raised. A store with patience
+    What goes wrong raises `StorageError` and nothing else: `not_found`, `access_denied`, `archived_storage_class` or
+    `storage_error`. What is worth another try has been tried again before the error is raised. A store with patience
     also waits for a place that is out, and raises `OutageError` when patience ends.
     """
 
@@ -52,16 +52,16 @@ class ObjectStore(Protocol):
         """Return up to `count` keys in any order, quickly: a test whether the place answers."""
         ...
 
-    def get(self, key: str) -> bytes:
-        """Return all bytes of one object."""
+    def get(self, key: str, *, version_id: str | None = None) -> bytes:
+        """Return all bytes of one object, of one version of it if given; ConfigError where there are no versions."""
         ...
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
-        """Return `length` bytes from offset `start`; fewer only where the object ends."""
+    def get_range(self, key: str, start: int, length: int, *, version_id: str | None = None) -> bytes:
+        """Return `length` bytes from offset `start`; fewer only where the object ends. Versions as in `get`."""
         ...
 
-    def stat(self, key: str) -> ObjectInfo | None:
-        """Return size and etag of one object, or None where there is none."""
+    def stat(self, key: str, *, version_id: str | None = None) -> ObjectInfo | None:
+        """Return size and etag of one object, or None where there is none. Versions as in `get`."""
         ...
 
     def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> bool:

@@ -9,12 +9,7 @@ from pydantic import AfterValidator, Field
 from raycolor.config import ADVANCED, FILES, LARGEST, Count, Frozen, Group
 from raycolor.storage import check_endpoint
 
-
-def _without_credentials(value: str | None) -> str | None:
-    return check_endpoint(value, "--endpoint-url")
-
-
-Endpoint = Annotated[str | None, AfterValidator(_without_credentials)]
+Endpoint = Annotated[str | None, AfterValidator(lambda url: check_endpoint(url, "--endpoint-url"))]
 """Address of an S3 server other than AWS; None: what AWS_ENDPOINT_URL says."""
 
 

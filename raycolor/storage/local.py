@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from raycolor.errors import StorageError
+from raycolor.errors import ConfigError, StorageError
 from raycolor.storage.base import RECORDS, TEMP_NAME, TEMP_PREFIX, ObjectInfo, check_key
 
 # Keys go into Parquet, CSV and S3, which take UTF-8 only, but a Linux file name is any bytes. A byte that is no UTF-8
@@ -80,6 +80,15 @@ def storage_error(exc: OSError, what: str) -> StorageError:
     return StorageError("storage_error", f"{what}: {detail}", place=place)
 
 
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn an OSError inside into ours, which names this file or folder."""
+    try:
+        yield
+    except OSError as exc:
+        raise storage_error(exc, str(path)) from exc
+
+
 class LocalStore:
     """Objects as files below one folder, which is created by the first `put`.
 
@@ -90,9 +99,6 @@ class LocalStore:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).expanduser().absolute()
         self.uri = str(self.root)
-
-    def __repr__(self) -> str:
-        return f"LocalStore({self.uri!r})"
 
     def path(self, key: str) -> Path:
         """Return where `key` lives on disk."""
@@ -141,10 +147,8 @@ class LocalStore:
                     ((base + name_to_key(entry.name) + ("/" if _is_folder(entry) else ""), entry) for entry in entries),
                     key=lambda pair: pair[0],
                 )
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return  # no such folder, or removed while listing: it holds nothing
-        except NotADirectoryError:
-            return
         except OSError as exc:
             raise storage_error(exc, str(folder)) from exc
         for key, entry in found:
@@ -155,7 +159,6 @@ class LocalStore:
                 yield key, entry
 
     def some(self, count: int) -> Sequence[str]:
-        """Return up to `count` keys in no order, found quickly."""
         found = []
         folders, looked = [(self.root, "")], 0
         while folders and looked < _LOOKED_AT:
@@ -176,17 +179,12 @@ class LocalStore:
                     raise storage_error(exc, str(folder)) from exc
         return found
 
-    def get(self, key: str) -> bytes:
-        """Return all bytes of one file."""
-        return self._read(key, 0, -1)
+    def get(self, key: str, *, version_id: str | None = None) -> bytes:
+        return self.get_range(key, 0, -1, version_id=version_id)
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
-        """Return `length` bytes from offset `start`; fewer only where the file ends."""
-        return self._read(key, start, length)
-
-    def _read(self, key: str, start: int, length: int) -> bytes:
-        path = self.path(key)
-        try:
+    def get_range(self, key: str, start: int, length: int, *, version_id: str | None = None) -> bytes:
+        path = self._unversioned(key, version_id)
+        with _named(path):
             # Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb", buffering=0) as file:
@@ -201,18 +199,21 @@ class LocalStore:
                     parts.append(part)
                     length -= len(part)
                 return b"".join(parts)
-        except OSError as exc:
-            raise storage_error(exc, str(path)) from exc
 
-    def stat(self, key: str) -> ObjectInfo | None:
-        """Return size and etag of one file, or None where there is none."""
-        path = self.path(key)
+    def _unversioned(self, key: str, version_id: str | None) -> Path:
+        if version_id is not None:
+            raise ConfigError(f"{self.uri}: a folder keeps no versions: leave the version column empty")
+        return self.path(key)
+
+    def stat(self, key: str, *, version_id: str | None = None) -> ObjectInfo | None:
+        path = self._unversioned(key, version_id)
         try:
-            status = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as exc:
-            raise storage_error(exc, str(path)) from exc
+            with _named(path):
+                status = path.stat()
+        except StorageError as exc:
+            if isinstance(exc.__cause__, FileNotFoundError | NotADirectoryError):
+                return None
+            raise
         return ObjectInfo(key, status.st_size, _etag(status)) if stat_modes.S_ISREG(status.st_mode) else None
 
     def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> bool:
@@ -252,16 +253,13 @@ class LocalStore:
 
     def put_file(self, key: str, path: Path) -> None:
         """Write one file whole or not at all, as `put` does, from another file."""
-        try:
-            with path.open("rb") as file:
-                self._write(key, iter(lambda: file.read(_COPIED_BYTES), b""), only_if_absent=False)
-        except OSError as exc:
-            raise storage_error(exc, str(path)) from exc
+        with _named(path), path.open("rb") as file:
+            self._write(key, iter(lambda: file.read(_COPIED_BYTES), b""), only_if_absent=False)
 
     def _write(self, key: str, pieces: Iterable[bytes], only_if_absent: bool) -> bool:
         path = self.path(key)
         temp = path.parent / self.temp_name()
-        try:
+        with _named(path):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except FileExistsError as exc:
@@ -285,31 +283,22 @@ class LocalStore:
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     temp.unlink()
-        except OSError as exc:
-            raise storage_error(exc, str(path)) from exc
 
     def is_spelled(self, key: str) -> bool:
         """Whether a file stands under just this key, not under one that the file system takes for the same."""
         place = self.root
         for part in key_to_name(key).split("/"):
-            try:
-                with os.scandir(place) as entries:
-                    if not any(entry.name == part for entry in entries):
-                        return False
-            except OSError as exc:
-                raise storage_error(exc, str(place)) from exc
+            with _named(place), os.scandir(place) as entries:
+                if not any(entry.name == part for entry in entries):
+                    return False
             place /= part
         return True
 
     def delete(self, key: str) -> None:
         """Remove one file; one that is not there is no error. Empty folders stay."""
         path = self.path(key)
-        try:
+        with _named(path), contextlib.suppress(NotADirectoryError):
             path.unlink(missing_ok=True)
-        except NotADirectoryError:
-            return
-        except OSError as exc:
-            raise storage_error(exc, str(path)) from exc
 
     def sweep(self, prefix: str = "", *, older_than_s: float = 3600.0) -> int:
         """Remove temporary files of writers to this store that were killed, once they are older than a write can take.
@@ -327,13 +316,10 @@ class LocalStore:
                 if not (name.startswith(self._temp_prefix) and TEMP_NAME.match(name)):
                     continue
                 path = Path(place) / name
-                with contextlib.suppress(FileNotFoundError):
-                    try:
-                        if path.stat(follow_symlinks=False).st_mtime <= oldest:
-                            path.unlink()
-                            removed += 1
-                    except PermissionError as exc:
-                        raise storage_error(exc, str(path)) from exc
+                with _named(path), contextlib.suppress(FileNotFoundError):
+                    if path.stat(follow_symlinks=False).st_mtime <= oldest:
+                        path.unlink()
+                        removed += 1
         return removed
 
 

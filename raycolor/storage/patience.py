@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from raycolor.errors import OutageError, StorageError
 from raycolor.storage.base import ObjectInfo, ObjectStore
@@ -73,55 +73,41 @@ class PatientStore:
     def __reduce__(self) -> tuple[type[PatientStore], tuple[ObjectStore, ObjectStore, float, str | None]]:
         return type(self), (self._store, self._quick, self._patience_s, self._probe_under)
 
-    def __repr__(self) -> str:
-        return f"PatientStore({self._store!r})"
-
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """As the store's, without patience: half a listing cannot be taken up again."""
         return self._store.list(prefix)
 
     def some(self, count: int) -> Sequence[str]:
-        """As the store's, without patience."""
         return self._store.some(count)
 
-    def get(self, key: str, **version: Any) -> bytes:
-        """Return all bytes of one object."""
-        return self._read(key, lambda: self._store.get(key, **version))
+    def sweep(self, prefix: str = "", *, older_than_s: float = 3600.0) -> int:
+        return self._store.sweep(prefix, older_than_s=older_than_s)
 
-    def get_range(self, key: str, start: int, length: int, **version: Any) -> bytes:
-        """Return `length` bytes from offset `start`; fewer only where the object ends."""
-        return self._read(key, lambda: self._store.get_range(key, start, length, **version))
+    def get(self, key: str, *, version_id: str | None = None) -> bytes:
+        return self._read(key, lambda: self._store.get(key, version_id=version_id))
 
-    def stat(self, key: str, **version: Any) -> ObjectInfo | None:
-        """Return size and etag of one object, or None where there is none."""
-        return self._patiently(self._reading, lambda: self._store.stat(key, **version), lambda _: self._unread(key))
+    def get_range(self, key: str, start: int, length: int, *, version_id: str | None = None) -> bytes:
+        return self._read(key, lambda: self._store.get_range(key, start, length, version_id=version_id))
+
+    def stat(self, key: str, *, version_id: str | None = None) -> ObjectInfo | None:
+        return self._patiently(
+            self._reading, lambda: self._store.stat(key, version_id=version_id), lambda _: self._unread(key)
+        )
 
     def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> bool:
-        """Write one object whole or not at all."""
-        return self._patiently(
-            self._writing,
-            lambda: self._store.put(key, data, only_if_absent=only_if_absent),
-            lambda _: self._unwritten(),
-            heard=True,
-        )
+        return self._write(lambda: self._store.put(key, data, only_if_absent=only_if_absent))
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bytes:
-        """Write what a function makes of an object's bytes."""
-        return self._patiently(
-            self._writing, lambda: self._store.update(key, change), lambda _: self._unwritten(), heard=True
-        )
+        return self._write(lambda: self._store.update(key, change))
 
     def put_file(self, key: str, path: Path) -> None:
-        """Write one object whole or not at all from a local file."""
-        self._patiently(self._writing, lambda: self._store.put_file(key, path), lambda _: self._unwritten(), heard=True)
+        self._write(lambda: self._store.put_file(key, path))
 
     def delete(self, key: str) -> None:
-        """Remove one object; one that is not there is no error."""
-        self._patiently(self._writing, lambda: self._store.delete(key), lambda _: self._unwritten())
+        self._write(lambda: self._store.delete(key), heard=False)
 
-    def sweep(self, prefix: str = "", *, older_than_s: float = 3600.0) -> int:
-        """As the store's, without patience."""
-        return self._store.sweep(prefix, older_than_s=older_than_s)
+    def _write(self, act: Callable[[], T], *, heard: bool = True) -> T:
+        return self._patiently(self._writing, act, lambda _: self._unwritten(), heard=heard)
 
     def _read(self, key: str, act: Callable[[], bytes]) -> bytes:
         data = self._patiently(self._reading, act, lambda error: self._unread(key, error), heard=True)

@@ -16,11 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    IncompleteReadError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 
 from raycolor.errors import ConfigError, StorageError
 from raycolor.storage.base import ObjectInfo, check_endpoint, check_key
@@ -29,6 +25,7 @@ from raycolor.storage.s3_session import SESSIONS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 logger = logging.getLogger(__name__)
 
@@ -100,9 +97,6 @@ class S3Store:
         self._session: boto3.session.Session | None = None
         self._lock = threading.Lock()
 
-    def __repr__(self) -> str:
-        return f"S3Store({self.uri!r})"
-
     def __getstate__(self) -> Mapping[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_client", "_session", "_lock")}
 
@@ -162,7 +156,6 @@ class S3Store:
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def some(self, count: int) -> Sequence[str]:
-        """Return up to `count` keys in no order, found quickly."""
         page = self._call(
             # One more is asked for, as the marker of the folder itself is no key.
             lambda: self.client.list_objects_v2(
@@ -174,47 +167,46 @@ class S3Store:
         return [key for key in keys if key and not key.endswith("/")][:count]
 
     def get(self, key: str, *, version_id: str | None = None) -> bytes:
-        """Return all bytes of one object, of one version of it if `version_id` is given."""
-        return self._get(key, {"VersionId": version_id} if version_id else {})
+        return self._get(key, _pinned(version_id))[0]
 
     def get_range(self, key: str, start: int, length: int, *, version_id: str | None = None) -> bytes:
-        """Return `length` bytes from offset `start`, of one version if given; fewer only where the object ends."""
         if length <= 0:
             return b""
-        pinned = {"VersionId": version_id} if version_id else {}
         try:
-            return self._get(key, {"Range": f"bytes={start}-{start + length - 1}", **pinned})
+            return self._get(key, {"Range": f"bytes={start}-{start + length - 1}", **_pinned(version_id)})[0]
         except StorageError as exc:
-            if isinstance(exc.__cause__, ClientError) and code_of(exc.__cause__) in ("InvalidRange", "416"):
+            if _answered(exc, "InvalidRange", "416"):
                 return b""
             raise
 
-    def _get(self, key: str, options: Mapping[str, Any]) -> bytes:
+    def _get(self, key: str, options: Mapping[str, Any]) -> tuple[bytes, str]:
+        """Return bytes and etag, the latter with its quotes."""
         full = self._full(key)
 
-        def read() -> bytes:
+        def read() -> tuple[bytes, str]:
             answer = self.client.get_object(Bucket=self.bucket, Key=full, **options, **self._read_options)
             body = answer["Body"].read()
             if len(body) != answer["ContentLength"]:
                 raise IncompleteReadError(actual_bytes=len(body), expected_bytes=answer["ContentLength"])
-            return body
+            return body, answer["ETag"]
 
         return self._call(read, f"{self.uri}/{key}")
 
     def stat(self, key: str, *, version_id: str | None = None) -> ObjectInfo | None:
-        """Return size and etag of one object, of one version of it if given, or None where there is none."""
-        full = self._full(key)
-        options = {**self._read_options, **({"VersionId": version_id} if version_id else {})}
         try:
-            head = self._call(
-                lambda: self.client.head_object(Bucket=self.bucket, Key=full, **options),
-                f"{self.uri}/{key}",
-            )
+            head = self._head(key, _pinned(version_id))
         except StorageError as exc:
             if exc.reason == "not_found":
                 return None
             raise
         return ObjectInfo(key, head["ContentLength"], head["ETag"].strip('"'))
+
+    def _head(self, key: str, options: Mapping[str, Any]) -> HeadObjectOutputTypeDef:
+        full = self._full(key)
+        return self._call(
+            lambda: self.client.head_object(Bucket=self.bucket, Key=full, **options, **self._read_options),
+            f"{self.uri}/{key}",
+        )
 
     def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> bool:
         """Write one object whole or not at all; `only_if_absent` is decided by the server (If-None-Match)."""
@@ -234,31 +226,19 @@ class S3Store:
         try:
             return self._call(write, where)
         except StorageError as exc:
-            if not only_if_absent or not isinstance(exc.__cause__, ClientError):
-                raise
-            if code_of(exc.__cause__) not in ("PreconditionFailed", "412"):
+            if not only_if_absent or not _answered(exc, "PreconditionFailed", "412"):
                 raise
         # An answer that got lost may have hidden our own success: then the object carries our mark.
-        if tried > 1:
-            head = self._call(
-                lambda: self.client.head_object(Bucket=self.bucket, Key=full, **self._read_options), where
-            )
-            return head.get("Metadata", {}).get("raycolor-writer") == writer
-        return False
+        return tried > 1 and self._head(key, {}).get("Metadata", {}).get("raycolor-writer") == writer
 
     def update(self, key: str, change: Callable[[bytes | None], bytes]) -> bytes:
         """Write what a function makes of an object's bytes, as long as it is that object (If-Match)."""
         full, where = self._full(key), f"{self.uri}/{key}"
-
-        def read() -> tuple[bytes, str]:
-            answer = self.client.get_object(Bucket=self.bucket, Key=full, **self._read_options)
-            return answer["Body"].read(), answer["ETag"]
-
         for _ in range(_UPDATES):
             found: bytes | None = None
             condition: dict[str, Any] = {"IfNoneMatch": "*"}
             try:
-                found, etag = self._call(read, where)
+                found, etag = self._get(key, {})
                 condition = {"IfMatch": etag}
             except StorageError as exc:
                 if exc.reason != "not_found":
@@ -275,14 +255,12 @@ class S3Store:
                     where,
                 )
             except StorageError as exc:
-                if not isinstance(exc.__cause__, ClientError):
-                    raise
                 # An answer that got lost may hide our own success: then `change` finds it.
-                if code_of(exc.__cause__) not in ("PreconditionFailed", "412", "NoSuchKey", "404"):
+                if not _answered(exc, "PreconditionFailed", "412", "NoSuchKey", "404"):
                     raise
             else:
                 # A server that does not know If-Match has taken everybody's: whoever was overwritten writes again.
-                if self._call(read, where)[0] == made:
+                if self._get(key, {})[0] == made:
                     return made
             time.sleep(random.uniform(0, _FIRST_WAIT_S))
         raise StorageError("storage_error", f"{where}: others change it all the time: try again")
@@ -303,7 +281,6 @@ class S3Store:
         return {**self._write_options, **({"ContentType": kind} if kind else {})}
 
     def delete(self, key: str) -> None:
-        """Remove one object; one that is not there is no error."""
         full = self._full(key)
         self._call(
             lambda: self.client.delete_object(Bucket=self.bucket, Key=full, **self._read_options), f"{self.uri}/{key}"
@@ -335,3 +312,12 @@ class S3Store:
             time.sleep(random.uniform(0, wait_s))
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
         raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _pinned(version_id: str | None) -> dict[str, str]:
+    return {"VersionId": version_id} if version_id else {}
+
+
+def _answered(error: StorageError, *codes: str) -> bool:
+    """Whether the server answered with one of these codes."""
+    return isinstance(error.__cause__, ClientError) and code_of(error.__cause__) in codes

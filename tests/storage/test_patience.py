@@ -17,7 +17,7 @@ class Place:
     def __getattr__(self, name):
         return getattr(self.store, name)
 
-    def get(self, key):
+    def get(self, key, **_):
         if self.out:
             raise StorageError("access_denied", f"{self.uri}: the session token has expired", place=True)
         self.now += 10.0
