@@ -39,7 +39,7 @@ def read_toy_header(data):
         raise DecodeError("truncated", f"{len(data)} bytes")
     width, height, channels = struct.unpack("<HHB", data[4:9])
     gray = channels == 1
-    return photograph.Header("toy", width, height, 8, channels, gray=gray, color="gray" if gray else "rgb")
+    return photograph.Header("toy", width, height, 8, channels, color="gray" if gray else "rgb")
 
 
 def decode_toy(data, about):

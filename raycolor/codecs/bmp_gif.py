@@ -34,11 +34,9 @@ def _header(kind: Format, width: int, height: int, color: Color, *, alpha: bool,
         height=height,
         bit_depth=8,
         channels=(1 if color == "gray" else 3) + alpha,
-        gray=color == "gray",
         animated=animated,
         color=color,
         alpha=alpha,
-        total_pixels=width * height,
     )
 
 

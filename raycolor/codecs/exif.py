@@ -52,5 +52,10 @@ def dpi(exif: bytes | None) -> tuple[float, float] | None:
     """Return (horizontal, vertical) dots per inch, or None where the block does not say or has no unit."""
     found = fields(exif)
     x, y = found.get(_X_RESOLUTION, (0.0,))[0], found.get(_Y_RESOLUTION, (0.0,))[0]
-    scale = {2: 1.0, 3: 2.54}.get(int(found.get(_RESOLUTION_UNIT, (2,))[0]))
+    return per_inch(x, y, int(found.get(_RESOLUTION_UNIT, (2,))[0]))
+
+
+def per_inch(x: float, y: float, unit: int) -> tuple[float, float] | None:
+    """Return a resolution in dots per inch; `unit` is 2 for inches and 3 for centimeters, as in EXIF and TIFF."""
+    scale = {2: 1.0, 3: 2.54}.get(unit)
     return (x * scale, y * scale) if scale and x > 0 and y > 0 else None

@@ -21,7 +21,6 @@ SIGNATURE: Final = b"\0\0\0\x0cjP  \r\n\x87\n"
 CODESTREAM: Final = b"\xff\x4f\xff\x51"
 _XMP: Final = bytes.fromhex("BE7ACFCB97A942E89C71999491E3AFAC")
 _EXIF: Final = b"JpgTiffExif->JP2"
-_IPTC: Final = bytes.fromhex("33C7A4D2B81D4723A0BAF1A3E097AD38")
 _LOSSY_PSNR: Final = 48  # of copies of lossy files; lossless files give lossless copies
 
 Box = tuple[bytes, bytes]
@@ -87,10 +86,8 @@ def read_header(data: bytes) -> Header:
         bit_depth=bits,
         channels=channels,
         orientation=exif_fields.orientation(metadata.exif, metadata.xmp),
-        gray=channels < 3,
         color="gray" if channels < 3 else "rgb",
         alpha=channels in (2, 4),
-        total_pixels=(x1 - x0) * (y1 - y0),
     )
 
 
@@ -119,9 +116,7 @@ def encode(photo: Photograph, rgb: Plane, *, provenance: Provenance | None) -> b
         )
     if not boxes:
         return stream
-    packet, profile = photo.metadata.xmp, icc.for_rgb(photo.metadata.icc)
-    if provenance is not None:
-        packet = xmp.add_provenance(packet, provenance)
+    packet, profile = xmp.of_copy(photo.metadata.xmp, provenance), icc.for_rgb(photo.metadata.icc)
     depth = 8 * samples.dtype.itemsize - 1
     channels = samples.shape[2]
     inner = _box(b"ihdr", struct.pack(">IIHBBBB", *rgb.shape[:2], channels, depth, 7, 0, 0))
@@ -163,7 +158,7 @@ def _read_metadata(boxes: list[Box]) -> Metadata:
                 vn, vd, hn, hd, ve, he = struct.unpack(">4H2b", value[:10])
                 if vd and hd and name == b"resc":
                     dpi = (hn / hd * 10.0**he * 0.0254, vn / vd * 10.0**ve * 0.0254)
-    return Metadata(exif=exif, xmp=uuids.get(_XMP), iptc=uuids.get(_IPTC), icc=profile, dpi=dpi)
+    return Metadata(exif=exif, xmp=uuids.get(_XMP), icc=profile, dpi=dpi)
 
 
 def _box(kind: bytes, payload: bytes) -> bytes:

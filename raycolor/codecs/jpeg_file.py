@@ -17,12 +17,11 @@ from raycolor.codecs import exif as exif_fields
 from raycolor.codecs.photograph import Color, Header, Metadata, Process
 from raycolor.errors import DecodeError
 
-SOI, EOI, SOS, DQT, DHT, DRI, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
-APP0, APP1, APP2, APP13, APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
+SOI, EOI, SOS, DQT, DHT, DRI = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
+APP0, APP1, APP2, APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 EXIF_HEAD: Final = b"Exif\0\0"
 XMP_HEAD: Final = b"http://ns.adobe.com/xap/1.0/\0"
 ICC_HEAD: Final = b"ICC_PROFILE\0"
-PHOTOSHOP_HEAD: Final = b"Photoshop 3.0\0"
 _SOF_PROCESS: Final[dict[int, Process]] = {
     0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive", 0xC3: "lossless",
     0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical",
@@ -98,17 +97,14 @@ class JpegFile:
         exif = next(iter(self.payloads(APP1, EXIF_HEAD)), None)
         jfif = next(iter(self.payloads(APP0, b"JFIF\0")), b"")
         dpi = exif_fields.dpi(exif)
-        if len(jfif) >= 7 and jfif[2] in (1, 2):
+        if len(jfif) >= 7:
             x, y = struct.unpack_from(">HH", jfif, 3)
-            scale = 1.0 if jfif[2] == 1 else 2.54
-            dpi = (x * scale, y * scale) if x and y else dpi
+            dpi = exif_fields.per_inch(x, y, jfif[2] + 1) or dpi
         return Metadata(
             exif=exif,
             xmp=next(iter(self.payloads(APP1, XMP_HEAD)), None),
-            iptc=_iptc(b"".join(self.payloads(APP13, PHOTOSHOP_HEAD))),
             icc=_icc(self.payloads(APP2, ICC_HEAD)),
             dpi=dpi,
-            comment=next(iter(self.payloads(COM)), None),
             extra=[(s.marker, s.payload) for s in self.segments if s.marker >= APP0],
         )
 
@@ -236,10 +232,8 @@ def read_header(data: bytes) -> Header:
         bit_depth=file.precision,
         channels=len(file.components),
         orientation=exif_fields.orientation(file.metadata.exif, file.metadata.xmp),
-        gray=len(file.components) == 1,
         progressive=file.process == "progressive",
         color=file.color,
-        total_pixels=file.width * file.height,
         jpeg=file,
     )
 
@@ -269,18 +263,3 @@ def _icc(chunks: list[bytes]) -> bytes | None:
     if not total or set(numbered) != set(range(1, total + 1)):
         return None
     return b"".join(numbered[i] for i in range(1, total + 1))
-
-
-def _iptc(resources: bytes) -> bytes | None:
-    """Find the IPTC record (resource 0x0404) among Photoshop's image resources."""
-    at = 0
-    while at + 12 <= len(resources) and resources[at : at + 4] == b"8BIM":
-        (kind,) = struct.unpack_from(">H", resources, at + 4)
-        at += 6 + (resources[at + 6] + 2) // 2 * 2
-        if at + 4 > len(resources):
-            break
-        (size,) = struct.unpack_from(">I", resources, at)
-        if kind == 0x0404:
-            return resources[at + 4 : at + 4 + size]
-        at += 4 + size + size % 2
-    return None

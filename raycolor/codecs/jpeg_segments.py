@@ -24,7 +24,7 @@ def color_segments(metadata: Metadata, provenance: Provenance | None) -> bytes:
     provenance; the ICC profile becomes one for RGB. Dropped: Adobe's marker (it says how the old pixels were coded),
     JFIF thumbnails' extension, and the index of a multi-picture file (its offsets and pictures are gone).
     """
-    packet, profile = metadata.xmp, icc.for_rgb(metadata.icc)
+    packet, profile = xmp.of_copy(metadata.xmp, provenance), icc.for_rgb(metadata.icc)
     parts: list[tuple[int, bytes]] = []
     for marker, payload in metadata.extra:
         own_xmp = marker == APP1 and payload.startswith(XMP_HEAD)
@@ -32,8 +32,6 @@ def color_segments(metadata: Metadata, provenance: Provenance | None) -> bytes:
         stale = (marker == APP14 and payload.startswith(b"Adobe")) or (marker == APP2 and payload.startswith(b"MPF\0"))
         if not (own_xmp or own_icc or stale or (marker == APP0 and payload.startswith(b"JFXX"))):
             parts.append((marker, payload))
-    if provenance is not None:
-        packet = xmp.add_provenance(packet, provenance)
     if packet is not None:
         parts = _with_xmp(parts, packet, provenance)
     if profile is not None:

@@ -48,8 +48,8 @@ class Header:
     """What the header of a file says, before any pixel is decoded.
 
     `width`, `height` as stored (unrotated), of the first page; `total_pixels` over all pages. `bit_depth` per sample
-    as stored. `gray`: one color channel, so pages decode to (H, W). `channels` counts alpha. `jpeg` is the parsed
-    structure of a JPEG, which decoding and the exact copy go on with.
+    as stored. `channels` counts alpha. `jpeg` is the parsed structure of a JPEG, which decoding and the exact copy go
+    on with.
     """
 
     format: Format
@@ -59,7 +59,6 @@ class Header:
     channels: int
     pages: int = 1
     orientation: int = 1
-    gray: bool = False
     progressive: bool = False
     animated: bool = False
     color: Color = "rgb"
@@ -67,13 +66,22 @@ class Header:
     total_pixels: int = 0
     jpeg: JpegFile | None = None
 
+    def __post_init__(self) -> None:
+        if not self.total_pixels:
+            object.__setattr__(self, "total_pixels", self.width * self.height)
+
+    @property
+    def gray(self) -> bool:
+        """Whether there is one color channel, so that pages decode to (H, W)."""
+        return self.color == "gray"
+
     def check_limits(self, max_pixels: int, max_pages: int = DEFAULT_MAX_PAGES) -> None:
         """Refuse what would not fit, before anything is allocated.
 
         Raises:
             DecodeError: `too_large`, with the file's figure and the limit.
         """
-        pixels = self.total_pixels or self.width * self.height
+        pixels = self.total_pixels
         if self.pages > max_pages:
             raise DecodeError("too_large", f"{self.pages} pages, the limit is {max_pages}")
         if pixels > max_pixels:
@@ -85,17 +93,15 @@ class Header:
 class Metadata:
     """Metadata of the file, as bytes.
 
-    `exif` starts at its TIFF header ("II" or "MM"), without "Exif\\0\\0". `xmp` is the main packet. `iptc` is the IIM
-    record. `dpi` is (horizontal, vertical) dots per inch. `extra` holds what else the format carries, for writing it
-    back byte for byte: (marker, payload) of JPEG, (type, payload) of PNG, WebP and JP2 boxes.
+    `exif` starts at its TIFF header ("II" or "MM"), without "Exif\\0\\0". `xmp` is the main packet. `dpi` is
+    (horizontal, vertical) dots per inch. `extra` holds what else the format carries, for writing it back byte for byte:
+    (marker, payload) of JPEG, (type, payload) of PNG, WebP and JP2 boxes.
     """
 
     exif: bytes | None = None
     xmp: bytes | None = None
-    iptc: bytes | None = None
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
-    comment: bytes | None = None
     extra: list[tuple[Any, bytes]] = field(default_factory=list)
 
 

@@ -94,12 +94,10 @@ def read_header(data: bytes) -> Header:
         bit_depth=depth,
         channels=channels + transparent,
         orientation=exif_fields.orientation(metadata.exif, metadata.xmp),
-        gray=color == "gray",
         progressive=interlace == 1,
         animated=b"acTL" in names,
         color=color,
         alpha=kind in (4, 6) or transparent,
-        total_pixels=width * height,
     )
 
 
@@ -190,7 +188,7 @@ def _ancillary(metadata: Metadata, provenance: Provenance | None) -> tuple[list[
         if kind == b"iCCP" or own_xmp or (kind == b"sRGB" and profile is not None):
             continue
         before.append((kind, payload))
-    packet = metadata.xmp if provenance is None else xmp.add_provenance(metadata.xmp, provenance)
+    packet = xmp.of_copy(metadata.xmp, provenance)
     if packet is not None:
         before.append((b"iTXt", _XMP_KEY + bytes(4) + packet))
     late = {b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf"}

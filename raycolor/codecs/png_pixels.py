@@ -48,7 +48,11 @@ def read_pixels(packed: bytes, size: tuple[int, int], depth: int, kind: int, int
         if rows and columns:
             passes.append((x, y, dx, dy, rows, columns, (columns * samples * depth + 7) // 8))
     expected = sum(rows * (stride + 1) for *_, rows, _, stride in passes)
-    raw = _inflate(packed, expected)
+    # One byte more than needed, so that zlib reads on to its checksum and compares it.
+    inflated = zlib.decompressobj().decompress(packed, expected + 1)
+    if len(inflated) < expected:
+        raise DecodeError("truncated", f"PNG: {len(inflated):,} of {expected:,} bytes of image data")
+    raw = np.frombuffer(inflated, np.uint8, expected)
     out = np.empty((height, width, samples), np.uint16 if depth == 16 else np.uint8) if interlaced else None
     at = 0
     for x, y, dx, dy, rows, columns, stride in passes:
@@ -88,14 +92,6 @@ def colors(values: Plane, depth: int, kind: int, palette: bytes | None, key: byt
         return scaled
     transparent = np.all(values == np.frombuffer(key[: 2 * count], ">u2").astype(np.uint16), axis=-1)
     return np.dstack([scaled, np.where(transparent, 0, np.iinfo(scaled.dtype).max).astype(scaled.dtype)])
-
-
-def _inflate(packed: bytes, expected: int) -> Bytes:
-    # One byte more than needed, so that zlib reads on to its checksum and compares it.
-    raw = zlib.decompressobj().decompress(packed, expected + 1)
-    if len(raw) < expected:
-        raise DecodeError("truncated", f"PNG: {len(raw):,} of {expected:,} bytes of image data")
-    return np.frombuffer(raw, np.uint8, expected)
 
 
 def _unpack(lines: Bytes, count: int, depth: int) -> Plane:

@@ -12,6 +12,7 @@ import simplejpeg
 from PIL import Image
 
 from raycolor.codecs import icc, xmp
+from raycolor.codecs.exif import per_inch
 from raycolor.codecs.guard import guard, pillow
 from raycolor.codecs.jpeg import MAX_SIDE, cmyk_to_rgb
 from raycolor.codecs.photograph import (
@@ -79,7 +80,6 @@ def read_header(data: bytes) -> Header:
             channels=first.integer(Tag.SAMPLES, layout, 1),
             pages=len(pages),
             orientation=orientation if 1 <= orientation <= 8 else 1,
-            gray=color == "gray",
             color=color,
             alpha=Tag.EXTRA in first.entries,
             total_pixels=sum(sizes),
@@ -114,10 +114,8 @@ def decode(data: bytes, header: Header) -> Photograph:
         alphas,
         Metadata(
             xmp=first.raw(Tag.XMP),
-            iptc=first.raw(Tag.IPTC),
             icc=first.raw(Tag.ICC),
             dpi=_dpi(first, layout),
-            comment=first.raw(Tag.DESCRIPTION),
         ),
         source=Source(layout, directories),
         orientations=[o if 1 <= o <= 8 else 1 for o in orientations],
@@ -145,7 +143,7 @@ def encode(photo: Photograph, rgb_pages: Sequence[Rows], *, provenance: Provenan
             del kept[Tag.TRANSFER]
         packet, profile = directory.raw(Tag.XMP), directory.raw(Tag.ICC)
         if packet not in packets:
-            packets[packet] = packet if provenance is None else xmp.add_provenance(packet, provenance)
+            packets[packet] = xmp.of_copy(packet, provenance)
         if profile not in profiles:
             profiles[profile] = icc.for_rgb(profile)
         for tag, kind, made in ((Tag.XMP, 1, packets[packet]), (Tag.ICC, 7, profiles[profile])):
@@ -277,5 +275,4 @@ def _dpi(page: Directory, layout: Layout) -> tuple[float, float] | None:
         next(iter(page.entries[tag].numbers(layout, 1)), 0.0) if tag in page.entries else 0.0
         for tag in (Tag.X_DPI, Tag.Y_DPI)
     )
-    scale = {2: 1.0, 3: 2.54}.get(page.integer(Tag.DPI_UNIT, layout, 2))
-    return (x * scale, y * scale) if scale and x > 0 and y > 0 else None
+    return per_inch(x, y, page.integer(Tag.DPI_UNIT, layout, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 import imagecodecs
@@ -28,16 +29,21 @@ def read_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     if end > len(data):
         raise DecodeError("truncated", f"WebP: {len(data):,} of {end:,} bytes")
     chunks: list[tuple[bytes, bytes]] = []
-    at = 12
-    while at + 8 <= end:
-        kind, size = struct.unpack_from("<4sI", data, at)
-        if at + 8 + size > end:
+    for kind, start, stop in _walk(data, 12, end):
+        if stop > end:
             raise DecodeError("truncated", f"WebP: chunk {kind!r} goes past the end")
         if len(chunks) >= _MAX_CHUNKS:
             raise DecodeError("decode_error", f"WebP: more than {_MAX_CHUNKS:,} chunks")
-        chunks.append((kind, data[at + 8 : at + 8 + size]))
-        at += 8 + size + size % 2
+        chunks.append((kind, data[start:stop]))
     return chunks
+
+
+def _walk(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield type, start and end of the data of each chunk."""
+    while at + 8 <= end:
+        kind, size = struct.unpack_from("<4sI", data, at)
+        yield kind, at + 8, at + 8 + size
+        at += 8 + size + size % 2
 
 
 def read_header(data: bytes) -> Header:
@@ -66,7 +72,6 @@ def read_header(data: bytes) -> Header:
         orientation=exif_fields.orientation(metadata.exif, metadata.xmp),
         animated=animated,
         alpha=alpha,
-        total_pixels=width * height,
     )
 
 
@@ -79,7 +84,10 @@ def decode(data: bytes, header: Header) -> Photograph:
         raise DecodeError("decode_error", f"WebP: decoded to {array.shape}")
     page, alpha = split_alpha(array, "WebP")
     first_frame = next((payload for kind, payload in chunks if kind == b"ANMF"), b"")
-    lossless = any(kind == b"VP8L" for kind, _ in chunks) or b"VP8L" in _frame_kinds(first_frame)
+    lossless = any(kind == b"VP8L" for kind, _ in chunks) or any(
+        kind == b"VP8L"
+        for kind, *_ in _walk(first_frame, 16, len(first_frame))  # behind place and time
+    )
     notes = ["animated: first frame"] if header.animated else []
     return Photograph(
         header, [page], [alpha if header.alpha else None], _read_metadata(chunks), source=lossless, notes=notes
@@ -89,7 +97,6 @@ def decode(data: bytes, header: Header) -> Photograph:
 def encode(photo: Photograph, rgb: Plane, *, provenance: Provenance | None, quality: int) -> bytes:
     """Write WebP, lossless where the input was, with its EXIF, XMP and color profile."""
     alpha, metadata = photo.alpha[0], photo.metadata
-    packet = metadata.xmp if provenance is None else xmp.add_provenance(metadata.xmp, provenance)
     out = io.BytesIO()
     with pillow("WebP encoding"):
         image = Image.fromarray(np.ascontiguousarray(rgb if alpha is None else np.dstack([rgb, alpha])))
@@ -101,20 +108,10 @@ def encode(photo: Photograph, rgb: Plane, *, provenance: Provenance | None, qual
             method=_METHOD,
             exact=True,
             exif=metadata.exif or b"",
-            xmp=packet or b"",
+            xmp=xmp.of_copy(metadata.xmp, provenance) or b"",
             icc_profile=icc.for_rgb(metadata.icc) or b"",
         )
     return out.getvalue()
-
-
-def _frame_kinds(frame: bytes) -> list[bytes]:
-    """Return the types of the chunks inside an animation's frame, which follow 16 bytes of place and time."""
-    kinds, at = [], 16
-    while at + 8 <= len(frame):
-        kind, size = struct.unpack_from("<4sI", frame, at)
-        kinds.append(kind)
-        at += 8 + size + size % 2
-    return kinds
 
 
 def _read_metadata(chunks: list[tuple[bytes, bytes]]) -> Metadata:

@@ -60,6 +60,11 @@ class _Found:
     source_type: str | None = None
 
 
+def of_copy(packet: bytes | None, provenance: Provenance | None) -> bytes | None:
+    """Return the packet of the colored copy: with provenance, or as it is where there is none."""
+    return packet if provenance is None else add_provenance(packet, provenance)
+
+
 def add_provenance(packet: bytes | None, provenance: Provenance) -> bytes:
     """Return the packet with DigitalSourceType, AISystemUsed, AISystemVersionUsed and the checkpoint in it.
 
@@ -179,11 +184,12 @@ def _inspect(text: bytes) -> _Found | None:
         begun = depth.pop()[1]
         inside = [n for n, _ in depth[-2:]] == [f"{_RDF} RDF", f"{_RDF} Description"]
         if inside and name in _OURS:
-            found.cuts.append((begun, _stop(text, begun, at)))
+            stop, empty = _tag(text, begun)
+            found.cuts.append((begun, stop if empty else text.index(b">", at) + 1))
             if name.endswith(" DigitalSourceType"):
                 found.source_type = "".join(held).strip() or found.source_type
-        if name == f"{_RDF} RDF" and not _is_empty_tag(text, begun):
-            found.rdf_start, found.rdf_end = _stop_of_tag(text, begun), at
+        if name == f"{_RDF} RDF" and not (tag := _tag(text, begun))[1]:
+            found.rdf_start, found.rdf_end = tag[0], at
             found.prefix = text[at + 2 : text.index(b">", at)].decode().strip().partition(":")[0]
 
     def refuse(*_: object) -> None:
@@ -200,19 +206,10 @@ def _inspect(text: bytes) -> _Found | None:
     return found if found.rdf_end >= 0 else None
 
 
-def _is_empty_tag(text: bytes, at: int) -> bool:
+def _tag(text: bytes, at: int) -> tuple[int, bool]:
+    """Return where the tag at `at` stops, and whether it is its element's end, too."""
     tag = _TAG.match(text, at)
-    return tag is not None and tag.group().endswith(b"/>")
-
-
-def _stop_of_tag(text: bytes, begun: int) -> int:
-    tag = _TAG.match(text, begun)
-    return tag.end() if tag else begun
-
-
-def _stop(text: bytes, begun: int, end_at: int) -> int:
-    """Return where the element that began at `begun`, and whose end the parser reports at `end_at`, stops."""
-    return _stop_of_tag(text, begun) if _is_empty_tag(text, begun) else text.index(b">", end_at) + 1
+    return (tag.end(), tag.group().endswith(b"/>")) if tag else (at, False)
 
 
 def _attribute_cuts(text: bytes, at: int, name: str) -> list[tuple[int, int]]:

@@ -135,7 +135,7 @@ def look(colorizer: FileColorizer, data: bytes, warm: set[object]) -> Probed:
         format=header.format,
         width=header.width,
         height=header.height,
-        pixels=header.total_pixels or header.width * header.height,
+        pixels=header.total_pixels,
     )
     alike = (header.format, header.color, header.bit_depth, header.progressive)
     if alike not in warm:
