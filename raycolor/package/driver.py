@@ -9,7 +9,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -20,8 +20,7 @@ from raycolor.colorize.job_record import JobRecord, read_job
 from raycolor.errors import ConfigError, ManifestError
 from raycolor.package import bag_files, iiif, premis
 from raycolor.package.config import PackageConfig
-from raycolor.package.iiif_photographs import Photographs
-from raycolor.package.payload import File, Payload
+from raycolor.package.payload import File, payload_of
 from raycolor.progress import Progress
 from raycolor.sources.key_set import KeySet
 from raycolor.sources.overlap import place_holds
@@ -130,7 +129,7 @@ class _Package:
     expected: KeySet
     """Keys of the payload, as its store lists them."""
     metadata: KeySet
-    """Names of what lies beside the payload, but for the bag's own files."""
+    """Names of what lies beside the payload."""
     scratch: Path
     tags: IO[bytes]
     """Lines of the manifest of the tags, as they come."""
@@ -141,13 +140,12 @@ class _Package:
 
     def __post_init__(self) -> None:
         self.bag = open_store(self.config.out, endpoint_url=self.config.endpoint_url)
-        self.outputs = Payload(self.dest, self.record)
         self.payload = open_store(f"{self.bag.uri.rstrip('/')}/data", endpoint_url=self.config.endpoint_url)
 
     def count(self) -> None:
         """Take in what the payload will be: every output, and every record but those of running jobs."""
-        for shard in self.outputs.shards():
-            for item in shard.items:
+        for _, items in payload_of(self.dest, self.record):
+            for item in items:
                 for file in item.files:
                     self._expect(file.key, file.size)
         for info in self.dest.list(FOLDER):
@@ -213,14 +211,15 @@ class _Package:
         self.payload.sweep(older_than_s=0)
         manifest = self.scratch / "manifest"
         with manifest.open("wb") as lines, ExitStack() as ends:
-            shows = self._photographs(ends)
+            shows = self._presentation(ends)
             for key, sha256 in self._payload(shows):
                 lines.write(bag_files.manifest_line(sha256, bag_files.PAYLOAD + key))
             if shows is not None:
                 shows.end()
         self._remove_others()
         self.bag.put_file(bag_files.MANIFEST, manifest)
-        self._tag(bag_files.MANIFEST, _sha256_of_file(manifest))
+        with manifest.open("rb") as lines:
+            self._tag(bag_files.MANIFEST, hashlib.file_digest(lines, "sha256").hexdigest())
         self._tag(bag_files.DECLARATION, hashlib.sha256(bag_files.DECLARED).hexdigest())
         self.tags.flush()
         self.bag.put_file(bag_files.TAG_MANIFEST, Path(self.tags.name))
@@ -229,42 +228,38 @@ class _Package:
                 f"{self.dest.uri}: its job went on meanwhile: run the same command again when it has ended"
             )
 
-    def _photographs(self, ends: ExitStack) -> Photographs | None:
+    def _presentation(self, ends: ExitStack) -> iiif.Presentation | None:
         """Return what writes the images of IIIF, if they are asked for."""
         if self.config.iiif is None:
             return None
         originals = originals_of(self.record, self.config.endpoint_url, "--iiif shows every original")
-        folder = Path(ends.enter_context(tempfile.TemporaryDirectory(dir=self.scratch)))
-        pages = iiif.Presentation(self.config.iiif, self._put_tag, folder)
-        ends.callback(pages.close)
-        return Photographs(self.dest, self.record, originals, pages, self.add_metadata)
+        to = self.config.iiif, self.scratch, self._put_tag, self._tag
+        return ends.enter_context(closing(iiif.Presentation(self.dest, self.record, originals, *to)))
 
-    def _payload(self, shows: Photographs | None) -> Iterator[tuple[str, str]]:
+    def _payload(self, shows: iiif.Presentation | None) -> Iterator[tuple[str, str]]:
         """Copy the payload; yield key and SHA-256 of each file, in an order that is always the same."""
         with (
             Progress("package", self.files, "files") as progress,
             ThreadPoolExecutor(_THREADS, "package") as pool,
         ):
-            for shard in self.outputs.shards():
-                files = [file for item in shard.items for file in item.files]
+            for shard, items in payload_of(self.dest, self.record):
+                files = [file for item in items for file in item.files]
                 sums = pool.map(self._file, files)
                 yield from ((file.key, sha256) for file, sha256 in zip(files, sums, strict=True))
                 progress.update(len(files))
-                if self.config.premis and shard.items:
-                    name = f"metadata/premis/part-{shard.shard:06d}.xml"
-                    self.add_metadata(name, self._put_tag(name, premis.document(self.record, shard.items)))
+                if self.config.premis and items:
+                    name = f"metadata/premis/part-{shard:06d}.xml"
+                    self._tag(name, self._put_tag(name, premis.document(self.record, items)))
                 if shows is not None:
-                    shows.show(shard, pool)
-            for info, sha256 in zip(self.records, pool.map(self._record, self.records), strict=True):
+                    shows.show(shard, [item.outcome for item in items if item.outcome.status == "colorized"], pool)
+            sums = pool.map(lambda info: self._copy(info.key, info.size, None), self.records)
+            for info, sha256 in zip(self.records, sums, strict=True):
                 yield info.key, sha256
                 progress.update(1)
 
-    def add_metadata(self, name: str, sha256: str) -> None:
+    def _tag(self, name: str, sha256: str) -> None:
         """Take in a file that was written beside the payload."""
         self.metadata.add(name)
-        self._tag(name, sha256)
-
-    def _tag(self, name: str, sha256: str) -> None:
         self.tags.write(bag_files.manifest_line(sha256, name))
 
     def _put_tag(self, name: str, data: bytes) -> str:
@@ -287,9 +282,6 @@ class _Package:
 
     def _changed(self, key: str, what: str) -> ManifestError:
         return ManifestError(f"{self.dest.uri}/{key}: {what}: run `raycolor verify` on the job for all such files")
-
-    def _record(self, info: ObjectInfo) -> str:
-        return self._copy(info.key, info.size, None)
 
     def _copy(self, key: str, size: int, sha256: str | None) -> str:
         """Copy one file of known size, unless its bytes are there; return their SHA-256."""
@@ -338,8 +330,3 @@ class _Package:
                 f"OUT {self.bag.uri}: holds {files:,} of {self.files:,} files: names differ in letters only that this "
                 "file system takes for the same, or somebody else writes here: give another place, for example S3"
             )
-
-
-def _sha256_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
@@ -43,62 +43,50 @@ class Item(NamedTuple):
     files: tuple[File, ...]
 
 
-class Items(NamedTuple):
-    """The outputs of a shard, and what lies beside them."""
+def payload_of(dest: ObjectStore, record: JobRecord) -> Iterator[tuple[int, list[Item]]]:
+    """Yield the outputs of a job in order, with all that lies beside them, behind the number of their shard.
 
-    shard: int
-    items: list[Item]
-
-
-class Payload:
-    """The outputs of a job with all that lies beside them, shard by shard."""
-
-    def __init__(self, dest: ObjectStore, record: JobRecord) -> None:
-        self._dest, self._record = dest, record
-        self._signed = is_signed(dest)
-
-    def shards(self) -> Iterator[Items]:
-        """Yield the outputs of the job in order.
-
-        Raises:
-            ManifestError: a record is damaged, or some outputs are signed and others not yet.
-            StorageError: the destination cannot be read.
-        """
-        for shard in finished_shards(self._dest, self._record):
-            signatures = read_signatures(self._dest, shard.shard) if self._signed else {}
-            made = (outcome for outcome in shard.outcomes if outcome.output_key is not None)
-            yield Items(shard.shard, [self._item(outcome, signatures) for outcome in made])
-
-    def _item(self, outcome: Outcome, signatures: Mapping[str, Signature]) -> Item:
-        key, signature = str(outcome.output_key), signature_of(outcome, signatures)
-        if signature is None:
-            if self._signed and outcome.status == "colorized":
+    Raises:
+        ManifestError: a record is damaged, or some outputs are signed and others not yet.
+        StorageError: the destination cannot be read.
+    """
+    signed = is_signed(dest)
+    for shard in finished_shards(dest, record):
+        signatures = read_signatures(dest, shard.shard) if signed else {}
+        made = [(one, signature_of(one, signatures)) for one in shard.outcomes if one.output_key is not None]
+        for outcome, signature in made:
+            if signed and signature is None and outcome.status == "colorized":
                 raise ManifestError(
-                    f"{self._dest.uri}/{key}: is not signed, and others are: run `raycolor sign` again to its end"
+                    f"{dest.uri}/{outcome.output_key}: is not signed, and others are: run `raycolor sign` again to its "
+                    "end"
                 )
-            files = [File(key, outcome.output_bytes or 0, str(outcome.output_sha256))]
-        else:
-            files = [File(key, signature.signed_bytes, signature.signed_sha256)]
-            if signature.manifest_key is not None:
-                files.append(
-                    File(signature.manifest_key, signature.manifest_bytes or 0, str(signature.manifest_sha256))
-                )
-        if outcome.status == "colorized" and self._needs_sidecar(key):
-            data = _sidecar(self._record, outcome)
-            files.append(File(f"{key}.xmp", len(data), hashlib.sha256(data).hexdigest(), data))
-        return Item(outcome, signature, tuple(files))
+        yield shard.shard, [_item(dest, record, outcome, signature) for outcome, signature in made]
 
-    def _needs_sidecar(self, key: str) -> bool:
-        """Whether a file can hold no XMP: BMP, and JPEG 2000 without a container."""
-        if PurePosixPath(key).suffix.lower() in _HOLD_XMP:
-            return False
-        if self._dest.stat(key) is None:
-            return False  # whoever copies it will say so
-        head = self._dest.get_range(key, 0, _HEAD_BYTES)
-        try:
-            return sniff(head) == "bmp" or head.startswith(jp2.CODESTREAM)
-        except DecodeError:
-            return False
+
+def _item(dest: ObjectStore, record: JobRecord, outcome: Outcome, signature: Signature | None) -> Item:
+    key = str(outcome.output_key)
+    files = [File(key, outcome.output_bytes or 0, str(outcome.output_sha256))]
+    if signature is not None:
+        files = [File(key, signature.signed_bytes, signature.signed_sha256)]
+        if signature.manifest_key is not None:
+            files.append(File(signature.manifest_key, signature.manifest_bytes or 0, str(signature.manifest_sha256)))
+    if outcome.status == "colorized" and _needs_sidecar(dest, key):
+        data = _sidecar(record, outcome)
+        files.append(File(f"{key}.xmp", len(data), hashlib.sha256(data).hexdigest(), data))
+    return Item(outcome, signature, tuple(files))
+
+
+def _needs_sidecar(dest: ObjectStore, key: str) -> bool:
+    """Whether a file can hold no XMP: BMP, and JPEG 2000 without a container."""
+    if PurePosixPath(key).suffix.lower() in _HOLD_XMP:
+        return False
+    if dest.stat(key) is None:
+        return False  # whoever copies it will say so
+    head = dest.get_range(key, 0, _HEAD_BYTES)
+    try:
+        return sniff(head) == "bmp" or head.startswith(jp2.CODESTREAM)
+    except DecodeError:
+        return False
 
 
 def _sidecar(record: JobRecord, outcome: Outcome) -> bytes:
