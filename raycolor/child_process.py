@@ -55,7 +55,6 @@ class Child:
             parent, and returns what answers requests.
         options: picklable.
         timeout_s: seconds after which a request has hung; the time of each question to the parent counts anew.
-        start_timeout_s: seconds after which the start has hung.
         command: the child; by default this module.
         started: a process of `start_process`, for the first start.
     """
@@ -66,12 +65,10 @@ class Child:
         options: object,
         *,
         timeout_s: float,
-        start_timeout_s: float = _START_S,
         command: Sequence[str] = (),
         started: subprocess.Popen[bytes] | None = None,
     ) -> None:
-        self._task, self._options = task, options
-        self._timeout_s, self._start_timeout_s = timeout_s, start_timeout_s
+        self._task, self._options, self._timeout_s = task, options, timeout_s
         self._command, self._started = command, started
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -80,11 +77,6 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @property
-    def pid(self) -> int | None:
-        """The child's process id while there is one."""
-        return None if self._process is None else self._process.pid
 
     def ask(
         self, request: object, file: bytes = b"", *, answer: Ask | None = None, timeout_s: float | None = None
@@ -139,9 +131,7 @@ class Child:
         for _ in range(_START_TRIES):
             try:
                 self._process, self._started = self._started or start_process(command=self._command), None
-                kind, thing, _file = self._exchange(
-                    self._process, (self._task, self._options), b"", self._start_timeout_s
-                )
+                kind, thing, _file = self._exchange(self._process, (self._task, self._options), b"", _START_S)
             except (_ChildGoneError, OSError) as exc:
                 self.close()
                 why = str(exc)
@@ -196,12 +186,9 @@ def start_process(imports: str = "", command: Sequence[str] = ()) -> subprocess.
 
 def end_process(process: subprocess.Popen[bytes]) -> None:
     """End a child."""
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with suppress(OSError):
-                pipe.close()
+    # Leaving it closes its pipes, which may fail on what was not sent, and waits for it.
+    with suppress(OSError), process:
+        process.kill()
 
 
 class _ChildGoneError(Exception):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from raycolor import __version__
-from raycolor.errors import ConfigError, RaycolorError, TooManyFailedError
+from raycolor.errors import RaycolorError
 from raycolor.flags import JobCommand, params_of, show_all
 from raycolor.progress import JsonLines, TextLines, logs_json, printable
 from raycolor.signals import Terminated, listening
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DONE, FAILED, BAD_USAGE, TOO_MANY_FAILED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+DONE, BAD_USAGE, INTERRUPTED, TERMINATED = 0, 2, 130, 143
 
 
 class Job(NamedTuple):
-    """One command: its settings, its positional arguments and the function that runs it."""
+    """One command; its settings and what runs it stand in the folder of its name, if they are not said."""
 
     summary: str
-    model: str
     arguments: tuple[str, ...]
-    run: str
     epilog: str = ""
+    model: str = ""
+    run: str = ""
     file: str = ""  # metavar of the settings file, where it is an argument and not --config
     resolve: str = ""  # function that completes the settings, for --print-config
     script: bool = True  # whether it can be submitted to a cluster, as jobs/NAME.py
@@ -43,52 +43,40 @@ class Job(NamedTuple):
 JOBS = {
     "prepare": Job(
         "Convert photographs to a Lab dataset for training.",
-        "raycolor.prepare.config:PrepareConfig",
         ("source", "dataset"),
-        "raycolor.prepare.driver:run",
         "Places365: the validation photographs of 256x256 (val_256.tar, 36,500 files) are distributed by MIT at "
         "places2.csail.mit.edu for non-commercial research and education; read their terms, download the file, and "
         "give it as SOURCE without unpacking it. Any folder of color photographs will do as well.",
     ),
     "train": Job(
         "Train a colorization network on a Lab dataset.",
-        "raycolor.train.config:TrainConfig",
         ("method",),
-        "raycolor.train.driver:run",
         "The same command continues a training that was stopped; with more --epochs it goes on with a finished one. "
         "The options of a network (network.KEY) are shown by `raycolor train METHOD --print-config`.",
         resolve="raycolor.training.settings:resolve",
     ),
     "tune": Job(
         "Search hyperparameters: run many trainings and report on them.",
-        "raycolor.tune.config:TuneConfig",
         (),
-        "raycolor.tune.driver:run",
         "SWEEP.yaml is a file such as those of tune_configs/; flags and --set (base.epochs=3) override it. The report, "
         "OUT/report/index.html, is updated during the sweep. The same command continues a sweep that was stopped.",
-        "SWEEP.yaml",
+        file="SWEEP.yaml",
     ),
     "evaluate": Job(
         "Compare checkpoints: one table of every metric, with photographs.",
-        "raycolor.evaluate.config:EvaluateConfig",
         ("checkpoint",),
-        "raycolor.evaluate.driver:run",
         "Open OUT/index.html; table.csv and table.md hold the same numbers. Every table has two floors: gray, and the "
         "mean color of the dataset's training photographs.",
     ),
     "plan": Job(
         "Say what an archive holds, and estimate time and cost of colorizing it.",
-        "raycolor.plan.config:PlanConfig",
         ("source",),
-        "raycolor.plan.driver:run",
         "Lists SOURCE, reads a sample, and colorizes it in memory to measure this machine's CPU. Writes no photograph "
         "and needs no Ray. The same seed gives the same sample.",
     ),
     "colorize": Job(
         "Colorize an archive of black-and-white photographs.",
-        "raycolor.colorize.config:ColorizeConfig",
         ("source", "dest"),
-        "raycolor.colorize.driver:run",
         "Writes one outcome per input to DEST/_raycolor/outcomes, totals to summary.json and a page to report.html. "
         "The same command continues a job that was stopped. When the job has finished, the same command makes deleted "
         "outputs again and reports new files in SOURCE. Exit codes: 0 done, 1 failed, 2 bad usage, 3 more images "
@@ -96,66 +84,56 @@ JOBS = {
     ),
     "compare": Job(
         "Show what two to four jobs made of the same photographs, on one page.",
-        "raycolor.compare.config:CompareConfig",
         ("out",),
-        "raycolor.compare.driver:run",
         "Takes DEST of jobs of `raycolor colorize`, finished or not. The page holds all its pictures; of thousands of "
         "photographs it shows a sample.",
     ),
     "review": Job(
         "Look at a finished job's photographs and decide about each, on a page.",
-        "raycolor.review.config:ReviewConfig",
         ("dest",),
-        "raycolor.review.driver:run",
         "Serves a page on 127.0.0.1 until Ctrl-C, and writes decisions to DEST/_raycolor/review.csv as they are made. "
         "`raycolor colorize DEST/_raycolor/review.csv` applies them.",
         script=False,
     ),
     "sign": Job(
         "Sign the outputs of a finished job with Content Credentials (C2PA).",
-        "raycolor.sign.config:SignConfig",
         ("dest",),
-        "raycolor.sign.driver:run",
         "Says in every colorized output what was made, from which original, by which network; needs the package of "
         "`pip install 'raycolor[sign]'`. No network is asked: no time-stamp, no list of trusted certificates. The same "
         "command continues what was stopped, and signs what was made since; nothing is signed twice.",
     ),
     "verify": Job(
         "Check the outputs of a finished job against its outcomes.",
-        "raycolor.verify.config:VerifyConfig",
         ("dest",),
-        "raycolor.verify.driver:run",
         "Reads every output and changes nothing: says which are missing or have other bytes than were written or "
         "signed, which signatures are missing or not valid, and which files in DEST the job did not make. Exit code 1 "
         "if anything is missing or has changed.",
     ),
     "package": Job(
         "Pack the outputs and records of a finished job as a BagIt bag.",
-        "raycolor.package.config:PackageConfig",
         ("dest", "out"),
-        "raycolor.package.driver:run",
         "Copies every output into OUT, compares it with its outcome on the way, and changes nothing in DEST. The same "
         "command continues a package that was stopped, and brings up to date one that was made before a later run.",
     ),
     "import": Job(
         "Make a checkpoint of a network that others published as an ONNX file.",
-        "raycolor.exchange.config:ImportConfig",
         ("file", "checkpoint"),
-        "raycolor.exchange.import_onnx:run",
         "The network is tried first, in a process of its own. The checkpoint is taken wherever one is: colorize, plan, "
         "evaluate. docs/other-colorizers.md has where networks are published, docs/formats.md has the card.",
+        model="raycolor.exchange.config:ImportConfig",
+        run="raycolor.exchange.import_onnx:run",
     ),
     "export": Job(
         "Write a checkpoint as an ONNX file, with its card, for other programs.",
-        "raycolor.exchange.config:ExportConfig",
         ("checkpoint", "file"),
-        "raycolor.exchange.export_onnx:run",
+        model="raycolor.exchange.config:ExportConfig",
+        run="raycolor.exchange.export_onnx:run",
     ),
     "init": Job(
         "Write sweep files, cluster scripts, a dashboard and a sample.",
-        "raycolor.starter.config:InitConfig",
         ("folder",),
-        "raycolor.starter.write:run",
+        model="raycolor.starter.write:InitConfig",
+        run="raycolor.starter.write:run",
         script=False,
     ),
 }
@@ -188,7 +166,7 @@ def cli() -> None:
 
 def _command(name: str, job: Job) -> click.Command:
     """Make the click command of a job from the fields of its configuration model."""
-    model: type[Frozen] = _named(job.model)
+    model: type[Frozen] = _named(job.model or f"raycolor.{name}.config:{name.title()}Config")
     params = params_of(model, job.arguments)
     if job.file:
         params.insert(0, click.Argument(["config_file"], metavar=job.file))
@@ -238,7 +216,7 @@ def _command(name: str, job: Job) -> click.Command:
         if print_config:
             click.echo(as_yaml(_named(job.resolve)(config) if job.resolve else config), nl=False)
             return DONE
-        run: Callable[[Any], int] = _named(job.run)
+        run: Callable[[Any], int] = _named(job.run or f"raycolor.{name}.driver:run")
         return run(config)
 
     return JobCommand(name, model, params=params, callback=callback, help=job.summary, epilog=job.epilog)
@@ -272,12 +250,8 @@ def run(argv: Sequence[str]) -> int:
         return BAD_USAGE
     except click.ClickException as exc:
         return _fail(exc.format_message(), BAD_USAGE, exc)
-    except ConfigError as exc:
-        return _fail(_one_line(exc), BAD_USAGE, exc)
-    except TooManyFailedError as exc:
-        return _fail(_one_line(exc), TOO_MANY_FAILED, exc)
     except RaycolorError as exc:
-        return _fail(_one_line(exc), FAILED, exc)
+        return _fail(" ".join(str(exc).split()), exc.exit_code, exc)
     except (KeyboardInterrupt, click.exceptions.Abort) as exc:
         # Click turns both into its Abort.
         if isinstance(exc, Terminated) or isinstance(exc.__cause__, Terminated):
@@ -317,10 +291,6 @@ def _fail(message: str, code: int, exc: BaseException) -> int:
     else:
         click.echo(f"raycolor: {printable(message)}", err=True)
     return code
-
-
-def _one_line(exc: BaseException) -> str:
-    return " ".join(str(exc).split())
 
 
 def main(argv: Sequence[str] | None = None) -> None:

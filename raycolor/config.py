@@ -190,12 +190,8 @@ def load_config(
     Raises:
         ConfigError: an unreadable file, an unknown key or a value out of bounds; one line that names key and value.
     """
-    merged: dict[str, Any] = {}
-    where: dict[str, str] = {}
-    if file is not None:
-        for key, value in load_yaml(file).items():
-            merged[key] = value
-            where[key] = file
+    merged = {} if file is None else load_yaml(file)
+    where = dict.fromkeys(merged, str(file))
     for key, value in (flags or {}).items():
         merged[key] = value
         where[key] = "--" + key.replace("_", "-")

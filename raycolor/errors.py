@@ -28,9 +28,14 @@ REASONS: Final[tuple[str, ...]] = get_args(Reason)
 class RaycolorError(Exception):
     """Root of the errors raised on purpose. The message is one line: what, which value, how to mend it."""
 
+    exit_code = 1
+    """Of a command that one of them ends."""
+
 
 class ConfigError(RaycolorError):
-    """A command, setting or configuration file that cannot be used (exit code 2)."""
+    """A command, setting or configuration file that cannot be used."""
+
+    exit_code = 2
 
 
 class ShapeError(RaycolorError):
@@ -84,7 +89,9 @@ class OutageError(RaycolorError):
 
 
 class TooManyFailedError(RaycolorError):
-    """A job that was stopped as more images had failed than it allows (exit code 3)."""
+    """A job that was stopped as more images had failed than it allows."""
+
+    exit_code = 3
 
 
 class CheckpointError(RaycolorError):

@@ -48,7 +48,9 @@ class JobCommand(click.Command):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as exc:
             meant = exc.option_name.lstrip("-").replace("-", "_")
-            found = [key for key, _, _ in dotted(self.model) if meant in (key, key.replace(".", "_"), last(key))]
+            found = [
+                key for key, _, _ in dotted(self.model) if meant in (key, key.replace(".", "_"), key.rpartition(".")[2])
+            ]
             if not found:
                 raise
             hint = " or ".join(f"--set {key}=VALUE" for key in found)
@@ -112,11 +114,6 @@ def dotted(model: type[Frozen]) -> Iterator[tuple[str, FieldInfo, Group]]:
                 yield f"{field}.{name}", one, inner.group_of(name)
         elif is_group(info):
             yield f"{field}.KEY", info, model.group_of(field)
-
-
-def last(key: str) -> str:
-    """Return the last part of a dotted key."""
-    return key.rpartition(".")[2]
 
 
 def inner_model(info: FieldInfo) -> type[Frozen] | None:

@@ -123,10 +123,9 @@ class Progress:
     ) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.done, self.already = already, already
-        self.notes: dict[str, str] = {}
+        self.notes: dict[str, object] = {}
         self._left_after = left_after
         self._rate: float | None = None
-        self._values: dict[str, object] = {}
         self._interval_s, self._clock = interval_s, clock
         self._terminal = sys.stderr.isatty() and not logs_json() if terminal is None else terminal
         self._bar: RichProgress | None = None
@@ -157,12 +156,10 @@ class Progress:
         self._rate = per_second if per_second is not None else self._rate
         if count:
             self._left_after -= 1
-        self.notes.update({name: str(value) for name, value in notes.items()})
-        self._values.update(notes)
+        self.notes.update(notes)
         if self._bar is not None and self._task is not None:
-            self._bar.update(
-                self._task, completed=self.done, total=self.total, notes=self._notes_text(), left=self._left_text()
-            )
+            notes_text, left = " ".join(self._notes_texts()), self._left_text()
+            self._bar.update(self._task, completed=self.done, total=self.total, notes=notes_text, left=left)
         elif self._clock() - self._last_line >= self._interval_s:
             self._last_line = self._clock()
             self._log("progress")
@@ -196,14 +193,13 @@ class Progress:
             "already": self.already,
             "per_second": round(self.rate(), 3),
             "seconds_left": None if left is None else round(left, 1),
-            **self._values,
+            **self.notes,
         }
 
     def line(self) -> str:
         """One line: `colorize: images 1,024/2,920 | 21.3 img/s | failed 3 | 1 min 29 s left`."""
         total = "" if self.total is None else f"/{self.total:,}"
-        parts = [f"{self.title}: {self.unit} {self.done:,}{total}", f"{self.rate():.1f}/s"]
-        parts += [f"{name} {value}" for name, value in self.notes.items()]
+        parts = [f"{self.title}: {self.unit} {self.done:,}{total}", f"{self.rate():.1f}/s", *self._notes_texts()]
         if left := self._left_text():
             parts.append(left)
         return " | ".join(parts)
@@ -215,8 +211,8 @@ class Progress:
     def _log(self, event: str) -> None:
         logger.info("%s", self.line(), extra={"event": event, "fields": self.fields()})
 
-    def _notes_text(self) -> str:
-        return " ".join(f"{name} {value}" for name, value in self.notes.items())
+    def _notes_texts(self) -> list[str]:
+        return [f"{name} {value}" for name, value in self.notes.items()]
 
     def _open_bar(self) -> None:
         from rich.console import Console

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from raycolor import child_process
 from raycolor.child_process import Child, ChildDiedError, ChildStartError
 
 TASK = """
@@ -58,9 +59,10 @@ def test_a_child_that_does_not_start_is_started_again(tmp_path):
 
 
 @pytest.mark.parametrize(("start", "why"), [("os._exit(3)", "exit code 3"), ("time.sleep(60)", "hung for 1 s")])
-def test_a_child_that_never_starts_is_no_requests_fault(start, why):
+def test_a_child_that_never_starts_is_no_requests_fault(start, why, monkeypatch):
     """Neither its death nor its silence goes on for ever, or is an image's failure."""
-    with child(start, start_timeout_s=1.0) as one, pytest.raises(ChildStartError, match=why):
+    monkeypatch.setattr(child_process, "_START_S", 1.0)
+    with child(start) as one, pytest.raises(ChildStartError, match=why):
         one.ask("request")
 
 

@@ -45,7 +45,7 @@ def _sections(text):
 @pytest.mark.parametrize("name", cli.JOBS)
 def test_every_scalar_setting_is_a_flag_under_its_group(name, capsys):
     """A setting of the model is a flag under the heading that the model names; only `--help-all` shows rare ones."""
-    model = cli._named(cli.JOBS[name].model)
+    model = cli.cli.get_command(None, name).model
     assert cli.run([name, "--help-all"]) == 0
     whole = _sections(capsys.readouterr().out)
     cli.run([name, "--help"])

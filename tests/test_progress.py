@@ -64,4 +64,4 @@ def test_reach_says_how_far_it_is():
     progress = Progress("prepare", None, "photographs", terminal=False)
     progress.reach(3, 10, left_out=1)
     progress.reach(7, 12, left_out=2)
-    assert (progress.done, progress.total, progress.notes) == (7, 12, {"left_out": "2"})
+    assert (progress.done, progress.total, progress.notes) == (7, 12, {"left_out": 2})

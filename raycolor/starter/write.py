@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from pydantic import Field
+
+from raycolor.config import Frozen
 from raycolor.errors import ConfigError
-from raycolor.starter.config import InitConfig
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,12 @@ EXAMPLES: Final = (
     "docs/sample",
 )
 _PACKED: Final = Path(__file__).resolve().parents[1] / "examples"
+
+
+class InitConfig(Frozen):
+    """Settings of `raycolor init`."""
+
+    folder: str = Field(description="folder to write into; files that are there already stay as they are")
 
 
 def run(config: InitConfig) -> int:

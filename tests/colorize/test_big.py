@@ -66,7 +66,7 @@ def test_a_large_photograph_stays_within_its_bound(make, megapixels, bound):
     height, width = 10_000, megapixels * 100
     with IsolatedColorizer(ColorizerConfig(), timeout_s=900.0) as child:
         child.colorize(make(300, 400))
-        process = Path(f"/proc/{child.child.pid}")
+        process = Path(f"/proc/{child.child._process.pid}")
         data = make(height, width)
         before = memory(process, "VmRSS")
         (process / "clear_refs").write_text("5")

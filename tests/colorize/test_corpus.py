@@ -190,7 +190,7 @@ def test_bombs_take_no_memory(child):
     bombs = {key: made.data for key, made in hostile.corpus().items() if key.startswith("bombs/")}
     for kind in ("jpeg", "png", "tiff", "webp"):
         child.colorize(hostile.good(kind))
-    process = Path(f"/proc/{child.child.pid}")
+    process = Path(f"/proc/{child.child._process.pid}")
     heavy = {}
     for key, data in bombs.items():
         (process / "clear_refs").write_text("5")
