@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,12 +70,6 @@ class Batcher:
             self._changed.notify()
         return answer
 
-    @property
-    def waiting(self) -> int:
-        """Planes that no pass has been begun for."""
-        with self._changed:
-            return sum(map(len, self._queues.values()))
-
     def hung(self, limit_s: float) -> list[Future[Predicted]]:
         """Return the answers that a pass owes which takes longer than `limit_s`; none if there is no such pass."""
         with self._changed:
@@ -107,7 +101,9 @@ class Batcher:
             return self._begin(planes)
         # Whatever it is, it belongs to those who wait.
         except BaseException as exc:  # noqa: BLE001
-            return _raises(exc)
+            failed: Future[list[Predicted]] = Future()
+            failed.set_exception(exc)
+            return failed.result
 
     def _finish(self, wait: Callable[[], list[Predicted]]) -> None:
         """Answer those whose pass is the oldest under way."""
@@ -169,10 +165,3 @@ def settle(answer: Future[Predicted], result: Predicted | BaseException) -> None
             answer.set_exception(result)
         else:
             answer.set_result(result)
-
-
-def _raises(exc: BaseException) -> Callable[[], Any]:
-    def wait() -> Any:
-        raise exc
-
-    return wait

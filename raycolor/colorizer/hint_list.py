@@ -108,22 +108,21 @@ class HintList:
         return hashlib.sha256(self.to_csv()).hexdigest() if self.hints else None
 
 
-def read_hints(place: str, flag: str = "--hints ", **options: Any) -> HintList:
+def read_hints(place: str, **options: Any) -> HintList:
     """Read a list.
 
     Args:
         place: local path or s3://bucket/key.
-        flag: what messages put before it.
         options: for S3, as `open_store` takes them.
 
     Raises:
         ConfigError: it cannot be read, is no such list, or a row cannot be used; says which.
     """
-    store, name = locate(place, flag, **options)
+    store, name = locate(place, "--hints ", **options)
     try:
-        return parse_hints(store.get(name), f"{flag}{place}")
+        return parse_hints(store.get(name), f"--hints {place}")
     except StorageError as exc:
-        raise ConfigError(f"{flag}{place}: {exc.detail}: check the path") from exc
+        raise ConfigError(f"--hints {place}: {exc.detail}: check the path") from exc
 
 
 def parse_hints(data: bytes, where: str) -> HintList:

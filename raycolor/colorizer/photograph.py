@@ -186,17 +186,16 @@ class FileColorizer:
         confidence = min((page.confidence for page in predicted if page.confidence is not None), default=None)
         flags = flags_of(colors, prepared.L_small)
         size = header.width, header.height
+        extension = None
         if prepared.exact:
             luma = codecs.half_size_luma(codecs.decode_luma(photo))
             cb, cr = kernels.chroma_planes(luma, planes[0])
             data = codecs.jpeg_exact(header, cb, cr, provenance=self.provenance, quality=self.config.jpeg_quality)
-            return Colorized(
-                data, prepared.kind, *size, note=note, confidence=confidence, flags=flags, pixels=_pixels(photo.pages)
-            )
-        written = codecs.output_format(header)
-        extension = None if written == header.format else f".{written}"
-        pages = [JoinedPage(page, ab) for page, ab in zip(photo.pages, planes, strict=True)]
-        data = codecs.encode(photo, pages, provenance=self.provenance, quality=self.config.jpeg_quality)
+        else:
+            written = codecs.output_format(header)
+            extension = None if written == header.format else f".{written}"
+            pages = [JoinedPage(page, ab) for page, ab in zip(photo.pages, planes, strict=True)]
+            data = codecs.encode(photo, pages, provenance=self.provenance, quality=self.config.jpeg_quality)
         return Colorized(
             data, prepared.kind, *size, extension, note, confidence, flags, len(photo.pages), _pixels(photo.pages)
         )
