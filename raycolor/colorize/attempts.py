@@ -82,13 +82,12 @@ class Attempts:
 
     def given_up(self, key: str) -> str | None:
         """Say why a photograph is not tried again, if it is not."""
-        if self._deaths[key] >= DEATHS:
-            return f"workers died over it {self._deaths[key]} times: is there memory enough? try with fewer --workers"
-        if self.begun >= LAST:
-            return (
-                f"workers died over its shard {self.begun - 1} times: is there memory enough? try with fewer --workers"
-            )
-        return None
+        over, deaths = "it", self._deaths[key]
+        if deaths < DEATHS:
+            if self.begun < LAST:
+                return None
+            over, deaths = "its shard", self.begun - 1
+        return f"workers died over {over} {deaths} times: is there memory enough? try with fewer --workers"
 
     def end(self) -> None:
         """Forget the shard: it is done."""

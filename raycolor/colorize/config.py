@@ -14,6 +14,12 @@ from raycolor.storage.base import RECORDS
 from raycolor.storage.config import ArchivesConfig
 
 REVIEW_KEY: Final = RECORDS + "review.csv"
+LATER: Final = ("retry_failed", "retry_reason", "add_new", "verify")
+"""Requests to a later run over a job."""
+REQUESTS: Final = (*LATER, "redo", "never", "hints")
+"""All that is asked of one run."""
+OF_A_RUN: Final = (*ClusterConfig.model_fields, "ray", "shape", "gpus", "dest")
+"""Where and how one run works."""
 
 
 def reviewed(sources: object) -> str | None:
@@ -117,28 +123,8 @@ class ColorizeConfig(ClusterConfig, ColorizerConfig, ArchivesConfig):
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide which bytes come out: a job is continued only under the same ones."""
-        same = {
-            "address",
-            "workers",
-            "scale_to",
-            "dest",
-            "max_failed",
-            "image_timeout_s",
-            "patience",
-            "retry_failed",
-            "retry_reason",
-            "add_new",
-            "verify",
-            "redo",
-            "never",
-            "hints",
-            "checkpoint",
-            "shape",
-            "gpus",
-            "ray",
-        }
-        same |= {"requester_pays", "endpoint_url", "sse_kms_key_id"}
-        return self.model_dump(mode="json", exclude=same)
+        same = {*REQUESTS, *OF_A_RUN, "checkpoint", "max_failed", "image_timeout_s", "patience"}
+        return self.model_dump(mode="json", exclude=same | {"requester_pays", "endpoint_url", "sse_kms_key_id"})
 
     def dest_options(self) -> dict[str, Any]:
         """What an S3 store is opened with for writing."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from raycolor.colorize.job_folder import hints_key
+from raycolor.colorize.job_folder import FOLDER
 from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.manifest import Manifest
 from raycolor.colorizer.hint_list import HintList, parse_hints
@@ -12,11 +13,13 @@ from raycolor.errors import ConfigError, ManifestError
 from raycolor.sources import Input
 from raycolor.storage import ObjectStore, get_if_there
 
+_KEPT: Final = FOLDER + "hints/{}.csv"
+
 
 def keep_hints(dest: ObjectStore, hints: HintList) -> None:
     """Write a list where `hints_of` finds it; no hints need no list."""
     if hints.sha256 is not None:
-        dest.put(hints_key(hints.sha256), hints.to_csv())
+        dest.put(_KEPT.format(hints.sha256), hints.to_csv())
 
 
 def hints_of(dest: ObjectStore, record: JobRecord, revision: int) -> HintList:
@@ -28,7 +31,8 @@ def hints_of(dest: ObjectStore, record: JobRecord, revision: int) -> HintList:
     sha256 = record.hints_of(revision)
     if sha256 is None:
         return HintList()
-    data, key = get_if_there(dest, hints_key(sha256)), hints_key(sha256)
+    key = _KEPT.format(sha256)
+    data = get_if_there(dest, key)
     try:
         found = None if data is None else parse_hints(data, key)
     except ConfigError as exc:
@@ -48,7 +52,9 @@ def hinted(hints: HintList, inputs: Iterator[Input]) -> Iterator[Input]:
     for info in inputs:
         unknown.discard(info.key)
         yield info
-    _refuse(unknown)
+    if unknown:
+        more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
+        raise ConfigError(f"--hints: {min(unknown)}{more}: no input of this job: give keys as in outcomes.csv")
 
 
 def check_hints(hints: HintList, manifest: Manifest) -> None:
@@ -57,13 +63,5 @@ def check_hints(hints: HintList, manifest: Manifest) -> None:
     Raises:
         ConfigError: one is about none.
     """
-    unknown = set(hints.hints)
-    for _, inputs in manifest.parts():
-        unknown.difference_update(info.key for info in inputs)
-    _refuse(unknown)
-
-
-def _refuse(unknown: set[str]) -> None:
-    if unknown:
-        more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
-        raise ConfigError(f"--hints: {min(unknown)}{more}: no input of this job: give keys as in outcomes.csv")
+    for _ in hinted(hints, (info for _, inputs in manifest.parts() for info in inputs)):
+        pass

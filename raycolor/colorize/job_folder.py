@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +32,17 @@ def table_of(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def schema_of(kind: type) -> pa.Schema:
+    """Return the schema of tables whose rows are objects of a dataclass of text and numbers."""
+    types = {"int": pa.int64(), "float": pa.float64()}
+    return pa.schema([(f.name, types.get(str(f.type).split(" |")[0], pa.string())) for f in fields(kind)])
+
+
+def table_of_rows(rows: Sequence[object], schema: pa.Schema) -> pa.Table:
+    """Make a table of such objects."""
+    return table_of(([getattr(row, name) for row in rows] for name in schema.names), schema)
+
+
 def scalar(value: str | int) -> pa.Scalar:
     """Return a value as functions of `pyarrow.compute` take it; `pa.scalar` imports pandas, too."""
     type_ = pa.int64() if isinstance(value, int) else pa.string()
@@ -46,16 +58,6 @@ def _array(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
     ends = np.cumsum([0, *map(len, texts)], dtype=np.int64).astype(np.int32)
     buffers = [pa.py_buffer(there), pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
     return pa.Array.from_buffers(type_, len(values), buffers)
-
-
-def hints_key(sha256: str) -> str:
-    """Return where the hints of this hash are kept."""
-    return f"{FOLDER}hints/{sha256}.csv"
-
-
-def plan_key(sha256: str) -> str:
-    """Return where it is kept what a review makes again."""
-    return f"{FOLDER}reviews/{sha256}.csv"
 
 
 def put_table(dest: ObjectStore, key: str, table: pa.Table) -> None:

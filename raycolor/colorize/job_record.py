@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from raycolor.colorize.job_folder import FOLDER
 from raycolor.colorize.manifest import ManifestTotals
+from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import ManifestError
 from raycolor.storage import ObjectStore, get_if_there
 
@@ -100,6 +101,11 @@ class JobRecord:
     def settings_of(self, revision: int) -> dict[str, Any]:
         """Return the settings of a revision's colorizer, by name; for 0 all settings that the job began with."""
         return self.revisions[revision - 1].settings if revision else self.config
+
+    def colorizer_of(self, revision: int) -> ColorizerConfig:
+        """Return the settings of a revision's colorizer."""
+        settings = self.settings_of(revision)
+        return ColorizerConfig(**{name: settings[name] for name in ColorizerConfig.model_fields if name in settings})
 
     def hints_of(self, revision: int) -> str | None:
         """Return the hash of the color hints of a revision, None for none."""

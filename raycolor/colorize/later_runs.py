@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.job_folder import FOLDER
@@ -22,8 +21,6 @@ from raycolor.sources.known_inputs import KnownInputs
 from raycolor.storage import ObjectStore
 
 logger = logging.getLogger(__name__)
-
-_NOTHING: Final = Round(0)
 
 
 def rounds_to_do(config: ColorizeConfig, record: JobRecord, redo_as: int | None = None) -> list[Round]:
@@ -48,7 +45,7 @@ def rounds_to_do(config: ColorizeConfig, record: JobRecord, redo_as: int | None 
         then=others,
     )
     rounds = [] if record.round is None else [record.round]
-    if not asked.asks_as(_NOTHING) and (record.round is None or not record.round.asks_as(asked)):
+    if not asked.asks_as(Round(0)) and (record.round is None or not record.round.asks_as(asked)):
         rounds.append(asked)
     return rounds
 

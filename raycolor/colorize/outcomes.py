@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raycolor.colorize.job_folder import FOLDER, get_table, put_table, scalar, table_of
+from raycolor.colorize.job_folder import FOLDER, get_table, put_table, scalar, schema_of, table_of, table_of_rows
 from raycolor.sources.csv_cells import FORMULA, guard
 from raycolor.storage import ObjectStore
 
@@ -55,10 +55,7 @@ class Outcome:
     """By what it was made: 0 for the job's own settings, else one of job.json's `revisions`."""
 
 
-_ARROW_TYPES = {"int": pa.int64(), "float": pa.float64()}
-OUTCOME_SCHEMA = pa.schema(
-    [(f.name, _ARROW_TYPES.get(str(f.type).split(" |")[0], pa.string())) for f in fields(Outcome)]
-)
+OUTCOME_SCHEMA = schema_of(Outcome)
 
 
 def write_outcomes(dest: ObjectStore, shard: int, outcomes: Sequence[Outcome], round_number: int = 0) -> None:
@@ -76,7 +73,7 @@ def write_outcomes(dest: ObjectStore, shard: int, outcomes: Sequence[Outcome], r
 
 def table_of_outcomes(outcomes: Sequence[Outcome]) -> pa.Table:
     """Return outcomes as a table."""
-    return table_of(([getattr(outcome, name) for outcome in outcomes] for name in OUTCOME_SCHEMA.names), OUTCOME_SCHEMA)
+    return table_of_rows(outcomes, OUTCOME_SCHEMA)
 
 
 def done_shards(dest: ObjectStore) -> set[int]:
@@ -167,7 +164,7 @@ def _outcomes_key(shard: int) -> str:
 
 @dataclass
 class Tally:
-    """Counts and sums of outcomes; tallies of two workers add up to the tally of both."""
+    """Counts and sums of outcomes."""
 
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -180,23 +177,12 @@ class Tally:
     input_bytes: int = 0
     output_bytes: int = 0
 
-    def add(self, outcome: Outcome) -> None:
-        """Count one outcome."""
-        self.counts[outcome.status] += 1
-        self.revisions[outcome.revision] += 1
-        if outcome.reason:
-            self.reasons[outcome.reason] += 1
-        if outcome.source_kind:
-            self.kinds[outcome.source_kind] += 1
-        if outcome.status == "colorized":
-            # Records of an earlier raycolor tell the first page only.
-            self.pages += outcome.pages or 1
-            self.pixels += outcome.pixels or (outcome.width or 0) * (outcome.height or 0)
-        self.input_bytes += outcome.input_bytes
-        self.output_bytes += outcome.output_bytes or 0
+    def add(self, *outcomes: Outcome) -> None:
+        """Count outcomes."""
+        self.add_table(table_of_outcomes(outcomes))
 
     def add_table(self, outcomes: pa.Table) -> None:
-        """Count the outcomes of a table as `add` counts each."""
+        """Count the outcomes of a table."""
         names: dict[str, Counter[Any]] = {"status": self.counts, "reason": self.reasons, "source_kind": self.kinds}
         for name, counter in (names | {"revision": self.revisions}).items():
             for found in pc.value_counts(outcomes[name].combine_chunks()).to_pylist():
@@ -204,21 +190,12 @@ class Tally:
                     counter[found["values"]] += found["counts"]
         colored = outcomes.filter(pc.equal(outcomes["status"], scalar("colorized")))
         sizes = (colored[name] for name in ("pages", "pixels", "width", "height"))
+        # Records of an earlier raycolor tell the first page only.
         pages, pixels, width, height = (pc.fill_null(column, scalar(0)) for column in sizes)
         self.pages += _sum(pc.max_element_wise(pages, scalar(1)))
         self.pixels += _sum(pc.if_else(pc.equal(pixels, scalar(0)), pc.multiply(width, height), pixels))
         self.input_bytes += _sum(outcomes["input_bytes"])
         self.output_bytes += _sum(outcomes["output_bytes"])
-
-    def merge(self, other: Tally) -> None:
-        """Add another tally to this one."""
-        for mine, theirs in ((self.counts, other.counts), (self.reasons, other.reasons), (self.kinds, other.kinds)):
-            mine.update(theirs)
-        self.revisions.update(other.revisions)
-        self.pages += other.pages
-        self.pixels += other.pixels
-        self.input_bytes += other.input_bytes
-        self.output_bytes += other.output_bytes
 
     @property
     def total(self) -> int:
@@ -240,7 +217,7 @@ def write_csvs(dest: ObjectStore, tables: Iterable[pa.Table]) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="raycolor-csv-") as folder:
         everything, failures = Path(folder) / "outcomes.csv", Path(folder) / "failed.csv"
-        with _rows(everything, OUTCOME_SCHEMA.names) as whole, _rows(failures, FAILED) as failed:
+        with csv_rows(everything, OUTCOME_SCHEMA.names) as whole, csv_rows(failures, FAILED) as failed:
             for table in tables:
                 for start in range(0, len(table), _CSV_ROWS):
                     some = table.slice(start, _CSV_ROWS)
@@ -251,7 +228,8 @@ def write_csvs(dest: ObjectStore, tables: Iterable[pa.Table]) -> None:
 
 
 @contextmanager
-def _rows(path: Path, header: Iterable[str]) -> Iterator[Any]:
+def csv_rows(path: Path, header: Iterable[str]) -> Iterator[Any]:
+    """Open a CSV file for writing, with its first row; gives what takes the others, of guarded cells."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)  # rows end in CR LF: with LF alone Python 3.11 leaves a CR in a key unquoted
         writer.writerow(header)

@@ -116,7 +116,8 @@ def with_free_outputs(dest: ObjectStore, inputs: Iterator[Input]) -> Iterator[In
                     taken += 1
                     first = first or info.key
                 if same is not None and not named.add(name):
-                    info = _sharing(info)
+                    place = replace(info.location, reason="storage_error", detail=f"output: {_SHARED}")
+                    info = info._replace(location=place)
             yield info
     if taken:
         more = f" and {taken - 1:,} more" if taken > 1 else ""
@@ -129,11 +130,6 @@ def with_free_outputs(dest: ObjectStore, inputs: Iterator[Input]) -> Iterator[In
 def _without_added(key: str) -> str:
     """Return what the outputs of one input have in common, whatever their format."""
     return _ADDED.sub("", key)
-
-
-def _sharing(info: Input) -> Input:
-    place = replace(info.location, reason="storage_error", detail=f"output: {_SHARED}")
-    return info._replace(location=place)
 
 
 def _same_names(dest: ObjectStore) -> Callable[[str], str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -14,12 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import simplejpeg
 from markupsafe import Markup
-from numpy.typing import NDArray
 
 from raycolor.codecs.thumbnail import data_uri, photo_thumbnail
-from raycolor.colorize.job_folder import scalar
+from raycolor.colorize.job_folder import scalar, table_of
 from raycolor.colorize.memory_budget import MemoryBudget
-from raycolor.colorize.outcomes import Outcome
+from raycolor.colorize.outcomes import OUTCOME_SCHEMA, Outcome
 from raycolor.errors import ImageError
 from raycolor.pages.plots import Line, axis_of, line_chart
 from raycolor.pages.render import render
@@ -30,6 +28,7 @@ _FIRST = 6
 _LEAST_CONFIDENT = 6
 _EXAMPLES = 5
 _ROWS = {"colorized": 150, "skipped": 100, "failed": 250}
+_DRAWS = pa.schema([("draw", pa.float64()), ("other_draw", pa.float64())])
 _SIDE_PX = 420
 _READERS = 8
 _HELD_BYTES = 128_000_000  # of their files
@@ -51,16 +50,16 @@ def write_report(
         least confidence in front; the list of outcomes holds at most 500, of each status a random sample.
     """
     pairs = _pairs(selection.gallery(), original, dest)
-    rows = sorted((row for sample in selection.rows.values() for row in sample.taken), key=lambda outcome: outcome.key)
+    rows = sorted((row for some in selection.rows.values() for row in some.outcomes()), key=lambda outcome: outcome.key)
     return render(
         "colorize/page.html",
         title="Colorized photographs",
         summary=summary,
         pairs=pairs,
-        failures=dict(sorted(selection.failures.items())),
+        failures={reason: some.outcomes() for reason, some in sorted(selection.failures.items())},
         rows=rows,
-        listed=sum(sample.seen for sample in selection.rows.values()),
-        unsure=len(selection.least_confident),
+        listed=sum(some.seen for some in selection.rows.values()),
+        unsure=len(selection.least_confident.outcomes()),
         flags=sorted({flag for row in rows if row.flags for flag in row.flags.split(",")}),
         kinds=sorted({row.source_kind for row in rows if row.source_kind}),
         reasons=sorted({row.reason for row in rows if row.reason}),
@@ -83,26 +82,28 @@ def _throughput(timeline: Sequence[Sequence[float]]) -> Markup | None:
     return line_chart([Line(points, "#c97a18", f"{points[-1][1]:.0f} photographs in {points[-1][0]:.0f} s")], x, y)
 
 
-class _Sample:
-    """A random sample of fixed size of what passes by: the rows with the smallest draws."""
+class _Chosen:
+    """Of the rows that pass by in tables those that come first: in the order of some columns, or as they pass."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, most: int, *columns: str) -> None:
+        self._most, self._order = most, [(name, "ascending") for name in columns]
+        self.rows: pa.Table | None = None
         self.seen = 0
-        self._size = size
-        self._taken: list[tuple[float, Outcome]] = []
 
-    @property
-    def taken(self) -> list[Outcome]:
-        return [outcome for _, outcome in self._taken]
+    def add(self, some: pa.Table) -> None:
+        self.seen += len(some)
+        rows = some if self.rows is None else pa.concat_tables([self.rows, some])
+        rows = rows.take(pc.sort_indices(rows, self._order)[: self._most]) if self._order else rows
+        self.rows = rows.slice(0, self._most)
 
-    def add(self, selection: Selection, outcomes: pa.Table, at: NDArray[np.intp], draws: NDArray[np.float64]) -> None:
-        """Take in the rows `at` of a table, of which each row has a draw."""
-        self.seen += len(at)
-        if len(self._taken) == self._size:
-            at = at[draws[at] < self._taken[-1][0]]
-        at = at[np.argsort(draws[at])[: self._size]]
-        found = zip(draws[at].tolist(), selection.rows_of(outcomes, at), strict=True)
-        self._taken = sorted([*self._taken, *found], key=lambda pair: pair[0])[: self._size]
+    def shards(self) -> dict[str, int]:
+        """Return where the outcomes stand, by key."""
+        rows = [] if self.rows is None else self.rows.select(["key", "shard"]).to_pylist()
+        return {row["key"]: row["shard"] for row in rows}
+
+    def outcomes(self) -> list[Outcome]:
+        rows = [] if self.rows is None else self.rows.select(OUTCOME_SCHEMA.names).to_pylist()
+        return [Outcome(**row) for row in rows]
 
 
 class Selection:
@@ -110,68 +111,40 @@ class Selection:
 
     def __init__(self) -> None:
         self._generator = np.random.default_rng(0)
-        self.least_confident: list[Outcome] = []
-        self.failures: dict[str, list[Outcome]] = defaultdict(list)
+        self.least_confident = _Chosen(_LEAST_CONFIDENT, "confidence", "key")
+        self.failures: dict[str, _Chosen] = defaultdict(lambda: _Chosen(_EXAMPLES))
         """Examples of each reason."""
-        self.rows = {status: _Sample(size) for status, size in _ROWS.items()}
-        """The list of outcomes, by status."""
-        self.shards: dict[str, int] = {}
-        """Where outcomes that were looked at stand, by key."""
-        self._first: list[Outcome] = []
-        self._others = _Sample(_GALLERY - _FIRST)
+        self.rows = {status: _Chosen(size, "draw") for status, size in _ROWS.items()}
+        """The list of outcomes, by status: a random sample, of the smallest draws."""
+        self._first = _Chosen(_FIRST)
+        self._others = _Chosen(_GALLERY - _FIRST, "other_draw")
 
     def add(self, outcomes: pa.Table) -> None:
         """Take in some outcomes, with their `shard`; only the few that are chosen become objects."""
-        draws, others = self._generator.random((2, len(outcomes)))
-        rows_of = {status: _rows(pc.equal(outcomes["status"], scalar(status))) for status in _ROWS}
-        for status, rows in rows_of.items():
-            self.rows[status].add(self, outcomes, rows, draws)
-        self._add_failures(outcomes, rows_of["failed"])
-        colored = rows_of["colorized"]
-        self._add_unsure(outcomes, colored)
-        missing = _FIRST - len(self._first)
-        self._first += self.rows_of(outcomes, colored[:missing])
-        self._others.add(self, outcomes, colored[missing:], others)
-
-    def _add_failures(self, outcomes: pa.Table, failed: NDArray[np.intp]) -> None:
-        reasons = np.array(outcomes["reason"].take(_indices(failed)).to_pylist(), object)
-        for reason in dict.fromkeys(reasons):
-            examples = self.failures[reason or ""]
-            missing = _EXAMPLES - len(examples)
-            examples += self.rows_of(outcomes, failed[reasons == reason][:missing])
-
-    def _add_unsure(self, outcomes: pa.Table, colored: NDArray[np.intp]) -> None:
-        rated = outcomes.take(_indices(colored))
-        rated = rated.filter(pc.is_valid(rated["confidence"]))
-        order = pc.sort_indices(rated, [("confidence", "ascending"), ("key", "ascending")])[:_LEAST_CONFIDENT]
-        some = [*self.least_confident, *self.rows_of(rated, np.from_dlpack(order))]
-        self.least_confident = heapq.nsmallest(_LEAST_CONFIDENT, some, key=_confidence)
-
-    def rows_of(self, outcomes: pa.Table, at: NDArray[Any]) -> list[Outcome]:
-        """Return some rows of a table as outcomes, and remember their shards."""
-        some = outcomes.take(_indices(at))
-        self.shards.update(zip(some["key"].to_pylist(), some["shard"].to_pylist(), strict=True))
-        return [Outcome(**row) for row in some.drop_columns("shard").to_pylist()]
+        draws, outcomes = table_of(self._generator.random((2, len(outcomes))), _DRAWS), outcomes.combine_chunks()
+        for name in _DRAWS.names:
+            outcomes = outcomes.append_column(name, draws[name])
+        of = {status: outcomes.filter(pc.equal(outcomes["status"], scalar(status))) for status in _ROWS}
+        for status, some in of.items():
+            self.rows[status].add(some)
+        reasons = pc.fill_null(of["failed"]["reason"], scalar(""))
+        for reason in pc.unique(reasons).to_pylist():
+            self.failures[reason].add(of["failed"].filter(pc.equal(reasons, scalar(reason))))
+        colored = of["colorized"]
+        self.least_confident.add(colored.filter(pc.is_valid(colored["confidence"])))
+        self._others.add(colored.slice(max(_FIRST - self._first.seen, 0)))
+        self._first.add(colored)
 
     def gallery(self) -> list[Outcome]:
         """Return the photographs that are shown: those of the least confidence in front."""
-        shown = {outcome.key for outcome in self.least_confident}
-        rest = self._first + sorted(self._others.taken, key=lambda outcome: outcome.key)
-        return (self.least_confident + [outcome for outcome in rest if outcome.key not in shown])[:_GALLERY]
+        unsure = self.least_confident.outcomes()
+        shown = {outcome.key for outcome in unsure}
+        rest = self._first.outcomes() + sorted(self._others.outcomes(), key=lambda outcome: outcome.key)
+        return (unsure + [outcome for outcome in rest if outcome.key not in shown])[:_GALLERY]
 
-
-def _rows(mask: pa.ChunkedArray) -> NDArray[np.intp]:
-    """Return the numbers of the rows in which a mask is true."""
-    return np.from_dlpack(pc.indices_nonzero(mask)).astype(np.intp)
-
-
-def _indices(at: NDArray[Any]) -> pa.Array:
-    """Return row numbers as Arrow takes them; `pa.array` would import pandas first."""
-    return pa.Array.from_buffers(pa.int64(), len(at), [None, pa.py_buffer(np.ascontiguousarray(at, np.int64))])
-
-
-def _confidence(outcome: Outcome) -> tuple[float, str]:
-    return outcome.confidence or 0.0, outcome.key
+    def shards(self) -> dict[str, int]:
+        """Return where the photographs that are shown stand, by key."""
+        return self.least_confident.shards() | self._first.shards() | self._others.shards()
 
 
 def _pairs(shown: Sequence[Outcome], original: Callable[[str], bytes], dest: ObjectStore) -> list[dict[str, Any]]:

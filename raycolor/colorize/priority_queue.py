@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -25,9 +25,8 @@ class PriorityQueue:
 
     def __init__(self, initializer: Callable[..., object], *initargs: object) -> None:
         self._thread = ThreadPoolExecutor(1, "compute", initializer=initializer, initargs=initargs)
-        self._asked: list[tuple[int, int, Callable[[], Any], Future[Any]]] = []
+        self._asked: queue.PriorityQueue[tuple[int, int, Callable[[], Any], Future[Any]]] = queue.PriorityQueue()
         self._numbers = itertools.count()
-        self._lock = threading.Lock()
         self._waited = threading.local()
 
     def run(self, rank: int, work: Callable[..., _Result], *arguments: object) -> _Result:
@@ -39,8 +38,7 @@ class PriorityQueue:
             return work(*arguments)
 
         answer: Future[_Result] = Future()
-        with self._lock:
-            heapq.heappush(self._asked, (rank, next(self._numbers), begin, answer))
+        self._asked.put((rank, next(self._numbers), begin, answer))
         # As many calls as there is work, but each takes the work that comes first by then.
         self._thread.submit(self._next)
         try:
@@ -54,8 +52,7 @@ class PriorityQueue:
         return float(getattr(self._waited, "s", 0.0))
 
     def _next(self) -> None:
-        with self._lock:
-            _, _, begin, answer = heapq.heappop(self._asked)
+        _, _, begin, answer = self._asked.get_nowait()
         try:
             answer.set_result(begin())
         # Whatever it is, it belongs to the thread that waits for it.

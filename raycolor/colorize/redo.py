@@ -113,7 +113,8 @@ class Standing:
         rows = []
         for outcome in made:
             old = before.get(outcome.key)
-            if again is not None and again.chosen and outcome.status == "failed" and old and _is_kept(old):
+            stands = old is not None and (old.status == "colorized" or old.reason == WITHDRAWN)
+            if again is not None and again.chosen and outcome.status == "failed" and old is not None and stands:
                 self.found["stay"] += 1
                 rows.append(old)
             else:
@@ -192,11 +193,6 @@ def _problem(dest: ObjectStore, outcome: Outcome, signature: Signature | None, *
     if data is None:
         return "missing"
     return None if hashlib.sha256(data).hexdigest() in states_of(outcome, signature) else "changed"
-
-
-def _is_kept(outcome: Outcome) -> bool:
-    """Whether an outcome stands if the try at another one fails."""
-    return outcome.status == "colorized" or outcome.reason == WITHDRAWN
 
 
 def _drop_manifest(dest: ObjectStore, signature: Signature) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from raycolor.colorize.config import ColorizeConfig, reviewed
+from raycolor.colorize.config import OF_A_RUN, REQUESTS, ColorizeConfig, reviewed
 from raycolor.colorize.finished import finished_job
 from raycolor.colorize.hints import hints_of, keep_hints
-from raycolor.colorize.job_folder import plan_key
+from raycolor.colorize.job_folder import FOLDER
 from raycolor.colorize.job_record import JobRecord, Revision, Round, read_job
-from raycolor.colorize.outcomes import Outcome, ShardOutcomes, read_shards, write_outcomes
+from raycolor.colorize.outcomes import Outcome, read_outcomes, read_shards, write_outcomes
 from raycolor.colorize.redo import WITHDRAWN, Standing
 from raycolor.colorize.review_list import Decision, Decisions, read_decisions
 from raycolor.colorize.revisions import known_revisions, new_revision, wanted_of
@@ -27,8 +27,7 @@ from raycolor.storage import ObjectStore, get_if_there, open_store
 
 logger = logging.getLogger(__name__)
 
-_REQUESTS: Final = ("retry_failed", "retry_reason", "add_new", "verify", "redo", "never", "hints")
-_OF_A_RUN: Final = (*_REQUESTS, "source", "dest", "address", "workers", "scale_to", "ray", "shape", "gpus")
+_PLAN: Final = FOLDER + "reviews/{}.csv"  # what a review makes again, by hash
 
 
 def of_review(config: ColorizeConfig) -> tuple[ColorizeConfig, Decisions]:
@@ -40,7 +39,7 @@ def of_review(config: ColorizeConfig) -> tuple[ColorizeConfig, Decisions]:
     """
     place = reviewed(config.source)
     assert place is not None
-    for name in _REQUESTS:
+    for name in REQUESTS:
         if getattr(config, name):
             raise ConfigError(f"review.csv and --{name.replace('_', '-')}: one after the other, in two commands")
     dest = open_store(place, must_exist=True, **config.dest_options())
@@ -50,7 +49,7 @@ def of_review(config: ColorizeConfig) -> tuple[ColorizeConfig, Decisions]:
         raise ConfigError(f"{dest.uri}: holds no job of raycolor colorize: check the path")
     record = finished_job(dest, in_round=True)
     decisions = read_decisions(dest)
-    own = {name: value for name, value in record.config.items() if name not in _OF_A_RUN}
+    own = {name: value for name, value in record.config.items() if name not in (*REQUESTS, *OF_A_RUN)}
     given = {name: getattr(config, name) for name in config.model_fields_set}
     places = {"source": record.sources or (record.source,), "dest": dest.uri}
     return ColorizeConfig(**{**own, **given, **places}), decisions
@@ -75,7 +74,7 @@ class ReviewPlan:
         rows = ((guard(key), number) for key, number in sorted(self.revisions.items()))
         data = csv_bytes([("key", "revision"), *rows])
         sha256 = hashlib.sha256(data).hexdigest()
-        dest.put(plan_key(sha256), data)
+        dest.put(_PLAN.format(sha256), data)
         return sha256
 
 
@@ -85,7 +84,7 @@ def planned_keys(dest: ObjectStore, round_: Round) -> frozenset[str]:
     Raises:
         ManifestError: the plan is missing or has changed.
     """
-    key = plan_key(str(round_.review))
+    key = _PLAN.format(round_.review)
     data = get_if_there(dest, key)
     if data is None or hashlib.sha256(data).hexdigest() != round_.review:
         raise ManifestError(f"{dest.uri}: {key} is missing or changed: put it back")
@@ -100,7 +99,7 @@ def plan_review(decisions: Decisions, record: JobRecord, dest: ObjectStore) -> R
         ConfigError: a decision is about no input of the job, or by a checkpoint that cannot be used.
         StorageError: the records cannot be read.
     """
-    outcomes = dict(_outcomes_of(decisions, dest))
+    outcomes = {one.key: one for one in read_outcomes(dest) if one.key in decisions.of}
     if unknown := sorted(decisions.of.keys() - outcomes.keys()):
         more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
         raise ConfigError(f"{decisions.where}: {unknown[0]}{more}: no input of this job: mend or remove the row")
@@ -125,11 +124,6 @@ def plan_review(decisions: Decisions, record: JobRecord, dest: ObjectStore) -> R
     if ignored:
         logger.warning("review: %s of photographs that were not colorized: nothing to do", f"{ignored:,}")
     return plan
-
-
-def _outcomes_of(decisions: Decisions, dest: ObjectStore) -> Iterator[tuple[str, Outcome]]:
-    for shard in read_shards(dest):
-        yield from ((outcome.key, outcome) for outcome in shard.outcomes if outcome.key in decisions.of)
 
 
 class _Renderings:
@@ -174,13 +168,9 @@ class _Renderings:
 
     def _config(self, decision: Decision) -> ColorizerConfig:
         """Return the job's own settings but for what a decision says."""
-        names = ColorizerConfig.model_fields.keys() & self._record.config.keys()
-        settings = {name: self._record.config[name] for name in names}
-        if decision.checkpoint:
-            settings["checkpoint"] = decision.checkpoint
-        if decision.saturation is not None:
-            settings["saturation"] = decision.saturation
-        return ColorizerConfig.model_validate(settings)
+        own = self._record.colorizer_of(0)
+        saturation = own.saturation if decision.saturation is None else decision.saturation
+        return own.model_copy(update={"checkpoint": decision.checkpoint or own.checkpoint, "saturation": saturation})
 
     def _load(self, name: str, key: str) -> Checkpoint:
         if name not in self._checkpoints:
@@ -196,18 +186,13 @@ def withdraw(decisions: Mapping[str, Decision], record: JobRecord, dest: ObjectS
 
     A kill in between leaves an output that is missing; the same command goes on.
     """
-    for shard in _shards_with(decisions, record, dest):
+    for shard in read_shards(dest, range(record.manifest.shards) if decisions else ()):
+        if not any(outcome.key in decisions for outcome in shard.outcomes):
+            continue
         rows = [_withdrawn(one, decisions[one.key]) if one.key in decisions else one for one in shard.outcomes]
         replaced = tuple(outcome for outcome in shard.outcomes if outcome.key in decisions)
         Standing(replaced=replaced, signatures=read_signatures(dest, shard.shard)).drop_outputs(dest, rows)
         write_outcomes(dest, shard.shard, rows, shard.round)
-
-
-def _shards_with(keys: Mapping[str, Decision], record: JobRecord, dest: ObjectStore) -> Sequence[ShardOutcomes]:
-    if not keys:
-        return []
-    shards = read_shards(dest, range(record.manifest.shards))
-    return [shard for shard in shards if any(outcome.key in keys for outcome in shard.outcomes)]
 
 
 def _withdrawn(outcome: Outcome, decision: Decision) -> Outcome:

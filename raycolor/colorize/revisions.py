@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from raycolor.colorize.config import ColorizeConfig
+from raycolor.colorize.config import LATER, ColorizeConfig
 from raycolor.colorize.job_record import JobRecord, Revision
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.errors import ConfigError, ManifestError
@@ -17,8 +17,7 @@ from raycolor.models.checkpoints import Checkpoint, load
 logger = logging.getLogger(__name__)
 
 _FIELDS: Final = frozenset(ColorizerConfig.model_fields)
-HASHES: Final = ("weights_sha256", "network_sha256", "hints_sha256")
-MAY_DIFFER: Final = (*ColorizerConfig.model_fields, *HASHES)
+MAY_DIFFER: Final = (*ColorizerConfig.model_fields, "weights_sha256", "network_sha256", "hints_sha256")
 """What of a job's identity a redo may set otherwise."""
 
 
@@ -28,10 +27,8 @@ def redo_settings(config: ColorizeConfig, found: JobRecord | None) -> ColorizeCo
     Raises:
         ConfigError: there is no job to redo anything of, or another request stands beside it.
     """
-    others = {"retry_failed": config.retry_failed, "retry_reason": config.retry_reason}
-    others |= {"add_new": config.add_new, "verify": config.verify}
-    for name, asked in others.items():
-        if asked:
+    for name in LATER:
+        if getattr(config, name):
             raise ConfigError(f"--redo and --{name.replace('_', '-')}: one after the other, in two commands")
     if found is None:
         raise ConfigError(f"--redo: {config.dest} holds no job: run the command without it first")
@@ -131,8 +128,7 @@ def colorizer_of(record: JobRecord, revision: int) -> ColorizerConfig:
     Raises:
         ManifestError: its checkpoint is not what it was.
     """
-    settings = record.settings_of(revision)
-    config = ColorizerConfig.model_validate({name: settings[name] for name in _FIELDS if name in settings})
+    config = record.colorizer_of(revision)
     found, was = load(config.checkpoint), record.made_by(revision).checkpoint["weights_sha256"]
     if found.weights_sha256 != was:
         raise ManifestError(

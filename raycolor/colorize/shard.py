@@ -93,8 +93,7 @@ class ShardWorker:
                 raise
             attempts.end()
         tally = Tally()
-        for outcome in made:
-            tally.add(outcome)
+        tally.add(*made)
         images = len(inputs) if again is not None and again.outputs == "same" else len(made)
         return ShardReport(shard, tally, started, time.time(), images, before.found)
 
@@ -107,8 +106,7 @@ class ShardWorker:
         if record is None:
             return None
         tally, now = Tally(), time.time()
-        for outcome in record.outcomes:
-            tally.add(outcome)
+        tally.add(*record.outcomes)
         return ShardReport(shard, tally, now, now, tally.total)
 
     def _process(self, inputs: Sequence[Input], rank: int, attempts: Attempts, owned: frozenset[str]) -> list[Outcome]:

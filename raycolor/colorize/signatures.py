@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
-import pyarrow as pa
-
-from raycolor.colorize.job_folder import FOLDER, get_table, put_table, table_of
+from raycolor.colorize.job_folder import FOLDER, get_table, put_table, schema_of, table_of_rows
 from raycolor.colorize.outcomes import Outcome
 from raycolor.errors import ManifestError
 from raycolor.storage import ObjectStore
@@ -43,14 +41,9 @@ class Signature:
     """When, in UTC."""
 
 
-_INTEGERS: Final = ("signed_bytes", "manifest_bytes")
-_SCHEMA: Final = pa.schema([(f.name, pa.int64() if f.name in _INTEGERS else pa.string()) for f in fields(Signature)])
-
-
 def write_signatures(dest: ObjectStore, shard: int, rows: Sequence[Signature]) -> None:
     """Write the signatures of a shard, whole or not at all."""
-    columns = ([getattr(row, name) for row in rows] for name in _SCHEMA.names)
-    put_table(dest, f"{_PART}{shard:06d}.parquet", table_of(columns, _SCHEMA))
+    put_table(dest, f"{_PART}{shard:06d}.parquet", table_of_rows(rows, schema_of(Signature)))
 
 
 def read_signatures(dest: ObjectStore, shard: int) -> dict[str, Signature]:

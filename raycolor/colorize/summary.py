@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import itertools
 import json
 import logging
@@ -42,7 +43,6 @@ class Timing:
     first_image: float | None = None
     last_image: float | None = None
     images: int = 0
-    pages: int = 0
     pixels: int = 0
     failed: int = 0
     workers: int = 0
@@ -56,7 +56,6 @@ class Timing:
         self.first_image = min(self.first_image or report.started, report.started)
         self.last_image = max(self.last_image or report.ended, report.ended)
         self.images += report.tally.total
-        self.pages += report.tally.pages
         self.pixels += report.tally.pixels
         self.failed += report.tally.counts["failed"]
         # Reports need not come in the order in which shards ended.
@@ -117,10 +116,11 @@ def finish(
     # Every shard is done: marks that still stand are of workers that died.
     for info in list(dest.list(ATTEMPTS)):
         dest.delete(info.key)
+    shards = selection.shards()
     manifest, reader = Manifest(dest, record.manifest), Reader(record.root or source.root, config.source_options())
 
     def original(key: str) -> bytes:
-        return manifest.read(reader, key, selection.shards[key])
+        return manifest.read(reader, key, shards[key])
 
     report = write_report(summary, selection, dest=dest, original=original)
     dest.put(FOLDER + "report.html", report.encode())
@@ -254,8 +254,8 @@ class FailureLimit:
     """How many failed images are still a success."""
 
     text: str
-    count: int | None
-    share: float | None
+    count: int | None = None
+    share: float = 0.0
 
     @classmethod
     def parse(cls, text: str) -> FailureLimit:
@@ -264,31 +264,26 @@ class FailureLimit:
         Raises:
             ConfigError: neither.
         """
-        try:
-            if text.endswith("%"):
-                share = float(text[:-1]) / 100
-            elif "." in text:
-                share = float(text)
-            else:
-                count = int(text)
-                if count >= 0:
-                    return cls(text, count, None)
-                raise ValueError
-            if 0 <= share <= 1:
-                return cls(text, None, share)
-            raise ValueError
-        except ValueError as exc:
-            raise ConfigError(f"--max-failed {text}: must be a count (12) or a share (5% or 0.05)") from exc
+        with contextlib.suppress(ValueError):
+            if text.endswith("%") or "." in text:
+                share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+                if 0 <= share <= 1:
+                    return cls(text, share=share)
+            elif int(text) >= 0:
+                return cls(text, int(text))
+        raise ConfigError(f"--max-failed {text}: must be a count (12) or a share (5% or 0.05)")
+
+    def allowed(self, total: int) -> float:
+        """Return how many of `total` may fail."""
+        return self.share * total if self.count is None else self.count
 
     def exceeded(self, failed: int, total: int) -> bool:
         """Whether `failed` of `total` are too many."""
-        if self.count is not None:
-            return failed > self.count
-        return failed > (self.share or 0.0) * total
+        return failed > self.allowed(total)
 
     def excess(self, failed: int, total: int) -> str:
         """Say that `failed` of `total` are too many."""
-        allowed = self.count if self.count is not None else int((self.share or 0.0) * total)
+        allowed = int(self.allowed(total))
         return f"{failed:,} of {total:,} images failed, and --max-failed {self.text} allows {allowed:,}"
 
     def watch(self, failed: int, total: int, dest: str) -> None:

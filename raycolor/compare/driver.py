@@ -31,7 +31,6 @@ from raycolor.storage.single import locate_own
 
 logger = logging.getLogger(__name__)
 
-DONE: Final = 0
 _SIDE_PX: Final = 360
 _MOST_JOBS: Final = 4
 _SHOWN_ELSEWHERE: Final = ("_sha256", "checkpoint")
@@ -92,7 +91,7 @@ def run(config: CompareConfig) -> int:
     )
     store.put(name, page.encode())
     logger.info("%d of %s photographs in all of them: %s", len(rows), f"{common:,}", config.page)
-    return DONE
+    return 0
 
 
 def _choose(jobs: Sequence[_Job], config: CompareConfig) -> int:

@@ -14,13 +14,6 @@ from raycolor.colorize.review_list import Decision
 
 PAGE: Final = 30
 
-_TABLE: Final = """
-CREATE TABLE photograph (
-  id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, folder TEXT NOT NULL, status TEXT NOT NULL, flags TEXT NOT NULL,
-  confidence REAL, output_key TEXT, revision INTEGER NOT NULL, kind TEXT, decision TEXT NOT NULL DEFAULT ''
-)
-"""
-
 
 class Row(NamedTuple):
     """One photograph."""
@@ -62,10 +55,10 @@ class Photographs:
         self._books = sqlite3.connect("", check_same_thread=False)
         self._lock = threading.Lock()
         with self._books:
-            self._books.execute(_TABLE)
+            _, *columns = Row._fields
+            self._books.execute(f"CREATE TABLE photograph (id INTEGER PRIMARY KEY, {', '.join(columns)}, UNIQUE (key))")
             self._books.executemany(
-                "INSERT INTO photograph (key, folder, status, flags, confidence, output_key, revision, kind) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO photograph VALUES ({', '.join('?' * len(Row._fields))})",
                 (_row(one) for one in outcomes if one.status == "colorized" or one.reason == WITHDRAWN),
             )
             self._books.execute("CREATE INDEX in_order ON photograph (confidence IS NULL, confidence, key)")
@@ -118,6 +111,7 @@ class Photographs:
 
 def _row(outcome: Outcome) -> tuple[object, ...]:
     return (
+        None,  # numbered by SQLite
         outcome.key,
         outcome.key.rpartition("/")[0],
         "colorized" if outcome.status == "colorized" else WITHDRAWN,
@@ -126,6 +120,7 @@ def _row(outcome: Outcome) -> tuple[object, ...]:
         outcome.output_key,
         outcome.revision,
         outcome.source_kind,
+        "",
     )
 
 

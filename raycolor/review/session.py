@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +17,10 @@ from raycolor.colorize.hints import hints_of
 from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.manifest import Manifest
 from raycolor.colorize.review_list import Decision, Verdict, add_decision, now, read_decisions
-from raycolor.colorizer.config import ColorizerConfig
 from raycolor.colorizer.hint_list import Hint, make_hint
 from raycolor.errors import ConfigError
 from raycolor.review.photographs import Filter, Photographs, Row
-from raycolor.review.renderings import Renderer, Rendering
+from raycolor.review.renderings import Rendering, renderer
 from raycolor.storage import ObjectStore
 
 LARGE_PX: Final = 1400
@@ -38,13 +37,13 @@ class _Held:
         self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, name: Hashable) -> bytes | None:
+    def get(self, name: Hashable, make: Callable[[], bytes]) -> bytes:
+        """Return what is held by a name; it is made where there is nothing."""
         with self._lock:
             if name in self._kept:
                 self._kept.move_to_end(name)
-            return self._kept.get(name)
-
-    def put(self, name: Hashable, data: bytes) -> bytes:
+                return self._kept[name]
+        data = make()
         with self._lock:
             self._size += len(data) - len(self._kept.pop(name, b""))
             self._kept[name] = data
@@ -83,12 +82,12 @@ class Session:
         self._manifest = Manifest(self.dest, self.record.manifest)
         self._reader = reader_of(self.record, self.endpoint_url)
         self._originals, self._pictures = _Held(_HELD_BYTES), _Held(_HELD_BYTES)
-        self._renderer = Renderer()
+        self._renderer, self._rendering = renderer(), threading.Lock()
         self.refresh()
 
     def close(self) -> None:
         """End the child and forget all."""
-        self._renderer.__exit__()
+        self._renderer.close()
         self.photographs.close()
 
     def refresh(self) -> None:
@@ -125,12 +124,12 @@ class Session:
         Raises:
             ImageError: it cannot be read.
         """
-        name = (row.id, kind, side_px)
-        found = self._pictures.get(name)
-        if found is None:
+
+        def make() -> bytes:
             data = self._original(row) if kind == "before" or row.output_key is None else self.dest.get(row.output_key)
-            found = self._pictures.put(name, photo_thumbnail(data, side_px))
-        return found
+            return photo_thumbnail(data, side_px)
+
+        return self._pictures.get((row.id, kind, side_px), make)
 
     def rendering(self, row: Row, choice: int, hints: list[Any]) -> bytes:
         """Return a JPEG of a photograph by another choice, with hints.
@@ -139,11 +138,15 @@ class Session:
             RaycolorError: it cannot be made.
         """
         checkpoint, saturation = self._settings(row, choice)
-        config = self._own(0).model_copy(update={"checkpoint": checkpoint, "saturation": saturation})
+        config = self.record.colorizer_of(0).model_copy(update={"checkpoint": checkpoint, "saturation": saturation})
         wanted = Rendering(config, self._hints(row, hints), LARGE_PX)
-        name = (row.id, checkpoint, saturation, wanted.hints)
-        found = self._pictures.get(name)
-        return found or self._pictures.put(name, self._renderer.render(self._original(row), wanted))
+
+        def make() -> bytes:
+            photograph = self._original(row)
+            with self._rendering:
+                return self._renderer.ask(wanted, photograph)[1]
+
+        return self._pictures.get((row.id, checkpoint, saturation, wanted.hints), make)
 
     def known_hints(self, row: Row) -> list[list[Any]]:
         """Return the hints that an output was made with: x and y as shares of the picture, and the color."""
@@ -178,14 +181,9 @@ class Session:
 
     def _settings(self, row: Row, choice: int) -> tuple[str, float]:
         """Return checkpoint and saturation of a choice; the first is what stands."""
-        own, chosen = self._own(row.revision if not choice else 0), self.choices[choice]
+        own, chosen = self.record.colorizer_of(0 if choice else row.revision), self.choices[choice]
         saturation = own.saturation if chosen.saturation is None else chosen.saturation
         return chosen.checkpoint or own.checkpoint, saturation
-
-    def _own(self, revision: int) -> ColorizerConfig:
-        """Return what outputs of a revision were made by."""
-        settings = self.record.settings_of(revision)
-        return ColorizerConfig(**{name: settings[name] for name in ColorizerConfig.model_fields if name in settings})
 
     def _hints(self, row: Row, hints: list[Any]) -> tuple[Hint, ...]:
         """Return hints in pixels of the photograph; those that stand are not rounded anew."""
@@ -211,10 +209,7 @@ class Session:
         return size if header.orientation < 5 else size[::-1]
 
     def _original(self, row: Row) -> bytes:
-        found = self._originals.get(row.id)
-        if found is None:
-            found = self._originals.put(row.id, self._manifest.read(self._reader, row.key))
-        return found
+        return self._originals.get(row.id, lambda: self._manifest.read(self._reader, row.key))
 
 
 def _share(value: object, name: str) -> float:

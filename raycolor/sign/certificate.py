@@ -6,9 +6,11 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from raycolor.errors import ConfigError
+
+MISSING_PACKAGE: Final = "raycolor sign: its package is not installed: `pip install 'raycolor[sign]'`"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def load_identity(certificate: str, key: str) -> Identity:
     try:
         from cryptography import x509
     except ImportError as exc:
-        raise ConfigError(missing_package()) from exc
+        raise ConfigError(MISSING_PACKAGE) from exc
     from cryptography.hazmat.primitives import hashes, serialization
 
     chain_pem, key_pem = _read("--certificate", certificate), _read("--key", key)
@@ -72,11 +74,6 @@ def load_identity(certificate: str, key: str) -> Identity:
         leaf.subject.rfc4514_string(),
         leaf.not_valid_after_utc,
     )
-
-
-def missing_package() -> str:
-    """Return the line that says how signing is installed."""
-    return "raycolor sign: its package is not installed: `pip install 'raycolor[sign]'`"
 
 
 def _read(flag: str, path: str) -> bytes:

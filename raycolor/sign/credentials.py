@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import PurePosixPath
@@ -16,7 +17,7 @@ from raycolor.codecs.header import read_header, sniff
 from raycolor.codecs.photograph import Format, Header
 from raycolor.codecs.xmp import DIGITAL_SOURCE_TYPE
 from raycolor.errors import ConfigError, DecodeError, RaycolorError
-from raycolor.sign.certificate import Identity, missing_package
+from raycolor.sign.certificate import MISSING_PACKAGE, Identity
 
 MANIFEST_SUFFIX: Final = ".c2pa"
 _MIME: Final[dict[Format, str]] = {
@@ -70,16 +71,21 @@ class Signer:
     """
 
     def __init__(self, identity: Identity) -> None:
-        c2pa = _library()
+        c2pa, picture = _library(), io.BytesIO()
+        Image.new("RGB", (8, 8)).save(picture, "png")
         info = c2pa.C2paSignerInfo(identity.algorithm, identity.chain_pem, identity.key_pem, None)
         try:
             self._signer = c2pa.Signer.from_info(info)
-            trial = self.sign(_trial(), Made("trial.png", "", "trial.png", "", b"", {}, __version__, ""))
+            trial = self.sign(picture.getvalue(), Made("trial.png", "", "trial.png", "", b"", {}, __version__, ""))
+            problem = problem_of(trial.data, None)
         except (c2pa.C2paError, SigningError) as exc:
-            raise _refused(identity, str(exc)) from exc
-        problem = problem_of(trial.data, None)
+            problem = str(exc)
         if problem is not None:
-            raise _refused(identity, problem)
+            raise ConfigError(
+                f"--certificate: C2PA does not take {identity.subject} ({' '.join(problem.split())}): it has to be "
+                "issued by another certificate, for digitalSignature, with an extended key usage such as "
+                "emailProtection: see docs/archives.md"
+            )
 
     def sign(self, data: bytes, made: Made, *, detached: bool = False) -> Signed:
         """Sign one output.
@@ -148,11 +154,9 @@ def signer_of(data: bytes) -> str | None:
 
 def can_read() -> bool:
     """Whether the package that reads signatures is installed."""
-    try:
-        _library()
-    except ConfigError:
-        return False
-    return True
+    with suppress(ConfigError):
+        return _library() is not None
+    return False
 
 
 def _definition(made: Made) -> dict[str, Any]:
@@ -225,20 +229,6 @@ def _is_same(signed: bytes, header: Header) -> bool:
     return replace(found, jpeg=None) == replace(header, jpeg=None)
 
 
-def _trial() -> bytes:
-    sink = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(sink, "png")
-    return sink.getvalue()
-
-
-def _refused(identity: Identity, why: str) -> ConfigError:
-    return ConfigError(
-        f"--certificate: C2PA does not take {identity.subject} ({' '.join(why.split())}): it has to be issued by "
-        "another certificate, for digitalSignature, with an extended key usage such as emailProtection: "
-        "see docs/archives.md"
-    )
-
-
 def _library() -> Any:
     """Import c2pa, which loads 23 MB of native code, when it is needed.
 
@@ -248,7 +238,7 @@ def _library() -> Any:
     try:
         import c2pa
     except ImportError as exc:
-        raise ConfigError(missing_package()) from exc
+        raise ConfigError(MISSING_PACKAGE) from exc
     return c2pa
 
 

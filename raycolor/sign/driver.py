@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from raycolor import __version__
 from raycolor.colorize.finished import finished_job, finished_shards, originals_of
@@ -77,11 +77,8 @@ def run(config: SignConfig) -> int:
     return 1 if done["problem"] else 0
 
 
-class _Ready(NamedTuple):
-    """One output with its signature, not written yet."""
-
-    row: Signature
-    signed: Signed
+_Ready = tuple[Signature, Signed]
+"""One output with its signature, not written yet."""
 
 
 @dataclass
@@ -121,7 +118,7 @@ class _Pass:
         inputs = {info.key: info for info in self._manifest.shard(shard.shard)}
         for some in _groups(todo):
             ready = list(self._prepare(some, inputs, before, pool))
-            rows.update({one.row.output_key: one.row for one in ready})
+            rows.update({row.output_key: row for row, _ in ready})
             # First what may be found in DEST, then what is: a kill in between leaves nothing that no record knows.
             write_signatures(self.dest, shard.shard, [rows[key] for key in sorted(rows)])
             self.counts.update(pool.map(self._put, ready))
@@ -156,7 +153,7 @@ class _Pass:
                     return str(exc)
 
         for outcome, made in zip(outcomes, map(sign, outcomes) if packed else pool.map(sign, outcomes), strict=True):
-            if isinstance(made, _Ready):
+            if not isinstance(made, str):
                 yield made
                 continue
             self.counts["problem"] += 1
@@ -203,7 +200,7 @@ class _Pass:
             self.identity.sha256,
             _now(),
         )
-        return _Ready(row, signed)
+        return row, signed
 
     def _original(self, outcome: Outcome, info: Input | None) -> bytes:
         if info is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import logging
 import tempfile
@@ -15,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 from raycolor.colorize.finished import finished_job, finished_shards, sha256_of
 from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.memory_budget import MemoryBudget
-from raycolor.colorize.outcomes import Outcome
+from raycolor.colorize.outcomes import Outcome, csv_rows
 from raycolor.colorize.signatures import Signature, is_signed, read_signatures, signature_of, states_of
 from raycolor.progress import Progress, printable
 from raycolor.sign import credentials
@@ -64,9 +63,7 @@ def run(config: VerifyConfig) -> int:
     counts = Counter[str]()
     with tempfile.TemporaryDirectory(prefix="raycolor-verify-") as folder:
         path = Path(folder) / "problems.csv"
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(Problem._fields)
+        with csv_rows(path, Problem._fields) as writer:
             for found in check(dest, record):
                 counts["outputs"] += 1
                 if found is None:

@@ -119,20 +119,17 @@ def test_outcomes_survive_the_round_trip(tmp_path):
 
 
 def test_tallies_add_up():
-    """The tally of two halves merged equals the tally of the whole."""
+    """Outcomes that are counted in parts make the tally of all at once."""
     outcomes = [
         Outcome("a", "colorized", source_kind="gray", width=10, height=20, input_bytes=3, output_bytes=4),
         Outcome("b", "failed", "empty"),
         Outcome("c", "colorized", source_kind="toned", width=1, height=1, input_bytes=5, output_bytes=6),
     ]
-    whole, left, right = Tally(), Tally(), Tally()
-    for outcome in outcomes:
-        whole.add(outcome)
-    for outcome in outcomes[:2]:
-        left.add(outcome)
-    right.add(outcomes[2])
-    left.merge(right)
-    assert left == whole
+    whole, parts = Tally(), Tally()
+    whole.add(*outcomes)
+    parts.add(*outcomes[:2])
+    parts.add(outcomes[2])
+    assert parts == whole
     assert (whole.total, whole.pixels, whole.counts["failed"], whole.reasons["empty"]) == (3, 201, 1, 1)
 
 

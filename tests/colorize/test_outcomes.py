@@ -14,7 +14,6 @@ from raycolor.colorize.outcomes import (
     OUTCOME_SCHEMA,
     Outcome,
     Tally,
-    read_outcomes,
     read_tables,
     table_of_outcomes,
     write_csvs,
@@ -82,8 +81,8 @@ def test_memory_does_not_grow_with_the_number_of_outcomes(tmp_path):
     assert peak < 4e6
 
 
-def test_a_table_is_counted_as_its_rows(tmp_path):
-    """Both ways of counting agree, also for a record of an earlier raycolor, which lacks the last columns."""
+def test_outcomes_are_counted_in_tables(tmp_path):
+    """Counts and sums are those of the rows, also of a record of an earlier raycolor, which lacks the last columns."""
     outcomes = [
         Outcome("a", "colorized", None, None, "gray", 5, 7, 11, "e", "a", 12, "ff", 0.5, pages=3, pixels=90),
         Outcome("b", "colorized", None, None, "toned", 3, 4, 10, "e", "b", 13, "ff", 0.5, revision=2),
@@ -95,13 +94,15 @@ def test_a_table_is_counted_as_its_rows(tmp_path):
     write_outcomes(dest, 0, outcomes)
     old = table_of_outcomes(outcomes).drop_columns(["confidence", "flags", "pages", "pixels", "revision"])
     put_table(dest, FOLDER + "outcomes/part-000001.parquet", old)
-    row_by_row, together = Tally(), Tally()
-    for outcome in read_outcomes(dest):
-        row_by_row.add(outcome)
+    tally = Tally()
     (table,) = read_tables(dest)
-    together.add_table(table)
-    assert together == row_by_row
-    assert together.revisions == {0: 9, 2: 1}
+    tally.add_table(table)
+    assert tally.counts == {"colorized": 4, "skipped": 2, "failed": 4}
+    assert tally.reasons == {"already_color": 2, "empty": 4}
+    assert tally.kinds == {"gray": 2, "toned": 2, "color": 2}
+    assert tally.revisions == {0: 9, 2: 1}
+    assert (tally.pages, tally.pixels) == (3 + 1 + 1 + 1, 90 + 3 * 4 + 5 * 7 + 3 * 4)
+    assert (tally.input_bytes, tally.output_bytes) == (2 * (11 + 10 + 9 + 4), 2 * (12 + 13))
     assert table["shard"].to_pylist() == [0] * 5 + [1] * 5
 
 
