@@ -39,9 +39,9 @@ def test_lower_ranks_come_first_and_in_their_order():
         assert busy.wait(20)
         later = []
         for rank, name in ((1, "b"), (0, "x"), (1, "c"), (0, "y")):
-            asked = len(queue._asked)
+            asked = queue._asked.qsize()
             later.append(callers.submit(queue.run, rank, done.append, name))
-            while len(queue._asked) == asked:
+            while queue._asked.qsize() == asked:
                 time.sleep(0.001)
         go.set()
         for call in (first, *later):
