@@ -65,6 +65,23 @@ def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.fixture(scope="module")
+def everything(ray_local, photos, tmp_path_factory):
+    """A dataset of all photographs, and its summary."""
+    folder = tmp_path_factory.mktemp("everything")
+    return folder, run(photos, folder)
+
+
+@pytest.fixture(scope="module")
+def chosen(ray_local, photos, tmp_path_factory):
+    """A dataset of 24 and 3 photographs over what a killed run left, its summary, and the calls of its progress."""
+    folder, calls = tmp_path_factory.mktemp("chosen"), []
+    store = open_store(folder)
+    store.put("train/part-00099.parquet", b"left over")
+    store.put("train/notes.txt", b"mine")
+    return folder, run(photos, folder, train=24, val=3, on_progress=lambda *call: calls.append(call)), calls
+
+
 def test_workers_change_no_byte(ray_local, photos, tmp_path):
     """The same source and seed give byte-identical files with one worker and with three; another seed does not."""
     options = {"train": 20, "val": 4}
@@ -77,10 +94,10 @@ def test_workers_change_no_byte(ray_local, photos, tmp_path):
     assert one != contents(tmp_path / "other")
 
 
-def test_rows_are_the_first_good_ones_in_hash_order(ray_local, photos, tmp_path):
+def test_rows_are_the_first_good_ones_in_hash_order(chosen, photos, tmp_path):
     """Each split holds exactly the wanted number of its first good photographs, with the planes each has by itself."""
-    summary = run(photos, tmp_path, train=24, val=3)
-    store = open_store(tmp_path)
+    folder, summary, _ = chosen
+    store = open_store(folder)
     info = read_dataset(store)
     assert all(read_shard(store, shard) for shard in info.shards)
     assert info.counts == summary["counts"] == {"train": 24, "val": 3}
@@ -94,10 +111,10 @@ def test_rows_are_the_first_good_ones_in_hash_order(ray_local, photos, tmp_path)
         np.testing.assert_array_equal(split.planes(0)[1], ab)
 
 
-def test_bad_files_are_listed_and_end_nothing(ray_local, photos, tmp_path):
+def test_bad_files_are_listed_and_end_nothing(everything):
     """Every broken file stands in dataset.json with its reason; every whole one is used; others are counted."""
-    summary = run(photos, tmp_path)
-    info = read_dataset(open_store(tmp_path))
+    folder, summary = everything
+    info = read_dataset(open_store(folder))
     assert sum(info.counts.values()) == 46
     assert {row["key"] for row in info.bad} == set(BAD)
     assert {row["reason"] for row in info.bad} <= {"empty", "not_an_image", "truncated", "decode_error"}
@@ -118,13 +135,13 @@ def test_dull_photographs_are_dropped_and_counted(ray_local, photos, tmp_path):
     assert not [key for key in ids if key.startswith("gray/")]
 
 
-def test_a_tar_gives_the_same_dataset_as_its_files(ray_local, photos, tmp_path):
+def test_a_tar_gives_the_same_dataset_as_its_files(everything, photos, tmp_path):
     """A tar is read in place to byte-identical shards."""
     with tarfile.open(tmp_path / "photos.tar", "w") as tar:
         for path in sorted(photos.rglob("*"), reverse=True):
             if path.is_file():
                 tar.add(path, path.relative_to(photos).as_posix())
-    assert run(photos, tmp_path / "a")["fingerprint"] == run(tmp_path / "photos.tar", tmp_path / "b")["fingerprint"]
+    assert run(tmp_path / "photos.tar", tmp_path / "out")["fingerprint"] == everything[1]["fingerprint"]
 
 
 def test_more_photographs_move_none(ray_local, photos, tmp_path):
@@ -158,22 +175,18 @@ def test_kept_splits_are_kept(ray_local, tmp_path):
     assert summary["other_files"] == 1
 
 
-def test_progress_ends_at_the_total(ray_local, photos, tmp_path):
+def test_progress_ends_at_the_total(chosen):
     """Progress starts at 0, never goes back, and ends at what was wanted."""
-    calls = []
-    run(photos, tmp_path, train=10, val=2, on_progress=lambda *call: calls.append(call))
+    _, _, calls = chosen
     done = [call[0] for call in calls]
     assert done == sorted(done)
-    assert (done[0], done[-1]) == (0, 12)
-    assert {call[1] for call in calls} == {12}
+    assert (done[0], done[-1]) == (0, 27)
+    assert {call[1] for call in calls} == {27}
 
 
-def test_leftovers_of_a_killed_run_go(ray_local, photos, tmp_path):
+def test_leftovers_of_a_killed_run_go(chosen):
     """Shards of an unfinished run are removed; other files of the folder stay."""
-    store = open_store(tmp_path)
-    store.put("train/part-00099.parquet", b"left over")
-    store.put("train/notes.txt", b"mine")
-    run(photos, tmp_path, train=8, val=2)
+    store = open_store(chosen[0])
     assert store.stat("train/part-00099.parquet") is None
     assert store.get("train/notes.txt") == b"mine"
 
@@ -195,20 +208,20 @@ def test_refusals(ray_local, photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_s3_gives_the_same_dataset(s3, ray_local, photos, tmp_path):
+def test_s3_gives_the_same_dataset(s3, everything, photos, tmp_path):
     """Photographs in S3 and a dataset in S3, folder or tar, are byte for byte those of local folders."""
     source, target = open_store(s3.uri()), open_store(s3.uri())
     for path in photos.rglob("*"):
         if path.is_file():
             source.put(path.relative_to(photos).as_posix(), path.read_bytes())
-    local = run(photos, tmp_path / "local")
-    assert run(source.uri, target.uri)["fingerprint"] == local["fingerprint"]
+    local = everything[1]["fingerprint"]
+    assert run(source.uri, target.uri)["fingerprint"] == local
     assert all(read_shard(target, shard) for shard in read_dataset(target).shards)
     with tarfile.open(tmp_path / "photos.tar", "w") as tar:
         tar.add(photos, ".")
     boxed = open_store(s3.uri())
     boxed.put("photos.tar", (tmp_path / "photos.tar").read_bytes())
-    assert run(f"{boxed.uri}/photos.tar", tmp_path / "from-tar")["fingerprint"] == local["fingerprint"]
+    assert run(f"{boxed.uri}/photos.tar", tmp_path / "from-tar")["fingerprint"] == local
 
 
 DECODER = """
