@@ -38,8 +38,7 @@ LINKS = 20_000  # file systems bound the number of names of a file
 
 def records(folder, count):
     """Write completion records to be linked from shards; return nothing: a shard knows the name of its own."""
-    import pyarrow.parquet as pq
-
+    from raycolor.colorize.job_folder import small_parquet
     from raycolor.colorize.manifest import shard_limits
     from raycolor.colorize.outcomes import Outcome, table_of_outcomes
 
@@ -59,7 +58,7 @@ def records(folder, count):
                 )
                 for i in range(min(limit, left))
             ]  # fmt: skip
-            pq.write_table(table_of_outcomes(rows), path, compression="zstd")
+            path.write_bytes(small_parquet(table_of_outcomes(rows)))
         left, shard = left - min(limit, left), shard + 1
 
 
