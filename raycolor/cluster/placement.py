@@ -41,6 +41,12 @@ def gpus_to_use(wanted: bool | None) -> int:
     return 0 if wanted is False else gpus
 
 
+def this_node() -> str:
+    """Return the id of the node that this process works on."""
+    found: str = ray.get_runtime_context().get_node_id()
+    return found
+
+
 def living_nodes() -> list[dict[str, Any]]:
     """Describe the nodes of the connected cluster that are alive, as Ray does."""
     listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import ray
 import ray.data
 from ray.data import ActorPoolStrategy, ExecutionResources
 
-from raycolor.cluster.placement import cluster_resources, living_nodes
+from raycolor.cluster.placement import cluster_resources, elsewhere, living_nodes
 from raycolor.errors import RaycolorError
 
 logger = logging.getLogger(__name__)
@@ -66,29 +67,34 @@ def growing(first: int, most: int, at_once: int) -> ActorPoolStrategy:
     )
 
 
-def wait_for_room() -> None:
+def wait_for_room(left_out: Sequence[str] = ()) -> None:
     """Wait until a joined cluster has a CPU for a worker; an autoscaling one is thereby asked for its first node.
 
     Ray Data itself waits without a word.
+
+    Args:
+        left_out: ids of nodes that do not count.
 
     Raises:
         RaycolorError: no CPU came free.
     """
     probe: Any = ray.remote(_here)
-    asked = probe.options(num_cpus=1, max_retries=-1).remote()
+    asked = probe.options(num_cpus=1, max_retries=-1, **elsewhere(left_out)).remote()
+    fit = " on a node that can do this job's work" if left_out else ""
     begun = time.monotonic()
     try:
         while not ray.wait([asked], timeout=min(_SAY_EVERY_S, ROOM_S))[0]:
             waited_s, cpus = time.monotonic() - begun, int(cluster_resources().get("CPU", 0))
             logger.warning(
-                "waiting for a CPU: the cluster has %d, none of them free, for %.0f s now",
+                "waiting for a CPU: the cluster has %d, none of them free%s, for %.0f s now",
                 cpus,
+                fit,
                 waited_s,
                 extra={"event": "waiting", "fields": {"place": "cluster", "waited_s": round(waited_s, 1)}},
             )
             if waited_s >= ROOM_S:
                 raise RaycolorError(
-                    f"no CPU of the cluster came free within {ROOM_S:.0f} s (it has {cpus}): end what holds them, "
+                    f"no CPU of the cluster came free{fit} within {ROOM_S:.0f} s (it has {cpus}): end what holds them, "
                     "see `ray status`, and run the same command again"
                 )
     finally:

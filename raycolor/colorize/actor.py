@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from raycolor.cluster.arithmetic import describe, unfit
 from raycolor.cluster.notices import ToDriver
-from raycolor.colorize.messages import TRIES_WHEN_BROKEN, BrokenWorkerError, ShardReport, ShardSpec, UnfitNodeError
+from raycolor.cluster.placement import this_node
+from raycolor.colorize.messages import TRIES_WHEN_BROKEN, BrokenWorkerError, GivenBack, ShardReport, ShardSpec
 from raycolor.errors import RaycolorError
 from raycolor.machine import limit_instructions
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 class ShardActor:
     """Holds one `ShardWorker` and speaks Ray Data's batches."""
+
+    _unfit: str | None = None
+    """Why this node would make other bytes than the job's."""
 
     def __init__(self, spec: ShardSpec, predict: RemoteNetwork | None = None) -> None:
         if spec.device == "cpu":
@@ -39,12 +43,8 @@ class ShardActor:
         logging.getLogger("raycolor").addHandler(ToDriver())
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._error: RaycolorError | None = None
-        why = unfit(describe(), spec.computed_with, spec.colorizer.precision, spec.device)
-        if why is not None:
-            self._error = UnfitNodeError(
-                f"node {socket.gethostname()} came while the job ran, and {why}: run the same command again, which "
-                "leaves it out"
-            )
+        self._unfit = unfit(describe(), spec.computed_with, spec.colorizer.precision, spec.device)
+        if self._unfit is not None:
             return
         try:
             self._worker = ShardWorker(spec, predict)
@@ -52,9 +52,15 @@ class ShardActor:
             self._error = exc
 
     def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[bytes]]:
-        """Process a row of shards; the answer is a pickled list of `ShardReport`, its last perhaps an error instead."""
+        """Process a row of shards; the answer is a pickled list of `ShardReport`, its last perhaps an error instead.
+
+        On a node that would make other bytes it is one `GivenBack`.
+        """
         (row,) = batch["shards"]
-        return {"reports": [pickle.dumps(self._row([int(shard) for shard in row]))]}
+        shards = [int(shard) for shard in row]
+        if self._unfit is not None:
+            return {"reports": [pickle.dumps([GivenBack(shards, this_node(), socket.gethostname(), self._unfit)])]}
+        return {"reports": [pickle.dumps(self._row(shards))]}
 
     def _row(self, shards: list[int]) -> list[ShardReport | RaycolorError]:
         # A user's error (a full disk, say) travels as data: an exception would be retried, and end in a traceback.

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from raycolor.colorize.manifest import ManifestTotals
 from raycolor.colorize.outcomes import Tally
@@ -62,8 +62,14 @@ class BrokenWorkerError(RaycolorError):
         return type(self), (str(self), self.attempts)
 
 
-class UnfitNodeError(RaycolorError):
-    """A node that would make other bytes than the job's: it came after the job had begun."""
+class GivenBack(NamedTuple):
+    """Shards that a worker did not begin, because its node would make other bytes: it came after the job had begun."""
+
+    shards: list[int]
+    node: str
+    """Its id to Ray."""
+    name: str
+    why: str
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Final
@@ -14,7 +14,7 @@ from raycolor.cluster import session
 from raycolor.cluster.errors import answers
 from raycolor.cluster.nodes import look
 from raycolor.cluster.notices import Listener
-from raycolor.cluster.placement import cluster_resources, elsewhere, worker_count
+from raycolor.cluster.placement import cluster_resources, elsewhere, living_nodes, worker_count
 from raycolor.cluster.pool import bound_data, growing, wait_for_room
 from raycolor.cluster.prometheus import ColorizeMetrics
 from raycolor.colorize import ahead
@@ -25,12 +25,13 @@ from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.later_runs import Todo
 from raycolor.colorize.local_worker import HeadStart
 from raycolor.colorize.manifest import Manifest, order_of_work, rows_of_work
-from raycolor.colorize.messages import ShardReport, ShardSpec, reports_of, worthwhile_workers
-from raycolor.colorize.network_actor import measure, start_networks
+from raycolor.colorize.messages import GivenBack, ShardReport, ShardSpec, reports_of, worthwhile_workers
+from raycolor.colorize.network_actor import RemoteNetwork, measure, start_networks
 from raycolor.colorize.revisions import colorizer_of
 from raycolor.colorize.runner import can_start_here
 from raycolor.colorize.speeds import PHOTOGRAPHS, Speeds
 from raycolor.colorize.summary import Timing, warm_page
+from raycolor.errors import RaycolorError
 from raycolor.sources import Reader
 from raycolor.storage import ObjectStore
 
@@ -51,7 +52,7 @@ class RayPool:
 
     def __init__(self, config: ColorizeConfig, ends: ExitStack) -> None:
         self._config, self._ends = config, ends
-        self._connected = self._page_warmed = False
+        self._connected = self._page_warmed = self._came_late = False
         self._settled: tuple[Execution, JobRecord]
         self._dest: ObjectStore
         self._revision = 0
@@ -114,32 +115,55 @@ class RayPool:
     def _on_ray(self, spec: ShardSpec, todo: Todo, shards: list[int], timing: Timing) -> Iterator[ShardReport]:
         execution, record = self._settled
         timing.device, timing.networks = execution.device, execution.networks
-        first, most = self._sizes(todo, shards)
         predict = start_networks(execution, spec.colorizer, spec.image_timeout_s) if execution.networks else None
-        order = order_of_work(shards, spec.images_per_shard, first)
-        rows = rows_of_work(order, first)
+        self._metrics = ColorizeMetrics(spec.dest, record.manifest.images)
+        workers = set[str]()
+        with Listener():
+            while shards:
+                first, most = self._sizes(todo, shards)
+                timing.workers = max(first, len(workers))
+                given_back: list[GivenBack] = []
+                rows = answers(self._pool(spec, predict, shards, first, most), "reports")
+                for report in reports_of(_taken_back(rows, given_back)):
+                    workers |= {report.worker} - {""}
+                    timing.workers = max(first, len(workers))
+                    yield report
+                shards = [shard for one in given_back for shard in one.shards]
+                if shards:
+                    self._leave_out({one.node for one in given_back})
+
+    def _pool(
+        self, spec: ShardSpec, predict: RemoteNetwork | None, shards: list[int], first: int, most: int
+    ) -> ray.data.Dataset:
+        """Return what workers say of shards."""
+        rows = rows_of_work(order_of_work(shards, spec.images_per_shard, first), first)
         # Nothing ends before a worker is through with a row.
         bound_data(SHARDS_AT_ONCE * max(map(len, rows)) * spec.longest_s)
         # While one shard is written down, the next is computed.
         pool = growing(first, min(most, max(first, len(rows))), SHARDS_AT_ONCE)
         # Ray Data hands blocks out in their order.
         blocks = ray.data.from_items([{"shards": row} for row in rows], override_num_blocks=len(rows))
-        reports = blocks.map_batches(
+        return blocks.map_batches(
             ShardActor,
             fn_constructor_kwargs={"spec": spec, "predict": predict},
             batch_size=1,
             num_cpus=1,
-            **elsewhere(execution.left_out),
+            **elsewhere(self._settled[0].left_out),
             compute=pool,
         )
-        self._metrics = ColorizeMetrics(spec.dest, record.manifest.images)
-        workers = set[str]()
-        timing.workers = first
-        with Listener():
-            for report in reports_of(answers(reports, "reports")):
-                workers |= {report.worker} - {""}
-                timing.workers = max(first, len(workers))
-                yield report
+
+    def _leave_out(self, nodes: set[str]) -> None:
+        """Go on without nodes that came while the job ran and would make other bytes.
+
+        Raises:
+            RaycolorError: no other node had a CPU for an hour.
+        """
+        execution, record = self._settled
+        came = sum(int(node["Resources"].get("CPU", 0)) for node in living_nodes() if node["NodeID"] in nodes)
+        left_out, cpus = (*execution.left_out, *sorted(nodes)), execution.cpus_left_out + came
+        self._settled = execution._replace(left_out=left_out, cpus_left_out=cpus), record
+        self._came_late = True
+        wait_for_room(left_out=left_out)
 
     @property
     def _may_grow(self) -> bool:
@@ -149,7 +173,11 @@ class RayPool:
     def _sizes(self, todo: Todo, shards: list[int]) -> tuple[int, int]:
         """Return how many workers there are to begin with, and the most that there may be."""
         config, (execution, record) = self._config, self._settled
-        first = min(worker_count(config.workers, taken=execution.cpus + execution.cpus_left_out), len(shards))
+        taken, wanted = execution.cpus + execution.cpus_left_out, config.workers
+        if wanted is not None and self._came_late:
+            # They were enough when the job began; nodes have gone since, and others came that get no work.
+            wanted = min(wanted, worker_count(None, taken=taken))
+        first = min(worker_count(wanted, taken=taken), len(shards))
         if config.workers is not None:
             return first, first
         share = todo.images / max(record.manifest.images, 1)
@@ -165,3 +193,21 @@ class RayPool:
             warm_page()
         if self._metrics is not None:
             self._metrics.add(report.tally.counts, report.tally.reasons, report.tally.pixels, rates)
+
+
+def _taken_back(
+    rows: Iterable[list[ShardReport | RaycolorError | GivenBack]], given_back: list[GivenBack]
+) -> Iterator[list[ShardReport | RaycolorError]]:
+    """Yield rows of answers, with what was given back in the list instead, and a line for each node that did so."""
+    for row in rows:
+        for found in row:
+            if isinstance(found, GivenBack):
+                if found.node not in {one.node for one in given_back}:
+                    logger.warning(
+                        "node %s gets no work: it came while the job ran, and %s: the job goes on without it",
+                        found.name,
+                        found.why,
+                        extra={"event": "unfit_node", "fields": {"node": found.name, "why": found.why}},
+                    )
+                given_back.append(found)
+        yield [found for found in row if not isinstance(found, GivenBack)]
