@@ -20,6 +20,7 @@ NAMES = (
     "prepare",
     "listing",
     "driver",
+    "staged",
     "startup",
 )
 

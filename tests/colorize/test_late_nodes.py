@@ -4,7 +4,7 @@ import os
 import pickle
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import chaos
@@ -63,6 +63,32 @@ def test_what_is_given_back_is_kept_and_told_once_a_node(caplog):
         "node old gets no work: it came while the job ran, and its CPU has avx2: the job goes on without it",
         "node older gets no work: it came while the job ran, and its CPU has avx: the job goes on without it",
     ]
+
+
+def test_the_driver_goes_on_without_the_nodes_that_gave_back(tmp_path, monkeypatch):
+    """What came back is done in a second pass that keeps from them; it begins when another node has a CPU."""
+    asked, waited = [], []
+    answers = iter([[[report(0)], [GivenBack([1, 2], "b", "old", "x")], [GivenBack([3], "a", "old", "x")]]])
+
+    def pool_of(runner, spec, predict, shards, first, most):
+        asked.append((shards, runner._settled[0].left_out, runner._settled[0].cpus_left_out))
+        return next(answers, [[report(shard)] for shard in shards])
+
+    monkeypatch.setattr(ray_driver, "answers", lambda rows, column: iter(rows))
+    monkeypatch.setattr(ray_driver, "ColorizeMetrics", lambda *about: None)
+    monkeypatch.setattr(ray_driver, "Listener", nullcontext)
+    monkeypatch.setattr(ray_driver, "living_nodes", lambda: [{"NodeID": "a", "Resources": {"CPU": 4.0}}])
+    monkeypatch.setattr(ray_driver, "wait_for_room", lambda left_out: waited.append(left_out))
+    monkeypatch.setattr(ray_driver, "worker_count", lambda wanted, taken: 5 if wanted is None else wanted)
+    monkeypatch.setattr(ray_driver.RayPool, "_pool", pool_of)
+    record = JobRecord({}, {}, "", {}, "0", ManifestTotals(256, 10, 4, (0,)), "2026-01-01T00:00:00+00:00")
+    runner = ray_driver.RayPool(ColorizeConfig(source="in", dest=str(tmp_path), workers=8), ExitStack())
+    runner._settled = Execution("cpu", 0, left_out=("z",), cpus_left_out=2), record
+    done = list(runner._on_ray(spec_of(tmp_path), Todo([0, 1, 2, 3], 256), [0, 1, 2, 3], Timing()))
+    assert [one.shard for one in done] == [0, 1, 2, 3]
+    assert asked == [([0, 1, 2, 3], ("z",), 2), ([1, 2, 3], ("z", "a", "b"), 6)]
+    assert waited == [("z", "a", "b")]
+    assert runner._sizes(Todo(list(range(9)), 9), list(range(9))) == (5, 5)
 
 
 def differing(first, folder):
