@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import chaos
 import labset
 import numpy as np
 import pytest
@@ -149,20 +150,6 @@ def test_damaged_shard_is_one_line(tmp_path):
         train("gan", **options(folder, tmp_path / "run", workers=2))
 
 
-def _worker_pids() -> list[int]:
-    """Processes of this cluster's Train workers."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                title = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-            except OSError:
-                continue
-            if title.startswith(b"ray::RayTrainWorker"):
-                found.append(int(entry.name))
-    return found
-
-
 @pytest.mark.usefixtures("ray_local")
 def test_a_killed_worker_changes_nothing(tmp_path, data):
     """SIGKILL of one of two workers after the first epoch: the run goes on by itself and ends with the same bytes.
@@ -171,15 +158,15 @@ def test_a_killed_worker_changes_nothing(tmp_path, data):
     """
     plain = options(data, tmp_path / "plain", epochs=6, workers=2, checkpoint_every=2)
     whole = train("gan", **plain)
-    others = set(_worker_pids())
+    ended = set(chaos.descendants("ray::RayTrainWorker"))
     killed = []
 
     def kill(row):
-        if not killed:
-            mine = [pid for pid in _worker_pids() if pid not in others]
-            if mine:
-                os.kill(mine[-1], signal.SIGKILL)
-                killed.append(mine[-1])
+        # Of this Ray only: another training may run on the machine.
+        mine = [pid for pid in chaos.descendants("ray::RayTrainWorker") if pid not in ended]
+        if mine and not killed:
+            os.kill(mine[-1], signal.SIGKILL)
+            killed.append(mine[-1])
 
     again = train("gan", **{**plain, "out": str(tmp_path / "again")}, on_epoch=kill)
     assert killed
