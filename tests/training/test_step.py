@@ -29,7 +29,7 @@ def make(method: str, seed: int = 0, **settings):
     return PixelStep(build_model(method, {"bottleneck": 16} if method == "autoencoder" else {}), chosen, CPU)
 
 
-@pytest.mark.parametrize(("method", "steps"), [("regression", 60), ("gan", 60)])
+@pytest.mark.parametrize(("method", "steps"), [("regression", 90), ("gan", 60)])
 def test_eight_images_can_be_overfit(method, steps):
     """Eight pictures are learned far below their mean-color floor: gradients reach what matters."""
     data = SyntheticData(count=8, batch_size=8)
