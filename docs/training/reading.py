@@ -34,9 +34,11 @@ def main() -> None:
     parser.add_argument("checkpoint")
     parser.add_argument("folders", nargs="+")
     parser.add_argument("-n", type=int, default=10_000)
-    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--size", type=int, help="of the network's input; default: the checkpoint's own")
     args = parser.parse_args()
-    network = checkpoints.load(args.checkpoint).model().to(memory_format=torch.channels_last)
+    checkpoint = checkpoints.load(args.checkpoint)
+    network = checkpoint.model().to(memory_format=torch.channels_last)
+    size = args.size or checkpoint.input_px(network)
     members = list(getattr(network, "members", [network]))
     if not all(isinstance(member.head, BinsHead) for member in members):
         raise SystemExit(f"{args.checkpoint}: has no bins head")
@@ -53,10 +55,10 @@ def main() -> None:
             rgb = np.ascontiguousarray(bgr[..., ::-1])
             L, a, b = kernels.pixels_to_lab(rgb)
             gray = np.ascontiguousarray(kernels.join(np.uint8, L, np.zeros((1, 1, 2), np.float32))[..., 0])
-            seen = network_shape(*L.shape, args.size, network.stride, None)
+            seen = network_shape(*L.shape, size, network.stride, None)
             L_net = torch.from_numpy(scale.L_to_net(lightness(resize_area(gray, *seen)))[None, None])
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                logits = [member.head(member.features(L_net)) for member in members]
+                logits = [member.head.at_reading(member.features(L_net)) for member in members]
             full = torch.from_numpy(L)[None, None], torch.from_numpy(np.stack([a, b]))[None]
             truth = torch.cat(full, dim=1)
             dull = float(delta_e00(torch.cat([full[0], 0 * full[1]], dim=1), truth).mean())
@@ -64,7 +66,7 @@ def main() -> None:
             for temperature, rebalance in WAYS:
                 ab = torch.zeros(())
                 for member, one in zip(members, logits, strict=True):
-                    member.head.temperature, member.head.rebalance = temperature, rebalance
+                    member.head.temperature, member.head.rebalance, member.head.saturation = temperature, rebalance, 1
                     with torch.inference_mode():
                         ab = ab + scale.net_to_ab(member.head.mean(one)) / len(members)
                 ab = torch.nn.functional.interpolate(ab, size=L.shape, mode="bilinear", align_corners=False)

@@ -3,8 +3,9 @@
 Weights are stored as float16 where that is wide enough, and computed with as float32. `bottleneck=N` narrows
 the autoencoder: its two dense layers have nothing between them, so that their product is cut to that rank by a singular
 value decomposition, which is the nearest autoencoder of that bottleneck. `temperature=T`, `rebalance=R` and
-`saturation=S` change how the U-Net's bins head turns its distribution into color; see `reading.py`. The script prints
-by how much the colors of a made picture change, in Lab units; `raycolor evaluate RUN NAME` what that does to metrics.
+`saturation=S` change how the U-Net's bins head turns its distribution into color (see `reading.py`), `input_px=N` and
+`pooling=N` at what size. RUN may be NAME itself. The script prints by how much the colors of a made picture change, in
+Lab units; `raycolor evaluate RUN NAME` what that does to metrics.
 """
 
 import sys
@@ -36,7 +37,7 @@ def narrow(network: ColorNet, bottleneck: int) -> ColorNet:
     return narrowed.eval()
 
 
-def with_settings(network: ColorNet, settings: dict[str, float]) -> ColorNet:
+def with_settings(network: ColorNet, settings: dict[str, int | float]) -> ColorNet:
     """Return the network, or all of an ensemble, with other values of settings that change no weight."""
     config = network.config()
     members = config.get("members")
@@ -52,9 +53,12 @@ def with_settings(network: ColorNet, settings: dict[str, float]) -> ColorNet:
 def main(run: str, name: str, *changes: str) -> None:
     """Store, load again, compare."""
     trained = checkpoints.load(run)
+    as_trained = trained.metrics.get("as_trained", trained.metrics)
     folder = checkpoints.SHIPPED / name
     network = trained.model()
-    settings = {key: float(value) for key, _, value in (change.partition("=") for change in changes)}
+    settings: dict[str, int | float] = {}
+    for key, _, value in (change.partition("=") for change in changes):
+        settings[key] = int(value) if value.isdigit() else float(value)
     if "bottleneck" in settings:
         network = narrow(network, int(settings.pop("bottleneck")))
     if settings:
@@ -65,7 +69,7 @@ def main(run: str, name: str, *changes: str) -> None:
         method=trained.method,
         training=trained.training,
         dataset=trained.dataset,
-        metrics={"as_trained": trained.metrics, "changed": list(changes)} if changes else trained.metrics,
+        metrics={"as_trained": as_trained, "changed": list(changes)} if changes else as_trained,
         dtype="float16",
     )
     L_net = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (1, 1, 28, 28)).astype(np.float32))

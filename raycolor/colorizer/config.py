@@ -52,7 +52,8 @@ class CostConfig(Frozen):
         None,
         ge=64,
         le=1024,
-        description="side in pixels of the network's input; default: the size of the photographs it was trained on",
+        description="side in pixels of the network's input; default: the checkpoint's own, or the size of the "
+        "photographs it was trained on",
         json_schema_extra=ADVANCED,
     )
 

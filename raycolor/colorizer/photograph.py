@@ -26,7 +26,7 @@ from raycolor.models.checkpoints import Checkpoint, load
 
 # Beyond 4:1 the short side of the network's picture would be too few pixels to recognize anything in.
 _LARGEST_ASPECT = 4.0
-_STEPS = 8  # to a side: a network sees photographs in some 25 sizes, and those of one size share a pass
+_STEPS = 8  # to a side: a network sees photographs in some 30 sizes, and those of one size share a pass
 _DULL_CHROMA = 4.0  # mean, Lab units: below it a viewer sees a gray photograph
 _OVERFLOW_SHARE = 0.1  # of pixels whose color sRGB cannot hold at their lightness
 _OVERFLOW_TOL = 0.02  # linear RGB beyond [0, 1]
@@ -99,9 +99,7 @@ class FileColorizer:
         else:
             shape = self.checkpoint.skeleton()
             self._stride, self._fixed_size_px = shape.stride, shape.fixed_size_px
-            # Training crops are cut from photographs of this size: at it things appear as large as the network knows
-            # them.
-            self.network_size = config.network_size or int(self.checkpoint.dataset.get("image_size", 256))
+            self.network_size = config.network_size or self.checkpoint.input_px(shape)
         self.provenance = codecs.Provenance(
             checkpoint=self.checkpoint.name,
             checkpoint_sha256=self.checkpoint.weights_sha256,

@@ -95,7 +95,7 @@ def make_rows(
                 images_per_second=_rate(batches, at),
                 device=", ".join(sorted({batch.device for batch in batches})),
                 # Networks of others compute as they are.
-                precision=merged.precision if about.network_px is None else "",
+                precision=merged.precision if about.is_own else "",
                 confidence_rank=rank_correlation(sums, seed) if "confidence" in sums.values else None,
             )
         rows.append(row)

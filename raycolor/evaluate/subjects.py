@@ -31,7 +31,8 @@ class Subject:
         stride: input sizes are multiples of it.
         fixed_size_px: the only input size it takes, or None.
         raycolor_version: that saved it.
-        network_px: of a network of others the side to which crops are resized for it; None: it sees them as they are.
+        network_px: side to which crops are resized for it; None: it sees them as they are.
+        is_own: whether it is one of raycolor's, which computes at the precision that was chosen.
         license: of an imported or shipped network.
     """
 
@@ -44,6 +45,7 @@ class Subject:
     fixed_size_px: int | None
     raycolor_version: str
     network_px: int | None = None
+    is_own: bool = True
     license: str | None = None
 
     @property
@@ -96,17 +98,18 @@ def subject(checkpoint: Checkpoint) -> Subject:
         fixed_size_px=network.fixed_size_px,
         raycolor_version=checkpoint.raycolor_version,
         network_px=network_px(checkpoint, network),
+        is_own=network.fusible,
         license=shipped if card is None else card.license,
     )
 
 
 def network_px(checkpoint: Checkpoint, network: ColorNet) -> int | None:
-    """Return the side at which `colorize` shows photographs to a network of others; None for one of ours.
+    """Return the side at which `colorize` shows photographs to a network of others, or to one of ours that has its own.
 
-    Ours see crops as large as those they were trained on, at the size they are stored in.
+    The rest of ours see crops as large as those they were trained on, at the size they are stored in: None.
     """
     if network.fusible:
-        return None
+        return network.input_px
     if checkpoint.card is not None:
         return checkpoint.card.network_px(None)
     return max(1, round(_DEFAULT_PX / network.stride)) * network.stride

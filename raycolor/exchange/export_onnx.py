@@ -66,7 +66,7 @@ def run(config: ExportConfig) -> int:
 def card_of(checkpoint: Checkpoint, network: ColorNet, *, output_stride: int, confidence: bool) -> Card:
     """Return the card of one of our networks."""
     fixed = network.fixed_size_px
-    default = fixed or int(checkpoint.dataset.get("image_size", 256))
+    default = fixed or checkpoint.input_px(network)
     size = SizeRule(
         fixed_px=fixed, multiple_of=fixed or network.stride, default_px=round(default / network.stride) * network.stride
     )

@@ -56,14 +56,17 @@ class ColorNet(nn.Module):
         fusible: whether it is made of torch's layers and has weights; one of others computes as it is.
         stride: height and width of the input are multiples of it; padding or resizing is the caller's job.
         fixed_size_px: the only height and width it takes, where a dense layer fixes it; else None.
-        last_doublings: names of the `Upsample`s that do nothing but enlarge the finished color: one, or as many as
-            networks answer together.
+        input_px: side of the square as large as the input in which it sees a photograph best, where its configuration
+            says so; else None.
+        last_doublings: names of the `Upsample`s that do nothing but enlarge the finished color, all by one factor: one,
+            or as many as networks answer together.
     """
 
     name: ClassVar[str]
     fusible: ClassVar[bool] = True
     stride: int
     fixed_size_px: int | None = None
+    input_px: int | None = None
     last_doublings: tuple[str, ...] = ()
 
     def __init__(self, settings: NetworkConfig) -> None:
@@ -137,16 +140,16 @@ def norm_layer(kind: Norm, channels: int) -> nn.Module:
 
 
 class Upsample(nn.Module):
-    """Double height and width without parameters: (B, C, H, W) -> (B, C, 2H, 2W)."""
+    """Enlarge height and width without parameters: (B, C, H, W) -> (B, C, factor H, factor W)."""
 
-    def __init__(self, mode: UpsampleMode) -> None:
+    def __init__(self, mode: UpsampleMode, factor: int = 2) -> None:
         super().__init__()
-        self.mode = mode
+        self.mode, self.factor = mode, float(factor)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.mode == "nearest":
-            return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
-        return nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            return nn.functional.interpolate(x, scale_factor=self.factor, mode="nearest")
+        return nn.functional.interpolate(x, scale_factor=self.factor, mode="bilinear", align_corners=False)
 
 
 _FILLS: Final = {"normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_"}

@@ -118,6 +118,11 @@ class Checkpoint:
         with shapes_alone():
             return self._build()
 
+    def input_px(self, network: ColorNet) -> int:
+        """Return the side at which its network, one of ours, sees photographs."""
+        # Training crops are cut from photographs of this size: at it things appear as large as the network knows them.
+        return network.input_px or int(self.dataset.get("image_size", 256))
+
     def _build(self) -> ColorNet:
         from raycolor.models.build import build_model
 

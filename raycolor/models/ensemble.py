@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from raycolor.models.bins import BinsHead, read_features
-from raycolor.models.blocks import ColorNet, NetworkConfig
+from raycolor.models.blocks import ColorNet, NetworkConfig, Upsample
 from raycolor.models.unet import UNet
 
 
@@ -47,8 +47,10 @@ class Ensemble(ColorNet):
         self.members = nn.ModuleList(members)
         self.stride = math.lcm(*(member.stride for member in members))
         self.fixed_size_px = next((member.fixed_size_px for member in members if member.fixed_size_px), None)
+        self.input_px = next((member.input_px for member in members if member.input_px), None)
         # Halves are only averaged with halves.
-        if all(member.last_doublings for member in members):
+        last = [member.get_submodule(name) for member in members for name in member.last_doublings]
+        if all(member.last_doublings for member in members) and len({cast(Upsample, one).factor for one in last}) == 1:
             self.last_doublings = tuple(
                 f"members.{i}.{name}" for i, member in enumerate(members) for name in member.last_doublings
             )
@@ -94,5 +96,5 @@ def _of_one_reading(members: Sequence[ColorNet]) -> list[UNet] | None:
         # Rebalancing goes by each network's own frequencies.
         if not isinstance(member, UNet) or not isinstance(member.head, BinsHead) or member.head.rebalance:
             return None
-        ways.add((member.head.spacing, member.head.temperature, member.head.saturation))
+        ways.add((member.head.spacing, member.head.temperature, member.head.saturation, member.head.pooling))
     return cast(list[UNet], list(members)) if len(ways) == 1 else None

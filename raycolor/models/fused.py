@@ -105,8 +105,9 @@ class _Tracer(fx.Tracer):
 def fuse(network: ColorNet, dtype: torch.dtype = torch.float32) -> ColorNet:
     """Return a copy of a network for inference, which computes convolutions in `dtype`, float32 or bfloat16.
 
-    Its color has half the height and width where the network ends by doubling it bilinearly: that is left to whoever
-    enlarges color to the photograph's size. For bfloat16 it is called under autocast, as the network itself would be.
+    Its color has half the height and width, or less, where the network ends by enlarging it bilinearly: that is left to
+    whoever enlarges color to the photograph's size. For bfloat16 it is called under autocast, as the network itself
+    would be.
 
     Args:
         network: in evaluation mode, on the device where it will run; stays as it is.
@@ -121,7 +122,7 @@ def fuse(network: ColorNet, dtype: torch.dtype = torch.float32) -> ColorNet:
 
 
 def leave_last_doubling(network: ColorNet) -> None:
-    """Let a network end before it doubles its finished color bilinearly, if it does: at half the height and width."""
+    """Let a network end before it enlarges its finished color bilinearly, if it does."""
     doublings = network.last_doublings
     if all(cast(Upsample, network.get_submodule(name)).mode == "bilinear" for name in doublings):
         for name in doublings:

@@ -31,6 +31,12 @@ class UNetConfig(NetworkConfig):
     temperature: float = Field(1.0, gt=0.05, le=2, description="of the bins head's mean: below 1 more vivid")
     rebalance: float = Field(0.0, ge=0, le=1, description="how far the bins head brings rare colors forward")
     saturation: float = Field(1.0, ge=0, le=3, description="factor on the color that the bins head is read as")
+    pooling: int = Field(
+        1, ge=1, le=4, description="side of the squares of features that the bins head is read at: 2 reads a quarter"
+    )
+    input_px: int | None = Field(
+        None, ge=64, le=1024, description="side at which it sees photographs; null for that of those it was trained on"
+    )
 
 
 _BINS_LR = 5.0  # the bins head's share of the learning rate
@@ -76,7 +82,7 @@ class UNet(ColorNet):
     def __init__(self, settings: UNetConfig, *, load: bool = True) -> None:
         super().__init__(settings)
         self._options = settings
-        self.stride = 32
+        self.stride, self.input_px = 32, settings.input_px
         self.encoder = EfficientNetLite(settings.encoder)
         self.dropout = nn.Dropout2d(settings.dropout)
         self.levels = nn.ModuleList()
@@ -88,13 +94,18 @@ class UNet(ColorNet):
         self.head: nn.Conv2d | BinsHead
         if settings.head == "bins":
             self.head = BinsHead(
-                inputs, settings.bin_spacing, settings.temperature, settings.rebalance, settings.saturation
+                inputs,
+                settings.bin_spacing,
+                settings.temperature,
+                settings.rebalance,
+                settings.saturation,
+                settings.pooling,
             )
         else:
             self.head = nn.Conv2d(inputs, 2, kernel_size=3, padding=1)
             nn.init.normal_(self.head.weight, std=1e-3)
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
-        self.resize = Upsample("bilinear")
+        self.resize = Upsample("bilinear", 2 * settings.pooling if settings.head == "bins" else 2)
         self.last_doublings = ("resize",)
         if settings.pretrained and load:
             self.encoder.load_imagenet()
@@ -138,15 +149,18 @@ class UNet(ColorNet):
         if subsample is None:
             if isinstance(self.head, BinsHead) and features.device.type != "cpu" and not features.requires_grad:
                 return self.resize(read_features([self.head], [features])[0])  # type: ignore[no-any-return]
-            return self._enlarged(self.head(features))
+            return self.resize(self._read(features))  # type: ignore[no-any-return]
         logits = self.head(features[:, :, subsample[0] :: SUBSAMPLE, subsample[1] :: SUBSAMPLE])
-        return Subsampled(logits, self._enlarged(self.head(features)) if whole else None)
+        if not whole:
+            return Subsampled(logits, None)
+        ab_net = self.head.mean(self.head(features)) if isinstance(self.head, BinsHead) else self.head(features)
+        return Subsampled(logits, nn.functional.interpolate(ab_net, scale_factor=2.0, mode="bilinear"))
 
     def color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `ColorNet.color`; the bins head gives a confidence."""
         features = self.features(L_net)
         if not isinstance(self.head, BinsHead):
-            return self._enlarged(self.head(features)), None
+            return self.resize(self.head(features)), None
         ab_net, confidence = read_features([self.head], [features])
         return self.resize(ab_net), confidence
 
@@ -159,6 +173,8 @@ class UNet(ColorNet):
             x = level(x, skip)
         return x  # type: ignore[no-any-return]
 
-    def _enlarged(self, raw: Tensor) -> Tensor:
-        """Return color at full size from what the head gave."""
-        return self.resize(self.head.mean(raw) if isinstance(self.head, BinsHead) else raw)  # type: ignore[no-any-return]
+    def _read(self, features: Tensor) -> Tensor:
+        """Return color of features, by operations that torch can export and differentiate."""
+        if isinstance(self.head, BinsHead):
+            return self.head.mean(self.head.at_reading(features))
+        return self.head(features)  # type: ignore[no-any-return]

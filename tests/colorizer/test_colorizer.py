@@ -204,7 +204,7 @@ def test_the_network_size_keeps_area_and_aspect(height, width, stride):
 @pytest.mark.parametrize("stride", [8, 16, 32])
 def test_a_network_sees_few_sizes(stride):
     """Whatever the shapes of photographs and the size asked for: those of one size share a pass on a GPU."""
-    for size in (128, 224, 256, 300, 512, 1000):
+    for size in (128, 224, 256, 300, 320, 512, 1000):
         widths = np.exp(np.linspace(-1.6, 1.6, 1500)) * 1000
         seen = {network_shape(1000, int(width), size, stride, None) for width in widths}
         assert len(seen) <= 31

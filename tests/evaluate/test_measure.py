@@ -2,6 +2,7 @@
 
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import onnx_made
@@ -11,10 +12,13 @@ from labset import write_checkpoint, write_dataset_of
 from skimage.color import deltaE_ciede2000, lab2rgb
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from raycolor.colorizer.config import ColorizerConfig
+from raycolor.colorizer.photograph import FileColorizer
 from raycolor.errors import CheckpointError, ConfigError
 from raycolor.evaluate.measure import Evaluator, batch_size
 from raycolor.evaluate.subjects import DatasetPlan, Subject, input_sizes, short_names, subject
 from raycolor.models import checkpoints
+from raycolor.models.build import build_model
 
 
 def direct(network, L_bytes, ab_true, size_px, measured_px):
@@ -173,10 +177,16 @@ def described(**changes):
 
 @pytest.mark.parametrize(
     ("changes", "wanted_px", "sizes"),
-    [({}, None, (224,)), ({}, 0, (256,)), ({}, 64, (64,)), ({"fixed_size_px": 224, "crop_px": 200}, None, (224,))],
+    [
+        ({}, None, (224,)),
+        ({}, 0, (256,)),
+        ({}, 64, (64,)),
+        ({"fixed_size_px": 224, "crop_px": 200}, None, (224,)),
+        ({"network_px": 320}, None, (256,)),
+    ],
 )
 def test_input_sizes(changes, wanted_px, sizes):
-    """Trained size, all that is stored, or what was asked for."""
+    """Trained size, all that is stored (also for a network with a size of its own), or what was asked for."""
     assert input_sizes([described(**changes)], stored_px=256, wanted_px=wanted_px, dataset="d") == sizes
 
 
@@ -207,6 +217,28 @@ def test_subjects_count_frozen_parameters_too(tmp_path):
     found = subject(checkpoints.load(tmp_path / "c"))
     assert found.parameters == sum(value.numel() for value in model.parameters())
     assert (found.crop_px, found.stride, found.method) == (32, model.stride, "gan")
+
+
+def test_a_network_with_its_own_size_is_measured_as_colorize_shows_it_photographs(made, tmp_path):
+    """The crop is resized to `input_px`, and what comes out is measured at the size that is stored."""
+    network = build_model("unet", {"head": "bins", "pretrained": False, "input_px": 96, "pooling": 2}).eval()
+    torch.nn.init.normal_(network.head.conv.weight, std=0.2)
+    checkpoints.save(
+        tmp_path / "own", network, method="unet", training={"crop_px": 32}, dataset={"image_size": 64}, metrics={}
+    )
+    checkpoint = checkpoints.load(str(tmp_path / "own"))
+    about = subject(checkpoint)
+    assert (about.network_px, about.is_own) == (96, True)
+    assert FileColorizer(ColorizerConfig(checkpoint=str(tmp_path / "own"))).network_size == 96
+    asked = ColorizerConfig(checkpoint=str(tmp_path / "own"), network_size=64)
+    assert FileColorizer(asked).network_size == 64
+    seen = []
+    evaluator = Evaluator([checkpoint], precision="fp32", cache_dir=made[2].cache_dir)
+    color = evaluator._networks[0].color
+    evaluator._networks[0].color = lambda L_net: (seen.append(L_net.shape), color(L_net))[1]
+    plan = replace(made[3], sizes_px=made[3].sizes_px[:1])
+    assert len(evaluator.measure(plan, 0).sums) == 3
+    assert {shape[2:] for shape in seen} == {(96, 96)}
 
 
 def test_short_names_tell_paths_apart():

@@ -159,6 +159,31 @@ def test_unet_with_bins_trains_on_a_part_of_what_it_predicts():
     assert 0 <= float(sure) <= 1
 
 
+@pytest.mark.parametrize("pooling", [2, 4])
+def test_pooling_reads_the_mean_of_neighboring_features(pooling):
+    """Color has the input's size, whoever reads; training sees every pixel as without."""
+    torch.manual_seed(0)
+    plain = build_model("unet", {"head": "bins", "pretrained": False}).eval()
+    torch.nn.init.normal_(plain.head.conv.weight, std=0.2)
+    torch.nn.init.zeros_(plain.head.conv.bias)  # it begins with gray
+    pooled = build_model("unet", {**plain.config(), "pooling": pooling}).eval()
+    pooled.load_state_dict(plain.state_dict())
+    L_net = torch.rand(1, 1, 64, 96, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.inference_mode():
+        features = plain.features(L_net)
+        squares = features.unflatten(3, (-1, pooling)).unflatten(2, (-1, pooling)).mean(dim=(3, 5))
+        small, expected_confidence = plain.head.read(plain.head(squares))
+        ab, confidence = pooled.color(L_net)
+        as_trained = [net(L_net, subsample=(1, 2)) for net in (plain, pooled)]
+    expected = torch.nn.functional.interpolate(small, size=(64, 96), mode="bilinear", align_corners=False)
+    assert expected.abs().max() > 0.05
+    assert torch.allclose(ab, expected, atol=1e-5)
+    assert torch.allclose(confidence, expected_confidence, atol=1e-5)
+    assert torch.allclose(pooled(L_net), ab, atol=1e-5)
+    for mine, theirs in zip(*as_trained, strict=True):
+        assert torch.equal(mine, theirs)
+
+
 class Memory(TorchDispatchMode):
     """Counts the bytes of tensors that are made inside it and are alive."""
 

@@ -15,6 +15,7 @@ from raycolor.models.fused import fuse
 
 MAIN = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "training" / "ensemble.py"))["main"]
 BINS = {"name": "unet", "config": {"head": "bins", "widths": [16, 16, 8, 8], "convs": 1}}
+POOLED = {"name": "unet", "config": {**BINS["config"], "pooling": 2}}
 SHARP = {"name": "unet", "config": {**BINS["config"], "temperature": 0.1}}
 PLAIN = {"name": "unet", "config": {"encoder": "lite2", "widths": [16, 16, 8, 8], "convs": 1}}
 
@@ -60,7 +61,7 @@ def test_distributions_are_averaged_before_their_color_is_read(tmp_path):
     assert checkpoint.skeleton().stride == 32
 
 
-@pytest.mark.parametrize("other", [SHARP, PLAIN])
+@pytest.mark.parametrize("other", [SHARP, POOLED, PLAIN])
 def test_colors_are_averaged_where_readings_differ(other):
     """Distributions that are read in different ways, or are none, have no common reading: the mean of their colors."""
     torch.manual_seed(4)
@@ -84,12 +85,14 @@ def test_who_cannot_tell_makes_all_of_them_silent():
     [
         [BINS, BINS],
         [BINS, PLAIN],
+        [POOLED, POOLED],
+        [POOLED, PLAIN],
         [PLAIN, {"name": "regression", "config": {}}],
         [PLAIN, {"name": "gan", "config": {}}],
     ],
 )
 def test_fused_it_gives_the_same(members):
-    """At half the size where all members end by doubling it, else whole: halves are averaged with halves."""
+    """At the size at which all members end, before they enlarge it; else whole: halves are averaged with halves."""
     torch.manual_seed(3)
     network = build_model("ensemble", {"members": members}, pretrained=False).eval()
     for member in network.members:
@@ -100,9 +103,11 @@ def test_fused_it_gives_the_same(members):
     L_net = torch.rand(1, 1, 96, 96) * 2 - 1
     with torch.inference_mode():
         expected, found = network(L_net), fuse(network).color(L_net)[0]
-    assert found.shape[2] == (96 if "gan" in [member["name"] for member in members] else 48)
-    if found.shape[2] == 48:
-        found = torch.nn.functional.interpolate(found, scale_factor=2.0, mode="bilinear", align_corners=False)
+    ends = [0 if one["name"] == "gan" else 48 // one["config"].get("pooling", 1) for one in members]
+    side = ends[0] if ends[0] == ends[1] else 96
+    assert found.shape[2] == side
+    if side < 96:
+        found = torch.nn.functional.interpolate(found, size=(96, 96), mode="bilinear", align_corners=False)
     assert expected.abs().max() > 0.01
     assert net_to_ab(found - expected).abs().max() < 0.01
 
