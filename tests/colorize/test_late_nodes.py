@@ -1,18 +1,12 @@
 """A node that comes while a job runs, and would make other bytes, gets no work: the job goes on without it."""
 
-import os
 import pickle
-import time
 from collections import Counter
 from contextlib import ExitStack, nullcontext
-from pathlib import Path
 
-import chaos
 import numpy as np
 import pytest
-import ray
 
-from raycolor.cluster import pool, session
 from raycolor.colorize import actor, ray_driver
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.execution import Execution
@@ -89,71 +83,3 @@ def test_the_driver_goes_on_without_the_nodes_that_gave_back(tmp_path, monkeypat
     assert asked == [([0, 1, 2, 3], ("z",), 2), ([1, 2, 3], ("z", "a", "b"), 6)]
     assert waited == [("z", "a", "b")]
     assert runner._sizes(Todo(list(range(9)), 9), list(range(9))) == (5, 5)
-
-
-def differing(first, folder):
-    """Return a pool member that finds its node unfit on any but the first, and on that one reports.
-
-    After its first shards it waits until the other node has been given some.
-    """
-    begun, asked = Path(folder) / "begun", Path(folder) / "asked"
-
-    class Member:
-        def __init__(self, spec, predict):
-            import ray
-
-            self.node = ray.get_runtime_context().get_node_id()
-
-        def __call__(self, batch):
-            (row,) = batch["shards"]
-            shards = [int(shard) for shard in row]
-            if self.node != first:
-                asked.touch()
-                return {"reports": [pickle.dumps([GivenBack(shards, self.node, "newcomer", "it is another")])]}
-            until = time.monotonic() + 100
-            while begun.exists() and not asked.exists() and time.monotonic() < until:
-                time.sleep(0.2)
-            begun.touch()
-            done = [
-                ShardReport(n, Tally(Counter(colorized=64)), 1.0, 2.0, 64, worker=f"a:{os.getpid()}") for n in shards
-            ]
-            return {"reports": [pickle.dumps(done)]}
-
-    return Member
-
-
-@pytest.mark.slow
-def test_a_job_goes_on_without_a_node_that_came_and_differs(tmp_path, monkeypatch, caplog):
-    """Every shard is reported once, by the node that the job began on; the newcomer is told of, and then left out."""
-    cluster, came, done, shards = chaos.start_cluster(nodes=1, cpus=2), False, Counter(), 60
-    used = []
-    plain = ray_driver.elsewhere
-    monkeypatch.setattr(ray_driver, "elsewhere", lambda ids: used.append(tuple(ids)) or plain(ids))
-    try:
-        totals = ManifestTotals(64 * shards, 10, shards, (0,))
-        record = JobRecord({}, {}, str(tmp_path), {}, "0", totals, "2026-01-01T00:00:00+00:00")
-        config = ColorizeConfig(source=str(tmp_path), dest=str(tmp_path), address=cluster.address)
-        with ExitStack() as ends:
-            ends.enter_context(session.connect(cluster.address))
-            first = next(node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU"))
-            monkeypatch.setattr(ray_driver, "ShardActor", differing(first, tmp_path))
-            runner = ray_driver.RayPool(config, ends)
-            runner._settled = Execution("cpu", 0), record
-            for found in runner._on_ray(
-                spec_of(tmp_path), Todo(list(range(shards)), totals.images), list(range(shards)), Timing()
-            ):
-                done[found.shard] += 1
-                if not came:
-                    came = True
-                    chaos.add_node(cluster, 2)
-            # With no other node left a job waits, and then says so.
-            monkeypatch.setattr(pool, "ROOM_S", 1.0)
-            with pytest.raises(RaycolorError, match="no CPU of the cluster came free on a node that can do this job"):
-                pool.wait_for_room([node["NodeID"] for node in ray.nodes()])
-    finally:
-        cluster.shutdown()
-    assert done == dict.fromkeys(range(shards), 1)
-    assert caplog.text.count("node newcomer gets no work: it came while the job ran") >= 1
-    assert used[0] == ()
-    assert used[-1] != ()
-    assert first not in used[-1]
