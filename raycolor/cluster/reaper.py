@@ -52,6 +52,13 @@ def watch(processes: set[str], folder: str = "") -> subprocess.Popen[str]:
     return reaper
 
 
+def end(processes: set[str]) -> None:
+    """End processes, as `descendants` returns them, at once."""
+    for process in filter(_alive, processes):
+        with suppress(OSError):
+            os.kill(int(process.partition(":")[0]), signal.SIGKILL)
+
+
 def _alive(process: str) -> bool:
     pid, _, start = process.partition(":")
     try:
@@ -69,9 +76,7 @@ def main() -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while any(map(_alive, processes)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    for process in filter(_alive, processes):
-        with suppress(OSError):
-            os.kill(int(process.partition(":")[0]), signal.SIGKILL)
+    end(processes)
     if folder:
         shutil.rmtree(Path(folder).parent, ignore_errors=True)
 

@@ -9,6 +9,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -151,6 +152,7 @@ def start_local(cpus: int, **options: Any) -> None:
     Raises:
         RaycolorError: it does not start.
     """
+    before = reaper.descendants()
     for attempt in range(_START_TRIES):
         try:
             # Without an address Ray joins whatever cluster was started on this machine.
@@ -159,10 +161,21 @@ def start_local(cpus: int, **options: Any) -> None:
         except Exception as exc:
             # Ray raises a bare Exception when its first processes were too slow.
             ray.shutdown()
+            # Ray leaves what it had started until this process ends, and on a busy machine that slows the next try.
+            reaper.end({one for one in reaper.descendants() - before if _is_of_ray(one)})
             detail = " ".join(str(exc).split())[:200]
             if attempt + 1 == _START_TRIES:
                 raise RaycolorError(f"the local Ray did not start ({detail}): is the machine busy? try again") from exc
             logger.info("the local Ray did not start (%s): trying again", detail)
+
+
+def _is_of_ray(process: str) -> bool:
+    """Tell Ray's own processes from a worker that another thread has just begun."""
+    try:
+        command = Path("/proc", process.partition(":")[0], "cmdline").read_bytes()
+    except OSError:
+        return False
+    return os.fsencode(Path(ray.__file__).parent) in command
 
 
 def _check_address(target: str) -> None:

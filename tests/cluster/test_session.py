@@ -1,5 +1,8 @@
 """What a job sets in Ray on purpose, and what becomes of Ray's own errors."""
 
+import subprocess
+import sys
+
 import pytest
 
 from raycolor.cluster import pool, session
@@ -56,3 +59,28 @@ def test_without_an_address_no_other_ray_is_joined(monkeypatch):
     monkeypatch.setattr(session.ray, "init", lambda **options: asked.append(options))
     session._join_or_start(None, verbose=False)
     assert [options["address"] for options in asked] == ["local"]
+
+
+def test_a_start_that_fails_leaves_no_process_behind(monkeypatch):
+    """Each try ends what it had started, before the next; the error is one line."""
+    started, others = [], []
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+
+    def fail(**_):
+        # The one before has gone, and was not only asked to.
+        assert all(one.wait(5) for one in started)
+        others.append(subprocess.Popen(sleep))  # as another thread might
+        started.append(subprocess.Popen([*sleep, session.ray.__path__[0]]))
+        raise Exception("the first processes\nwere too slow")
+
+    monkeypatch.setattr(session.ray, "init", fail)
+    try:
+        with pytest.raises(RaycolorError, match=r"did not start \(the first processes were too slow\): is the machine"):
+            session.start_local(1)
+        assert len(started) == session._START_TRIES
+        assert all(one.wait(5) == -9 for one in started)
+        assert all(one.poll() is None for one in others)
+    finally:
+        for one in (*started, *others):
+            one.kill()
+            one.wait()
