@@ -74,6 +74,7 @@ def test_a_start_that_fails_leaves_no_process_behind(monkeypatch):
         raise Exception("the first processes\nwere too slow")
 
     monkeypatch.setattr(session.ray, "init", fail)
+    monkeypatch.setattr(session.ray, "shutdown", lambda: None)  # other tests' Ray may be up
     try:
         with pytest.raises(RaycolorError, match=r"did not start \(the first processes were too slow\): is the machine"):
             session.start_local(1)

@@ -132,7 +132,7 @@ def test_what_is_too_large_is_not_read(job, monkeypatch, told, begun_before):
     read = []
     if not told:
         monkeypatch.setattr(worker.manifest, "shard", lambda n: [info._replace(size=0) for info in shard(n)])
-    monkeypatch.setattr(worker.source.store(), "get", lambda key: read.append(key) or get(key))
+    monkeypatch.setattr(worker.source.store(), "get", lambda key, **of: read.append(key) or get(key, **of))
     if begun_before:
         worker.dest.put(f"{ATTEMPTS}shard-000000", b"1")
     worker.run(0)

@@ -98,7 +98,7 @@ def test_a_plain_run_makes_the_job_whole_and_says_what_is_not_in_it(run, tmp_pat
 def test_a_job_reads_its_records_once(run, tmp_path, monkeypatch):
     """`job.json` is read at the start, each completion record at the end: for summary, CSV, page and failure limit."""
     read, get = Counter(), LocalStore.get
-    monkeypatch.setattr(LocalStore, "get", lambda self, key: read.update([key]) or get(self, key))
+    monkeypatch.setattr(LocalStore, "get", lambda self, key, **of: read.update([key]) or get(self, key, **of))
     done = run()
     records = {key: count for key, count in read.items() if "outcomes/part" in key}
     assert len(records) == len(done) > 1
