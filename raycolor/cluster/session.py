@@ -198,5 +198,6 @@ def quiet() -> None:
     for name in ("ray.data", "ray.train", "ray.tune"):
         logger = logging.getLogger(name)
         for handler in logger.handlers:
-            if "File" not in type(handler).__name__:
+            # One of the program's own may be put there, too.
+            if "File" not in type(handler).__name__ and handler not in logging.getLogger().handlers:
                 handler.setLevel(logging.ERROR)
