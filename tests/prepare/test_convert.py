@@ -39,7 +39,7 @@ def convert(pictures, dest, square, read=None):
     reader = Reader(str(pictures), None, 9_000_000)
     if read is not None:
         get = reader.store().get
-        reader.store().get = lambda key: read.append(key) or get(key)
+        reader.store().get = lambda key, **of: read.append(key) or get(key, **of)
     inputs = list(open_source(str(pictures)).inputs())
     config = PrepareConfig(source=str(pictures), dataset=dest.uri, size_px=32)
     return convert_shard(reader, inputs, dest, "train/part-00000.parquet", config, square=square)
