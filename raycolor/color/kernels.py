@@ -282,6 +282,11 @@ def _encode16_table() -> Plane:
     return (65535 * srgb_encode(np.arange(_ENCODE16_ENTRIES + 1) / (_ENCODE16_ENTRIES - 1))).astype(np.float32)
 
 
+def warm() -> None:
+    """Load compiled loops and fill the table that the first photograph would wait for."""
+    _shift_table()
+
+
 @lru_cache
 def _shift_table() -> Plane:
     """f(Y) less that of gray, by luma, a and b; one more of a and b, so that the ends need no test."""

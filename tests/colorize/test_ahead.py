@@ -1,5 +1,8 @@
 """A worker's process that is begun before its job is known: when, for whom, and that none is left over."""
 
+import subprocess
+import sys
+
 import photographs
 import pytest
 
@@ -81,3 +84,19 @@ def test_a_job_of_other_instructions_gets_a_process_of_its_own(started):
     assert ahead.take(instruction_set()) is started[1][1]
     assert ahead.take(instruction_set()) is None
     child_process.end_process(started[1][1])
+
+
+def test_what_is_made_ahead_leaves_scipy_out_and_whole():
+    """A worker decodes and joins without scipy.linalg, which can be imported all the same."""
+    script = """
+import sys
+import raycolor.colorize.worker_imports
+from raycolor.color import kernels
+import numpy as np
+kernels.pixels_to_lab(np.zeros((8, 8, 3), np.uint8)), kernels.warm()
+assert "scipy.linalg" not in sys.modules
+import scipy.linalg
+print(scipy.linalg.norm([3, 4]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("5.0\n", "")
