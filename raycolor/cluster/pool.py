@@ -97,8 +97,10 @@ def wait_for_room(left_out: Sequence[str] = ()) -> None:
                     f"no CPU of the cluster came free{fit} within {ROOM_S:.0f} s (it has {cpus}): end what holds them, "
                     "see `ray status`, and run the same command again"
                 )
-    finally:
+    except BaseException:
+        # Not what has just ended: the reply of a task that is not known any more makes Ray end this process.
         ray.cancel(asked, force=True)
+        raise
 
 
 def _here() -> None:

@@ -203,6 +203,27 @@ def test_a_wait_for_room_is_told(monkeypatch, caplog):
     assert "waiting for a CPU: the cluster has 3, none of them free" in caplog.text
 
 
+def test_a_probe_is_canceled_only_where_it_is_given_up(monkeypatch):
+    """Ray ends the whole process by a failed check when the reply comes of a task that was canceled meanwhile."""
+    answers, canceled = [], []
+    asked = SimpleNamespace(options=lambda **needs: SimpleNamespace(remote=lambda: "probe"))
+    fake = SimpleNamespace(
+        remote=lambda task: asked,
+        wait=lambda refs, timeout: answers.pop(0),
+        cancel=lambda ref, force: canceled.append(ref),
+    )
+    monkeypatch.setattr(pool, "ray", fake)
+    monkeypatch.setattr(pool, "cluster_resources", lambda: {"CPU": 3.0})
+    answers += [([], ["probe"]), (["probe"], [])]
+    pool.wait_for_room()
+    assert canceled == []
+    monkeypatch.setattr(pool, "ROOM_S", 0.0)
+    answers.append(([], ["probe"]))
+    with pytest.raises(RaycolorError, match="no CPU"):
+        pool.wait_for_room()
+    assert canceled == ["probe"]
+
+
 @pytest.mark.slow
 def test_a_cluster_without_room_is_waited_for_and_then_named(monkeypatch):
     """All CPUs are held by others: when one comes free the job goes on, else it ends."""
