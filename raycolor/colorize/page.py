@@ -69,6 +69,7 @@ def write_report(
 
 def warm() -> None:
     """Load what pages are made with, compiled code too, before there is one to make: it takes two seconds."""
+    _throughput([(1.0, 1), (2.0, 2), (3.0, 3)])
     photo_thumbnail(simplejpeg.encode_jpeg(np.full((32, 32, 1), 128, np.uint8), 90, "GRAY"), _SIDE_PX)
 
 
