@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import ray.data
@@ -21,7 +21,7 @@ def last_line(exc: BaseException) -> str:
     return lines[0] if isinstance(exc, ExecutionTimeoutError) else lines[-1]
 
 
-def answers(dataset: ray.data.Dataset, column: str) -> Iterator[Any]:
+def answers(dataset: ray.data.Dataset, column: str) -> Generator[Any]:
     """Yield what workers put into a column as pickles.
 
     Raises:

@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -203,8 +203,11 @@ class _Job:
         found = Counter[str]()
         title = "verify" if again is not None and again.outputs == "same" else "colorize"
         already = self.record.manifest.images - todo.images
-        with Progress(title, self.record.manifest.images, already=already, left_after=_LEFT_AFTER) as progress:
-            for report in runner.reports(spec, todo, self.timing):
+        with (
+            Progress(title, self.record.manifest.images, already=already, left_after=_LEFT_AFTER) as progress,
+            closing(runner.reports(spec, todo, self.timing)) as reports,
+        ):
+            for report in reports:
                 found.update(report.found)
                 if report.tally.total:
                     self.timing.add(report)

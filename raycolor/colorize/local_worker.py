@@ -6,7 +6,7 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -101,7 +101,7 @@ class OneProcess:
         """Decide how a revision is computed."""
         return settle_here(self._config, record, revision, dest)
 
-    def reports(self, spec: ShardSpec, todo: Todo, timing: Timing) -> Iterator[ShardReport]:
+    def reports(self, spec: ShardSpec, todo: Todo, timing: Timing) -> Generator[ShardReport]:
         """Do shards and yield what became of each."""
         timing.device, timing.networks, timing.workers = spec.device, 0, 1
         # The page is made in this process, which has nothing to do meanwhile.

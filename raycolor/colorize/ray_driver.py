@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Final
 
@@ -89,7 +89,7 @@ class RayPool:
         reader = Reader(record.root or record.source, config.source_options(), config.max_file_bytes)
         return measure(colorizer, reader, Manifest(self._dest, record.manifest).shard(0)[:PHOTOGRAPHS], avoid)
 
-    def reports(self, spec: ShardSpec, todo: Todo, timing: Timing) -> Iterator[ShardReport]:
+    def reports(self, spec: ShardSpec, todo: Todo, timing: Timing) -> Generator[ShardReport]:
         """Do shards and yield what became of each."""
         yield from self._everywhere(spec, todo, timing)
         if self._metrics is not None:
@@ -123,11 +123,12 @@ class RayPool:
                 first, most = self._sizes(todo, shards)
                 timing.workers = max(first, len(workers))
                 given_back: list[GivenBack] = []
-                rows = answers(self._pool(spec, predict, shards, first, most), "reports")
-                for report in reports_of(_taken_back(rows, given_back)):
-                    workers |= {report.worker} - {""}
-                    timing.workers = max(first, len(workers))
-                    yield report
+                # Ended while Ray is there, whatever happens: by a later collection of garbage it would start another.
+                with closing(answers(self._pool(spec, predict, shards, first, most), "reports")) as rows:
+                    for report in reports_of(_taken_back(rows, given_back)):
+                        workers |= {report.worker} - {""}
+                        timing.workers = max(first, len(workers))
+                        yield report
                 shards = [shard for one in given_back for shard in one.shards]
                 if shards:
                     self._leave_out({one.node for one in given_back})

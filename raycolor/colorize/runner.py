@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Protocol
 
 from raycolor.colorize.config import ColorizeConfig
@@ -26,7 +26,7 @@ class Runner(Protocol):
         """Decide how a revision of the job's outputs is computed; what an earlier run has decided stands."""
         ...
 
-    def reports(self, spec: ShardSpec, todo: Todo, timing: Timing) -> Iterator[ShardReport]:
+    def reports(self, spec: ShardSpec, todo: Todo, timing: Timing) -> Generator[ShardReport]:
         """Do shards and yield what became of each; say in `timing` who did them.
 
         Args:

@@ -68,7 +68,7 @@ def test_the_driver_goes_on_without_the_nodes_that_gave_back(tmp_path, monkeypat
         asked.append((shards, runner._settled[0].left_out, runner._settled[0].cpus_left_out))
         return next(answers, [[report(shard)] for shard in shards])
 
-    monkeypatch.setattr(ray_driver, "answers", lambda rows, column: iter(rows))
+    monkeypatch.setattr(ray_driver, "answers", lambda rows, column: (row for row in rows))
     monkeypatch.setattr(ray_driver, "ColorizeMetrics", lambda *about: None)
     monkeypatch.setattr(ray_driver, "Listener", nullcontext)
     monkeypatch.setattr(ray_driver, "living_nodes", lambda: [{"NodeID": "a", "Resources": {"CPU": 4.0}}])
