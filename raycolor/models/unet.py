@@ -31,8 +31,8 @@ class UNetConfig(NetworkConfig):
     temperature: float = Field(1.0, gt=0.05, le=2, description="of the bins head's mean: below 1 more vivid")
     rebalance: float = Field(0.0, ge=0, le=1, description="how far the bins head brings rare colors forward")
     saturation: float = Field(1.0, ge=0, le=3, description="factor on the color that the bins head is read as")
-    pooling: int = Field(
-        1, ge=1, le=4, description="side of the squares of features that the bins head is read at: 2 reads a quarter"
+    pooling: Literal[1, 2, 4] = Field(
+        1, description="side of the squares of features that the bins head is read at: 2 reads a quarter"
     )
     input_px: int | None = Field(
         None, ge=64, le=1024, description="side at which it sees photographs; null for that of those it was trained on"
@@ -154,7 +154,7 @@ class UNet(ColorNet):
         if not whole:
             return Subsampled(logits, None)
         ab_net = self.head.mean(self.head(features)) if isinstance(self.head, BinsHead) else self.head(features)
-        return Subsampled(logits, nn.functional.interpolate(ab_net, scale_factor=2.0, mode="bilinear"))
+        return Subsampled(logits, Upsample("bilinear")(ab_net))
 
     def color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `ColorNet.color`; the bins head gives a confidence."""

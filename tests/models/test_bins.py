@@ -276,6 +276,7 @@ def test_networks_without_bins_do_not_claim_to_know():
 
 
 def test_settings_out_of_bounds_are_named():
-    """A temperature of 0 would divide by 0."""
-    with pytest.raises(ConfigError, match="temperature"):
-        build_model("unet", {"temperature": 0.0})
+    """A temperature of 0 would divide by 0; squares of 3 pixels fit into no plane that is read."""
+    for wrong in ({"temperature": 0.0}, {"pooling": 3}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            build_model("unet", wrong)
