@@ -16,12 +16,8 @@ PIECE_BYTES: Final = 16 * 2**20
 """What is read of an output at a time."""
 
 
-def finished_job(dest: ObjectStore, *, in_round: bool = False) -> JobRecord:
+def finished_job(dest: ObjectStore) -> JobRecord:
     """Return the job of a destination, once every input has an outcome.
-
-    Args:
-        dest: the destination.
-        in_round: whether it may stand in a later run that was stopped, for whoever goes on with that.
 
     Raises:
         ManifestError: there is none, it runs or was stopped, or its records are damaged.
@@ -29,13 +25,27 @@ def finished_job(dest: ObjectStore, *, in_round: bool = False) -> JobRecord:
     record = read_job(dest)
     if record is None:
         raise ManifestError(f"{dest.uri}: holds no job of raycolor colorize: check the path")
+    check_finished(dest, record)
+    return record
+
+
+def check_finished(dest: ObjectStore, record: JobRecord, *, in_round: bool = False) -> None:
+    """Refuse a job of which some inputs have no outcome.
+
+    Args:
+        dest: its destination.
+        record: the job.
+        in_round: whether it may stand in a later run that was stopped, for whoever goes on with that.
+
+    Raises:
+        ManifestError: it runs or was stopped.
+    """
     missing = record.manifest.shards - len(done_shards(dest) & set(range(record.manifest.shards)))
     if missing or (record.round is not None and not in_round):
         what = (
             f"{missing:,} of {record.manifest.shards:,} shards have no outcomes" if missing else "a later run has begun"
         )
         raise ManifestError(f"{dest.uri}: its job has not ended ({what}): wait for it, or run its command again")
-    return record
 
 
 def finished_shards(dest: ObjectStore, record: JobRecord) -> Iterator[ShardOutcomes]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import tempfile
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -28,6 +26,7 @@ from raycolor.colorize.job_folder import (
     table_of,
     table_of_rows,
 )
+from raycolor.sources.csv_cells import csv_bytes
 from raycolor.storage import ObjectStore
 
 _READ_AHEAD: Final = 32  # a client of S3 is busy with so many that take 20 ms each
@@ -231,23 +230,10 @@ def write_csvs(dest: ObjectStore, tables: Iterable[pa.Table]) -> None:
     with tempfile.TemporaryDirectory(prefix="raycolor-csv-") as folder:
         everything, failures = Path(folder) / "outcomes.csv", Path(folder) / "failed.csv"
         with everything.open("wb") as whole, failures.open("wb") as failed:
-            whole.write(_heading(OUTCOME_SCHEMA.names))
-            failed.write(_heading(FAILED))
+            whole.write(csv_bytes([OUTCOME_SCHEMA.names]))
+            failed.write(csv_bytes([FAILED]))
             for table in tables:
                 whole.write(csv_text(table, OUTCOME_SCHEMA.names))
                 failed.write(csv_text(table.filter(pc.equal(table["status"], scalar("failed"))), FAILED))
         dest.put_file(FOLDER + "outcomes.csv", everything)
         dest.put_file(FOLDER + "failed.csv", failures)
-
-
-@contextmanager
-def csv_rows(path: Path, header: Iterable[str]) -> Iterator[Any]:
-    """Open a CSV file for writing, with its first row; gives what takes the others, of guarded cells."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)  # rows end in CR LF: with LF alone Python 3.11 leaves a CR in a key unquoted
-        writer.writerow(header)
-        yield writer
-
-
-def _heading(names: Iterable[str]) -> bytes:
-    return (",".join(names) + "\r\n").encode()

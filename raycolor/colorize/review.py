@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from raycolor.colorize.config import OF_A_RUN, REQUESTS, ColorizeConfig, reviewed
-from raycolor.colorize.finished import finished_job
+from raycolor.colorize.finished import check_finished
 from raycolor.colorize.hints import hints_of, keep_hints
 from raycolor.colorize.job_folder import FOLDER
 from raycolor.colorize.job_record import JobRecord, Revision, Round, read_job
@@ -45,9 +45,10 @@ def of_review(config: ColorizeConfig) -> tuple[ColorizeConfig, Decisions]:
     dest = open_store(place, must_exist=True, **config.dest_options())
     if open_store(config.dest, **config.dest_options()).uri != dest.uri:
         raise ConfigError(f"DEST {config.dest}: the review is of {dest.uri}: omit DEST")
-    if read_job(dest) is None:
+    record = read_job(dest)
+    if record is None:
         raise ConfigError(f"{dest.uri}: holds no job of raycolor colorize: check the path")
-    record = finished_job(dest, in_round=True)
+    check_finished(dest, record, in_round=True)
     decisions = read_decisions(dest)
     own = {name: value for name, value in record.config.items() if name not in (*REQUESTS, *OF_A_RUN)}
     given = {name: getattr(config, name) for name in config.model_fields_set}

@@ -6,7 +6,9 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
 
 FORMULA: Final = r"\A'*[=+\-@\t\r]"
 """What a spreadsheet may read as the beginning of a formula, behind apostrophes that we or others put there."""
@@ -29,6 +31,15 @@ def csv_bytes(rows: Iterable[Iterable[object]]) -> bytes:
     file = io.StringIO(newline="")
     csv.writer(file).writerows(rows)
     return file.getvalue().encode()
+
+
+@contextmanager
+def csv_rows(path: Path, header: Iterable[str]) -> Iterator[Any]:
+    """Open a CSV file for writing, with its first row; gives what takes the others, of guarded cells."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)  # rows end in CR LF: with LF alone Python 3.11 leaves a CR in a key unquoted
+        writer.writerow(header)
+        yield writer
 
 
 def named_rows(text: str) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:

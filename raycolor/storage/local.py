@@ -207,13 +207,11 @@ class LocalStore:
 
     def stat(self, key: str, *, version_id: str | None = None) -> ObjectInfo | None:
         path = self._unversioned(key, version_id)
-        try:
-            with _named(path):
+        with _named(path):
+            try:
                 status = path.stat()
-        except StorageError as exc:
-            if isinstance(exc.__cause__, FileNotFoundError | NotADirectoryError):
+            except (FileNotFoundError, NotADirectoryError):
                 return None
-            raise
         return ObjectInfo(key, status.st_size, _etag(status)) if stat_modes.S_ISREG(status.st_mode) else None
 
     def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> bool:

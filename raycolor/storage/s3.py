@@ -188,7 +188,7 @@ class S3Store:
             body = answer["Body"].read()
             if len(body) != answer["ContentLength"]:
                 raise IncompleteReadError(actual_bytes=len(body), expected_bytes=answer["ContentLength"])
-            return body, answer["ETag"]
+            return body, answer.get("ETag", "")
 
         return self._call(read, f"{self.uri}/{key}")
 

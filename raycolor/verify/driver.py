@@ -14,11 +14,11 @@ from typing import Final, Literal, NamedTuple
 from raycolor.colorize.finished import finished_job, finished_shards, sha256_of
 from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.memory_budget import MemoryBudget
-from raycolor.colorize.outcomes import Outcome, csv_rows
+from raycolor.colorize.outcomes import Outcome
 from raycolor.colorize.signatures import Signature, is_signed, read_signatures, signature_of, states_of
 from raycolor.progress import Progress, printable
 from raycolor.sign import credentials
-from raycolor.sources.csv_cells import guard
+from raycolor.sources.csv_cells import csv_rows, guard
 from raycolor.sources.key_set import KeySet
 from raycolor.storage import ObjectStore, get_if_there, open_store
 from raycolor.storage.base import RECORDS
