@@ -36,9 +36,9 @@ def start_cluster(nodes=2, cpus=2):
     return cluster
 
 
-def add_node(cluster, cpus=2):
-    """Let a node join."""
-    patiently(lambda: cluster.add_node(num_cpus=cpus))
+def add_node(cluster, cpus=2, **environment):
+    """Let a node join, with more in the environment of its workers."""
+    patiently(lambda: cluster.add_node(num_cpus=cpus, env_vars=environment))
 
 
 def patiently(act):

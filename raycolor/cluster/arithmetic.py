@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from raycolor.cluster.fingerprint import made_of
@@ -98,16 +98,15 @@ def settle_onnx(device: str, all_nodes: Sequence[Node]) -> Arithmetic:
     return Arithmetic("fp32", ONNX + max(sorted(set(cpus)), key=cpus.count))
 
 
-def unfit(node: Node, computed_with: str, precision: str, device: str) -> str | None:
-    """Return why a node cannot do a job's work, or None if it can."""
-    mine = made_of()
+def unfit(node: Node, computed_with: str, precision: str, device: str, drivers: Mapping[str, str | None]) -> str | None:
+    """Return why a node cannot do a job's work, or None if it can; `drivers` is what the driver is made of."""
     if not node.made_of:
         return "it does not answer, or runs another raycolor"
-    for what in mine:
-        if node.made_of.get(what) != mine[what]:
+    for what, version in drivers.items():
+        if node.made_of.get(what) != version:
             if what == "code_sha256":
                 return "its raycolor is another one than the driver's"
-            return f"it has {what} {node.made_of.get(what)}, the driver {mine[what]}"
+            return f"it has {what} {node.made_of.get(what)}, the driver {version}"
     if device == "cuda":
         if not node.kernels:
             return without_kernels(node)
@@ -128,7 +127,7 @@ def leave_out(nodes: Sequence[Node], job: Arithmetic, device: str) -> list[Node]
     left_out: list[Node] = []
     why: str | None = None
     for node in nodes:
-        why = unfit(node, job.computed_with, job.precision, device)
+        why = unfit(node, job.computed_with, job.precision, device, made_of())
         if why is not None:
             left_out.append(node)
             logger.warning("node %s gets no work: %s", node.name, why)

@@ -43,7 +43,7 @@ class ShardActor:
         logging.getLogger("raycolor").addHandler(ToDriver())
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._error: RaycolorError | None = None
-        self._unfit = unfit(describe(), spec.computed_with, spec.colorizer.precision, spec.device)
+        self._unfit = unfit(describe(), spec.computed_with, spec.colorizer.precision, spec.device, spec.made_of)
         if self._unfit is not None:
             return
         try:

@@ -199,6 +199,7 @@ class _Job:
             hints=hints_of(self.dest, self.record, revision),
             computed_with=execution.computed_with,
             device=execution.device,
+            made_of=execution.made_of,
         )
         found = Counter[str]()
         title = "verify" if again is not None and again.outputs == "same" else "colorize"

@@ -92,7 +92,15 @@ def get_table(dest: ObjectStore, key: str) -> pa.Table:
     Raises:
         ManifestError: it is missing or damaged.
     """
-    data = get_if_there(dest, key)
+    return parse_table(dest, key, get_if_there(dest, key))
+
+
+def parse_table(dest: ObjectStore, key: str, data: bytes | None) -> pa.Table:
+    """Return the table of a Parquet object that was fetched, None if it was not there.
+
+    Raises:
+        ManifestError: it is missing or damaged.
+    """
     if data is None:
         raise ManifestError(f"{dest.uri}: {key} is missing: give a new DEST")
     try:

@@ -97,6 +97,8 @@ class ShardSpec:
     """Instruction set of CPUs, or model of the GPU, that the job settled on."""
     device: str = "cpu"
     """Where the network runs."""
+    made_of: Mapping[str, str | None] = field(default_factory=dict)
+    """Code and libraries of the driver, which a worker must have, too."""
     again: Again | None = None
     """Set where shards may have been done before."""
 

@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,6 +55,7 @@ class NetworkActor:
         config: its settings.
         device: `cpu` or `cuda`.
         computed_with: what the job is computed with; "" for anything.
+        drivers: code and libraries of the driver, which this node must have, too.
         timeout_s: seconds after which a pass has hung. Its callers are told so, and the actor ends; Ray starts it anew.
 
     Raises:
@@ -67,9 +68,10 @@ class NetworkActor:
         config: ColorizerConfig,
         device: str,
         computed_with: str,
+        drivers: Mapping[str, str | None],
         timeout_s: float,
     ) -> None:
-        why = unfit(describe(device), computed_with, config.precision, device)
+        why = unfit(describe(device), computed_with, config.precision, device, drivers)
         if why is not None:
             raise ConfigError(f"node {socket.gethostname()}: {why}")
         limit_instructions(computed_with)
@@ -219,7 +221,7 @@ def start_networks(
         num_gpus=1 if gpus else 0,
         **elsewhere(execution.left_out),
     )
-    made_from = (make, config, execution.device, execution.computed_with, timeout_s)
+    made_from = (make, config, execution.device, execution.computed_with, execution.made_of, timeout_s)
     actors = [kind.remote(*made_from) for _ in range(execution.networks)]
     # Workers take every CPU that they find: first the networks get theirs, which must be beside a GPU.
     deadline = time.monotonic() + _PLACE_S
@@ -252,6 +254,7 @@ def measure(
             network_s, rest_s = ray.get(on_cpu.remote(config, reader, []), timeout=_MEASURE_S)
         return Speeds(ray.get(asked[0], timeout=_MEASURE_S), network_s, rest_s)
     except ray.exceptions.RayError as exc:
-        for one in asked:
+        # Not what has ended: Ray ends a process that cancels by force what it does not know any more.
+        for one in ray.wait(asked, num_returns=len(asked), timeout=0)[1]:
             ray.cancel(one, force=True)
         raise RaycolorError(last_line(exc)) from exc

@@ -20,6 +20,7 @@ from raycolor.colorize.job_folder import (
     FOLDER,
     get_table,
     integers,
+    parse_table,
     scalar,
     schema_of,
     small_parquet,
@@ -27,7 +28,7 @@ from raycolor.colorize.job_folder import (
     table_of_rows,
 )
 from raycolor.sources.csv_cells import csv_bytes
-from raycolor.storage import ObjectStore
+from raycolor.storage import ObjectStore, get_if_there
 
 _READ_AHEAD: Final = 32  # a client of S3 is busy with so many that take 20 ms each
 _TOGETHER: Final = 256  # records that are counted and written at a time: 16,384 outcomes, some 5 MB
@@ -134,17 +135,19 @@ def read_tables(dest: ObjectStore) -> Iterator[pa.Table]:
 
 
 def _read_ahead(dest: ObjectStore, shards: Iterable[int] | None) -> Iterator[tuple[int, pa.Table]]:
-    def read(shard: int) -> tuple[int, pa.Table]:
-        return shard, get_table(dest, _outcomes_key(shard))
+    # Threads only fetch: parsed by one thread, small records take three quarters of the CPU time.
+    def parsed(fetched: tuple[int, Future[bytes | None]]) -> tuple[int, pa.Table]:
+        shard, data = fetched
+        return shard, parse_table(dest, _outcomes_key(shard), data.result())
 
     with ThreadPoolExecutor(_READ_AHEAD, "outcomes") as pool:
-        pending: deque[Future[tuple[int, pa.Table]]] = deque()
+        pending: deque[tuple[int, Future[bytes | None]]] = deque()
         for shard in sorted(done_shards(dest) if shards is None else shards):
-            pending.append(pool.submit(read, shard))
+            pending.append((shard, pool.submit(get_if_there, dest, _outcomes_key(shard))))
             if len(pending) == _READ_AHEAD:
-                yield pending.popleft().result()
+                yield parsed(pending.popleft())
         while pending:
-            yield pending.popleft().result()
+            yield parsed(pending.popleft())
 
 
 def _of_today(table: pa.Table) -> pa.Table:

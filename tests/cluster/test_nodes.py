@@ -137,5 +137,7 @@ def test_imported_networks_run_on_cpus_of_one_kind():
     """onnxruntime takes the widest instructions there are: wider ones than the job's are refused, too."""
     job = settle_onnx("cpu", nodes("avx2", "avx512", "avx512"))
     assert job == ("fp32", "onnxruntime on avx512")
-    verdicts = [unfit(node, job.computed_with, job.precision, "cpu") for node in nodes("avx512", "avx2", "amx_bf16")]
+    verdicts = [
+        unfit(node, job.computed_with, job.precision, "cpu", made_of()) for node in nodes("avx512", "avx2", "amx_bf16")
+    ]
     assert [verdict is None for verdict in verdicts] == [True, False, False]

@@ -1,10 +1,13 @@
 """A node that comes while a job runs, and would make other bytes, gets no work: the job goes on without it."""
 
 import pickle
+import time
 from collections import Counter
 from contextlib import ExitStack, nullcontext
 
+import chaos
 import numpy as np
+import photographs
 import pytest
 
 from raycolor.colorize import actor, ray_driver
@@ -83,3 +86,32 @@ def test_the_driver_goes_on_without_the_nodes_that_gave_back(tmp_path, monkeypat
     assert asked == [([0, 1, 2, 3], ("z",), 2), ([1, 2, 3], ("z", "a", "b"), 6)]
     assert waited == [("z", "a", "b")]
     assert runner._sizes(Todo(list(range(9)), 9), list(range(9))) == (5, 5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_node_with_another_library_joins_a_running_job(tmp_path):
+    """On a real cluster: the pool takes the newcomer's CPUs, which do none of the work; everything is done once, by the
+    first node, with the bytes of a quiet job."""
+    photographs.archive(tmp_path / "in", count=400)
+    other = tmp_path / "other" / "pillow-0.0.1.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: pillow\nVersion: 0.0.1\n")
+    flags = ["--network-size", "640", "--images-per-shard", "4"]
+    cluster = chaos.start_cluster(nodes=1, cpus=2)
+    try:
+        job = chaos.start(chaos.job(tmp_path / "in", tmp_path / "out", *flags, "--address", cluster.address))
+        parts, deadline = tmp_path / "out" / "_raycolor" / "outcomes", time.monotonic() + 240
+        while not list(parts.glob("part-*")):
+            assert job.poll() is None, job.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        chaos.add_node(cluster, 4, PYTHONPATH=str(other.parent))
+        _, told = job.communicate(timeout=400)
+    finally:
+        cluster.shutdown()
+    assert job.returncode == 0, told
+    assert told.count("gets no work: it came while the job ran, and it has pillow 0.0.1, the driver ") == 1
+    quiet = chaos.start(chaos.job(tmp_path / "in", tmp_path / "quiet", *flags))
+    quiet.communicate(timeout=300)
+    assert chaos.results(tmp_path / "out") == chaos.results(tmp_path / "quiet")
