@@ -5,6 +5,7 @@ import re
 import time
 import urllib.request
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from raycolor.colorize.outcomes import Outcome, Tally
 
 pytestmark = pytest.mark.ray
+RATES = ("images_per_second", "megapixels_per_second")
 
 
 def scrape(dest):
@@ -32,10 +34,12 @@ def scrape(dest):
     return found
 
 
-def test_counts_and_rates_are_scraped(ray_local):
+def test_counts_and_rates_are_scraped(ray_local, monkeypatch):
     """Images by status, reasons, megapixels and rates arrive under the documented names, summed over shards."""
+    from raycolor.cluster import prometheus
     from raycolor.cluster.prometheus import ColorizeMetrics
 
+    monkeypatch.setattr(prometheus, "EVERY_S", 0.0)
     dest = f"s3://colored/{uuid.uuid4().hex}"
     metrics = ColorizeMetrics(dest, 10)
     for count in (3, 4):
@@ -62,12 +66,46 @@ def test_counts_and_rates_are_scraped(ray_local):
     assert scrape(dest) == expected
 
 
+def test_many_shards_in_a_second_are_told_together(monkeypatch):
+    """Metrics are called once for many shards, and after the end every photograph has been counted."""
+    from raycolor.cluster import prometheus
+
+    told = []
+
+    class Metric:
+        def __init__(self, name, about, tags):
+            self.name = name
+
+        def set_default_tags(self, tags):
+            pass
+
+        def inc(self, count, tags=None):
+            told.append((self.name, count))
+
+        def set(self, value):
+            pass
+
+    monkeypatch.setattr(prometheus, "Counter", Metric)
+    monkeypatch.setattr(prometheus, "Gauge", Metric)
+    monkeypatch.setattr(prometheus.time, "monotonic", lambda: 5.0)
+    metrics = prometheus.ColorizeMetrics("out", 300)
+    for _ in range(100):
+        metrics.add({"colorized": 2, "failed": 1}, {"truncated": 1}, 10_000, {}.fromkeys(RATES))
+    assert len(told) == 4
+    metrics.end()
+    assert len(told) == 8
+    sums = Counter()
+    for name, count in told:
+        sums[name] += count
+    assert sums == {prometheus.IMAGES: 300, prometheus.REASONS: 100, prometheus.MEGAPIXELS: pytest.approx(1.0)}
+
+
 def test_the_dashboard_asks_for_what_is_exported():
     """docs/grafana.json names every metric by the name under which Ray exports it, by its tags, and no other."""
     from raycolor.cluster import prometheus
 
     board = json.loads((Path(__file__).resolve().parents[2] / "docs/grafana.json").read_text(encoding="utf-8"))
-    exported = {f"ray_{value}" for name, value in vars(prometheus).items() if name.isupper()}
+    exported = {f"ray_{value}" for name, value in vars(prometheus).items() if name.isupper() and isinstance(value, str)}
     asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     asked.append(board["templating"]["list"][1]["query"])
     assert set(re.findall(r"ray_\w+", " ".join(asked))) == exported
