@@ -133,11 +133,10 @@ def test_a_killed_job_leaves_no_folder(tmp_path):
     """What ends the processes of a killed driver removes their folder."""
     (tmp_path / "holder.py").write_text(HOLDER)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    process = subprocess.Popen([sys.executable, tmp_path / "holder.py"], **pipes)
-    folder = Path(json.loads(process.stdout.readline())["folder"])
-    assert folder.exists()
-    process.kill()
-    process.wait()
+    with subprocess.Popen([sys.executable, tmp_path / "holder.py"], **pipes) as process:
+        folder = Path(json.loads(process.stdout.readline())["folder"])
+        assert folder.exists()
+        process.kill()
     deadline = time.monotonic() + 60
     while folder.exists() and time.monotonic() < deadline:
         time.sleep(0.2)
