@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -298,4 +299,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     code = run(sys.argv[1:] if argv is None else argv)
     sys.stdout.flush()
     sys.stderr.flush()
+    if code in (INTERRUPTED, TERMINATED):
+        # Everything has been given back. If the start of Ray was cut short, Ray aborts a process that ends as usual.
+        os._exit(code)
     sys.exit(code)

@@ -158,11 +158,15 @@ def start_local(cpus: int, **options: Any) -> None:
             # Without an address Ray joins whatever cluster was started on this machine.
             ray.init(address="local", num_cpus=cpus, include_dashboard=False, _node_ip_address=HOST, **options)
             return
-        except Exception as exc:
-            # Ray raises a bare Exception when its first processes were too slow.
+        except BaseException as exc:
+            # Ray leaves what it had started until this process ends, which on a busy machine slows the next try, and its
+            # agents for a minute more. Once the raylet is gone they are nobody's children.
+            came = {one for one in reaper.descendants() - before if _is_of_ray(one)}
             ray.shutdown()
-            # Ray leaves what it had started until this process ends, and on a busy machine that slows the next try.
-            reaper.end({one for one in reaper.descendants() - before if _is_of_ray(one)})
+            reaper.end(came | {one for one in reaper.descendants() - before if _is_of_ray(one)})
+            # Ray raises a bare Exception when its first processes were too slow.
+            if not isinstance(exc, Exception):
+                raise
             detail = " ".join(str(exc).split())[:200]
             if attempt + 1 == _START_TRIES:
                 raise RaycolorError(f"the local Ray did not start ({detail}): is the machine busy? try again") from exc
@@ -175,7 +179,7 @@ def _is_of_ray(process: str) -> bool:
         command = Path("/proc", process.partition(":")[0], "cmdline").read_bytes()
     except OSError:
         return False
-    return os.fsencode(Path(ray.__file__).parent) in command
+    return command.startswith(b"ray::") or os.fsencode(Path(ray.__file__).parent) in command
 
 
 def _check_address(target: str) -> None:
