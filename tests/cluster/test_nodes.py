@@ -82,7 +82,8 @@ def test_a_node_that_cannot_is_given_no_work(tmp_path, monkeypatch, caplog):
     photographs.archive(tmp_path / "in", count=6)
     flags = ["--checkpoint", "regression", "--network-size", "64", "--images-per-shard", "1"]
     whole = chaos.start(chaos.job(tmp_path / "in", tmp_path / "whole", *flags, "--precision", "fp32"))
-    assert whole.wait(200) == 0, whole.stderr.read()
+    _, told = whole.communicate(timeout=200)
+    assert whole.returncode == 0, told
     cluster = chaos.start_cluster(nodes=2, cpus=2)
     try:
         weak = sorted(node.node_id for node in cluster.worker_nodes)[0]
