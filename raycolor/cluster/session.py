@@ -159,8 +159,8 @@ def start_local(cpus: int, **options: Any) -> None:
             ray.init(address="local", num_cpus=cpus, include_dashboard=False, _node_ip_address=HOST, **options)
             return
         except BaseException as exc:
-            # Ray leaves what it had started until this process ends, which on a busy machine slows the next try, and its
-            # agents for a minute more. Once the raylet is gone they are nobody's children.
+            # Ray leaves what it had started until this process ends, which on a busy machine slows the next try, and
+            # its agents for a minute more. Once the raylet is gone they are nobody's children.
             came = {one for one in reaper.descendants() - before if _is_of_ray(one)}
             ray.shutdown()
             reaper.end(came | {one for one in reaper.descendants() - before if _is_of_ray(one)})
