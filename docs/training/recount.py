@@ -18,6 +18,7 @@ from raycolor.dataset.info import read_dataset
 from raycolor.dataset.loading import batches
 from raycolor.dataset.shards import LabSplit
 from raycolor.models import checkpoints
+from raycolor.models.blocks import to_channels_last
 from raycolor.models.build import build_model
 from raycolor.models.precision import choose_precision
 from raycolor.storage import open_store
@@ -31,7 +32,7 @@ def main(checkpoint: str, dataset: str, out: str, input_px: str, count: str = "6
     loaded = checkpoints.load(checkpoint)
     network = build_model("unet", {**loaded.network["config"], "input_px": int(input_px)}, pretrained=False)
     network.load_state_dict(loaded.weights)
-    network.eval().to(memory_format=torch.channels_last)
+    to_channels_last(network.eval())
     frozen = {id(one) for block in network.encoder.first(network.config()["frozen_blocks"]) for one in block.modules()}
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and id(module) not in frozen:

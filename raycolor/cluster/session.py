@@ -161,9 +161,9 @@ def start_local(cpus: int, **options: Any) -> None:
         except BaseException as exc:
             # Ray leaves what it had started until this process ends, which on a busy machine slows the next try, and
             # its agents for a minute more. Once the raylet is gone they are nobody's children.
-            came = {one for one in reaper.descendants() - before if _is_of_ray(one)}
+            came = _of_ray(reaper.descendants() - before)
             ray.shutdown()
-            reaper.end(came | {one for one in reaper.descendants() - before if _is_of_ray(one)})
+            reaper.end(came | _of_ray(reaper.descendants() - before))
             # Ray raises a bare Exception when its first processes were too slow.
             if not isinstance(exc, Exception):
                 raise
@@ -171,6 +171,10 @@ def start_local(cpus: int, **options: Any) -> None:
             if attempt + 1 == _START_TRIES:
                 raise RaycolorError(f"the local Ray did not start ({detail}): is the machine busy? try again") from exc
             logger.info("the local Ray did not start (%s): trying again", detail)
+
+
+def _of_ray(processes: set[str]) -> set[str]:
+    return {one for one in processes if _is_of_ray(one)}
 
 
 def _is_of_ray(process: str) -> bool:

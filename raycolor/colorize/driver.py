@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Final
 
+from raycolor.cluster.fingerprint import made_of
 from raycolor.colorize.begin import begin_or_continue, check_imported
 from raycolor.colorize.config import ColorizeConfig, reviewed
 from raycolor.colorize.hints import check_hints, hints_of, keep_hints
@@ -199,7 +200,7 @@ class _Job:
             hints=hints_of(self.dest, self.record, revision),
             computed_with=execution.computed_with,
             device=execution.device,
-            made_of=execution.made_of,
+            made_of=made_of(),
         )
         found = Counter[str]()
         title = "verify" if again is not None and again.outputs == "same" else "colorize"

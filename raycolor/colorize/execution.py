@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from raycolor.cluster.arithmetic import Arithmetic, Node, describe, leave_out, settle, settle_onnx, without_kernels
-from raycolor.cluster.fingerprint import made_of
 from raycolor.colorize.config import ColorizeConfig
 from raycolor.colorize.job_record import JobRecord
 from raycolor.colorize.speeds import Speeds, expected
@@ -34,8 +33,6 @@ class Execution(NamedTuple):
     left_out: tuple[str, ...] = ()
     """Ids of nodes that get no work."""
     cpus_left_out: int = 0
-    made_of: Mapping[str, str | None] = {}
-    """Code and libraries of the driver."""
 
     @property
     def cpus(self) -> int:
@@ -121,7 +118,6 @@ def settle_execution(
         computed_with=settled.computed_with,
         left_out=tuple(node.id for node in left_out),
         cpus_left_out=sum(node.cpus for node in left_out),
-        made_of=made_of(),
     )
     if execution.networks:
         logger.info("the network runs in %d separate actors, on %s", execution.networks, execution.device)

@@ -21,6 +21,7 @@ import ray
 
 from raycolor.cluster.arithmetic import describe, unfit
 from raycolor.cluster.errors import last_line
+from raycolor.cluster.fingerprint import made_of
 from raycolor.cluster.placement import elsewhere, free_gpus
 from raycolor.colorize.ask_network import ActorGoneError, Answers, Asking
 from raycolor.colorize.execution import Execution
@@ -221,7 +222,7 @@ def start_networks(
         num_gpus=1 if gpus else 0,
         **elsewhere(execution.left_out),
     )
-    made_from = (make, config, execution.device, execution.computed_with, execution.made_of, timeout_s)
+    made_from = (make, config, execution.device, execution.computed_with, made_of(), timeout_s)
     actors = [kind.remote(*made_from) for _ in range(execution.networks)]
     # Workers take every CPU that they find: first the networks get theirs, which must be beside a GPU.
     deadline = time.monotonic() + _PLACE_S
