@@ -18,10 +18,10 @@ import end_to_end
 import torch
 
 from raycolor.colorize import shard as shard_module
-from raycolor.colorize.driver import SHARDS_AT_ONCE
 from raycolor.colorize.manifest import write_manifest
 from raycolor.colorize.messages import ShardSpec
 from raycolor.colorize.outcomes import read_outcomes
+from raycolor.colorize.ray_driver import SHARDS_AT_ONCE
 from raycolor.colorize.shard import ShardWorker
 from raycolor.colorizer.config import ColorizerConfig
 from raycolor.sources import open_source
@@ -44,10 +44,10 @@ def rate(source: Path, dest: Path, checkpoint: str, wait_s: float, threads: int,
         time.sleep(wait_s)
         return put(key, data, **options)
 
-    def timed(data: bytes) -> object:
+    def timed(*given: object) -> object:
         started = time.perf_counter()
         try:
-            return colorize(data)
+            return colorize(*given)
         finally:
             spent.append(time.perf_counter() - started)
 

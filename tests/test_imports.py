@@ -1,5 +1,7 @@
 """What imports cost, and how long files are; who may import whom is checked by `lint-imports` (pyproject.toml)."""
 
+import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +34,7 @@ assert find_shard(dest, 0).outcomes[0].width == 3
 """
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "raycolor").rglob("*.py"))
+SCRIPTS = sorted([*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "docs").rglob("*.py"), *(ROOT / "jobs").glob("*.py")])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -74,3 +77,14 @@ def loaded(statement: str) -> set[str]:
 def test_imports_stay_light(statement, absent):
     """Who asks for help waits for neither torch nor Ray, and what lies below the jobs works without Ray."""
     assert not loaded(statement) & absent
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_scripts_import_what_is_there(path):
+    """A benchmark or a script of the documentation, which no type checker reads, names nothing that has moved."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "raycolor":
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                if not hasattr(module, alias.name):
+                    importlib.import_module(f"{node.module}.{alias.name}")

@@ -96,5 +96,6 @@ def _of_one_reading(members: Sequence[ColorNet]) -> list[UNet] | None:
         # Rebalancing goes by each network's own frequencies.
         if not isinstance(member, UNet) or not isinstance(member.head, BinsHead) or member.head.rebalance:
             return None
-        ways.add((member.head.spacing, member.head.temperature, member.head.saturation, member.head.pooling))
+        head = member.head
+        ways.add((head.spacing, head.temperature, head.saturation, head.pooling * member.output_stride))
     return cast(list[UNet], list(members)) if len(ways) == 1 else None

@@ -34,6 +34,9 @@ class UNetConfig(NetworkConfig):
     pooling: Literal[1, 2, 4] = Field(
         1, description="side of the squares of features that the bins head is read at: 2 reads a quarter"
     )
+    output_stride: Literal[2, 4] = Field(
+        2, description="side of the squares that color is predicted for: 4 leaves out two fifths of the arithmetic"
+    )
     input_px: int | None = Field(
         None, ge=64, le=1024, description="side at which it sees photographs; null for that of those it was trained on"
     )
@@ -43,14 +46,19 @@ _BINS_LR = 5.0  # the bins head's share of the learning rate
 
 
 class DecoderLevel(nn.Module):
-    """Double the size, join the skip, convolve."""
+    """Double the size, or with `fold` fold the skip, of double the size, into four times its channels; join, convolve.
 
-    def __init__(self, inputs: int, skip: int, outputs: int, convs: int) -> None:
+    Folded, nothing of the skip is lost, and the convolutions run over a quarter of the pixels (Shi et al. 2016,
+    arXiv:1609.05158, the other way round).
+    """
+
+    def __init__(self, inputs: int, skip: int, outputs: int, convs: int, *, fold: bool = False) -> None:
         super().__init__()
-        self.resize = Upsample("bilinear")
+        self.resize: nn.Module = nn.Identity() if fold else Upsample("bilinear")
+        self.fold: nn.Module = nn.PixelUnshuffle(2) if fold else nn.Identity()
         layers: list[nn.Module] = []
         for number in range(convs):
-            channels = inputs + skip if number == 0 else outputs
+            channels = inputs + skip * (4 if fold else 1) if number == 0 else outputs
             layers += [
                 nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
                 nn.BatchNorm2d(outputs),
@@ -59,23 +67,29 @@ class DecoderLevel(nn.Module):
         self.convs = nn.Sequential(*layers)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return self.convs(torch.cat([self.resize(x), skip], dim=1))  # type: ignore[no-any-return]
+        return self.convs(torch.cat([self.resize(x), self.fold(skip)], dim=1))  # type: ignore[no-any-return]
 
 
-SUBSAMPLE: Final = 3  # all pixels of the bins head would cost more than half of the rest of the network
+# Of the plane that color is predicted on: all of it would cost more than half of the rest of the network.
+_SUBSAMPLES: Final = {2: 3, 4: 2}
 
 
 class Subsampled(NamedTuple):
-    """What training on the bins head reads: some pixels of the half-size plane, and the whole color if asked."""
+    """What training on the bins head reads: some pixels of its plane, and the whole color if asked."""
 
     logits: Tensor
-    """(B, K, ...): every `SUBSAMPLE`-th pixel of every `SUBSAMPLE`-th row of the half-size plane."""
+    """(B, K, ...): every `UNet.subsample`-th pixel of every `UNet.subsample`-th row of the last features."""
     ab_net: Tensor | None
     """(B, 2, H, W), network units."""
 
 
 class UNet(ColorNet):
-    """A U-Net on a pretrained encoder; ab is computed at half size and enlarged."""
+    """A U-Net on a pretrained encoder; ab is computed at half size, or a quarter of it, and enlarged.
+
+    Attributes:
+        output_stride: side of the squares of the input, pixels, that the last features are of.
+        subsample: training asks the bins head for one pixel of so many, in rows and in columns.
+    """
 
     name: ClassVar[str] = "unet"
 
@@ -83,12 +97,15 @@ class UNet(ColorNet):
         super().__init__(settings)
         self._options = settings
         self.stride, self.input_px = 32, settings.input_px
+        self.output_stride, self.subsample = settings.output_stride, _SUBSAMPLES[settings.output_stride]
         self.encoder = EfficientNetLite(settings.encoder)
         self.dropout = nn.Dropout2d(settings.dropout)
         self.levels = nn.ModuleList()
         inputs = self.encoder.channels
         for skip, width in zip(reversed(self.encoder.skip_channels), settings.widths, strict=True):
-            self.levels.append(DecoderLevel(inputs, skip, width, settings.convs))
+            last = len(self.levels) == len(settings.widths) - 1
+            fold = last and self.output_stride == 4
+            self.levels.append(DecoderLevel(inputs, skip, width, settings.convs, fold=fold))
             inputs = width
         init_he(self.levels)
         self.head: nn.Conv2d | BinsHead
@@ -105,7 +122,8 @@ class UNet(ColorNet):
             self.head = nn.Conv2d(inputs, 2, kernel_size=3, padding=1)
             nn.init.normal_(self.head.weight, std=1e-3)
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
-        self.resize = Upsample("bilinear", 2 * settings.pooling if settings.head == "bins" else 2)
+        pooling = settings.pooling if settings.head == "bins" else 1
+        self.resize = Upsample("bilinear", self.output_stride * pooling)
         self.last_doublings = ("resize",)
         if settings.pretrained and load:
             self.encoder.load_imagenet()
@@ -135,8 +153,8 @@ class UNet(ColorNet):
 
         Args:
             L_net: (B, 1, H, W) in [-1, 1], H and W multiples of 32.
-            subsample: of the bins head, in training: return the logits of every `SUBSAMPLE`-th pixel, from this row and
-                column of the half-size plane on.
+            subsample: of the bins head, in training: return the logits of every `subsample`-th pixel, from this row
+                and column of the last features on.
             whole: with `subsample`: the color of all pixels, too.
 
         Returns:
@@ -150,11 +168,15 @@ class UNet(ColorNet):
             if isinstance(self.head, BinsHead) and features.device.type != "cpu" and not features.requires_grad:
                 return self.resize(read_features([self.head], [features])[0])  # type: ignore[no-any-return]
             return self.resize(self._read(features))  # type: ignore[no-any-return]
-        logits = self.head(features[:, :, subsample[0] :: SUBSAMPLE, subsample[1] :: SUBSAMPLE])
+        logits = self.head(self.sampled(features, subsample))
         if not whole:
             return Subsampled(logits, None)
         ab_net = self.head.mean(self.head(features)) if isinstance(self.head, BinsHead) else self.head(features)
-        return Subsampled(logits, Upsample("bilinear")(ab_net))
+        return Subsampled(logits, Upsample("bilinear", self.output_stride)(ab_net))
+
+    def sampled(self, plane: Tensor, start: tuple[int, int]) -> Tensor:
+        """Return the pixels of a plane of the last features' size, (B, C, h, w), that training asks for."""
+        return plane[:, :, start[0] :: self.subsample, start[1] :: self.subsample]
 
     def color(self, L_net: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `ColorNet.color`; the bins head gives a confidence."""
@@ -165,7 +187,7 @@ class UNet(ColorNet):
         return self.resize(ab_net), confidence
 
     def features(self, L_net: Tensor) -> Tensor:
-        """Return the last features of the decoder (B, C, H / 2, W / 2) for (B, 1, H, W)."""
+        """Return the last features of the decoder (B, C, H / output_stride, W / output_stride) for (B, 1, H, W)."""
         self.check_input(L_net)
         *skips, x = self.encoder(L_net)
         x = self.dropout(x)

@@ -19,7 +19,7 @@ from raycolor.models.losses import (
     pixel_loss,
 )
 from raycolor.models.perceptual import PerceptualLoss
-from raycolor.models.unet import SUBSAMPLE, Subsampled, UNet
+from raycolor.models.unet import Subsampled, UNet
 from raycolor.training.config import LossConfig
 from raycolor.training.teacher import Teacher
 
@@ -46,22 +46,24 @@ class Objective:
             ConfigError: weights of terms that the network does not have, or a teacher that does not fit it.
         """
         self._config = config
-        self._head = network.head if isinstance(network, UNet) and isinstance(network.head, BinsHead) else None
+        self._unet, self._head = None, None
+        if isinstance(network, UNet) and isinstance(network.head, BinsHead):
+            self._unet, self._head = network, network.head
         if config.balance and self._head is None:
             raise ConfigError("loss.balance: only unet with network.head=bins takes it: leave it out")
         self._teacher = None
         if teacher is not None:
-            if self._head is None:
+            if self._unet is None:
                 raise ConfigError("teacher: only unet with network.head=bins learns from one: leave it out")
-            self._teacher = Teacher(teacher, self._head, device)
+            self._teacher = Teacher(teacher, self._unet, device)
         self._perceptual = PerceptualLoss().to(device) if config.perceptual else None
         self._whole = bool(config.colorfulness or config.perceptual)
 
     def predict(self, forward: Callable[..., Any] | nn.Module, L_net: Tensor, step: int) -> Tensor | Subsampled:
         """Run the network on (B, 1, H, W); update `step` decides which pixels the bins head is asked for."""
-        if self._head is None:
+        if self._unet is None:
             return forward(L_net)  # type: ignore[no-any-return]
-        return forward(L_net, subsample=_start(step), whole=self._whole)  # type: ignore[no-any-return]
+        return forward(L_net, subsample=_start(self._unet, step), whole=self._whole)  # type: ignore[no-any-return]
 
     def loss(self, output: Tensor | Subsampled, L_net: Tensor, ab_net: Tensor, step: int) -> dict[str, Tensor]:
         """Compare with the truth (B, 2, H, W), network units.
@@ -78,9 +80,9 @@ class Objective:
         chosen = self._config
         truth = ab_net if chosen.chroma_gain == 1 else ab_net * chosen.chroma_gain
         terms: dict[str, tuple[float, Tensor]] = {}
-        if isinstance(output, Subsampled) and self._head is not None:
-            row, column = _start(step)
-            sampled = nn.functional.avg_pool2d(truth, 2)[:, :, row::SUBSAMPLE, column::SUBSAMPLE]
+        if isinstance(output, Subsampled) and self._unet is not None and self._head is not None:
+            start = _start(self._unet, step)
+            sampled = self._unet.sampled(nn.functional.avg_pool2d(truth, self._unet.output_stride), start)
             terms["pixel"] = (1.0, pixel_loss(chosen.pixel_loss, self._head.mean(output.logits, plain=True), sampled))
             targets = self._head.targets(sampled)
             self._head.observe(targets)
@@ -90,7 +92,7 @@ class Objective:
                 bins_cross_entropy(output.logits, targets, rarity),
             )
             if self._teacher is not None:
-                shares = self._teacher.shares(L_net, (row, column))
+                shares = self._teacher.shares(L_net, start)
                 taught = distribution_cross_entropy(output.logits, shares)
                 terms["distillation"] = (chosen.classes * chosen.distillation, taught)
             whole = output.ab_net
@@ -107,6 +109,6 @@ class Objective:
         return {"loss": total, **parts}
 
 
-def _start(step: int) -> tuple[int, int]:
+def _start(network: UNet, step: int) -> tuple[int, int]:
     """Return the first row and column that update `step` asks the bins head for: each in its turn."""
-    return step // SUBSAMPLE % SUBSAMPLE, step % SUBSAMPLE
+    return step // network.subsample % network.subsample, step % network.subsample

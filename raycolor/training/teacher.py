@@ -11,7 +11,7 @@ from raycolor.errors import ConfigError
 from raycolor.models.bins import BinsHead
 from raycolor.models.blocks import ColorNet, to_channels_last
 from raycolor.models.checkpoints import Checkpoint
-from raycolor.models.unet import SUBSAMPLE, UNet
+from raycolor.models.unet import UNet
 
 
 class Teacher:
@@ -20,12 +20,12 @@ class Teacher:
     Source: Hinton, Vinyals & Dean 2015, arXiv:1503.02531, at temperature 1.
     """
 
-    def __init__(self, checkpoint: Checkpoint, head: BinsHead, device: torch.device) -> None:
+    def __init__(self, checkpoint: Checkpoint, learner: UNet, device: torch.device) -> None:
         """Load the networks.
 
         Args:
             checkpoint: never trained here.
-            head: of the network that learns; both predict shares of the same colors.
+            learner: the network that learns, with a bins head; both predict shares of the same colors.
             device: where batches will be.
 
         Raises:
@@ -33,7 +33,9 @@ class Teacher:
             CheckpointError: the checkpoint cannot be loaded.
         """
         network = to_channels_last(checkpoint.model().to(device)).requires_grad_(False)
+        head = cast(BinsHead, learner.head)
         members = getattr(network, "members", None)
+        self._learner = learner
         self._networks: list[UNet] = []
         for member in cast(list[ColorNet], list(members) if isinstance(members, nn.ModuleList) else [network]):
             if not isinstance(member, UNet) or not isinstance(member.head, BinsHead):
@@ -51,14 +53,14 @@ class Teacher:
 
         Args:
             L_net: (B, 1, H, W).
-            start: first row and column of the half-size plane; every `SUBSAMPLE`-th pixel from there on.
+            start: first row and column of the learner's last features; see `UNet.sampled`.
 
         Returns:
             (B, K, h, w) float32, sums to 1 over K.
         """
-        row, column = start
-        found = [
-            network.head(network.features(L_net)[:, :, row::SUBSAMPLE, column::SUBSAMPLE]).float().softmax(dim=1)
-            for network in self._networks
-        ]
+        size = [side // self._learner.output_stride for side in L_net.shape[2:]]
+        found = []
+        for network in self._networks:
+            features = nn.functional.interpolate(network.features(L_net), size=size, mode="area")
+            found.append(network.head(self._learner.sampled(features, start)).float().softmax(dim=1))
         return torch.stack(found).mean(dim=0)

@@ -19,7 +19,7 @@ from raycolor.errors import ConfigError
 from raycolor.models import bins as bins_module
 from raycolor.models.bins import BinsHead, read_features
 from raycolor.models.build import build_model
-from raycolor.models.unet import SUBSAMPLE, Subsampled
+from raycolor.models.unet import Subsampled
 
 
 def head(**settings) -> BinsHead:
@@ -141,10 +141,11 @@ def test_the_compiled_way_and_torch_read_alike():
                 assert torch.allclose(mine, theirs, atol=1e-5)
 
 
-def test_unet_with_bins_trains_on_a_part_of_what_it_predicts():
-    """Subsampled logits are those of the whole plane at every third pixel; color is the mean, enlarged."""
+@pytest.mark.parametrize(("output_stride", "every"), [(2, 3), (4, 2)])
+def test_unet_with_bins_trains_on_a_part_of_what_it_predicts(output_stride, every):
+    """Subsampled logits are those of the whole plane at every such pixel; color is the mean, enlarged."""
     torch.manual_seed(0)
-    net = build_model("unet", {"head": "bins", "pretrained": False}).eval()
+    net = build_model("unet", {"head": "bins", "pretrained": False, "output_stride": output_stride}).eval()
     L_net = torch.rand(1, 1, 64, 64) * 2 - 1
     with torch.inference_mode():
         features = net.features(L_net)
@@ -152,7 +153,8 @@ def test_unet_with_bins_trains_on_a_part_of_what_it_predicts():
         subsampled = net(L_net, subsample=(1, 2))
         ab, sure = net.color(L_net)
     assert isinstance(subsampled, Subsampled)
-    assert torch.allclose(subsampled.logits, whole[:, :, 1::SUBSAMPLE, 2::SUBSAMPLE], atol=1e-5)
+    assert features.shape[2:] == (64 // output_stride, 64 // output_stride)
+    assert torch.allclose(subsampled.logits, whole[:, :, 1::every, 2::every], atol=1e-5)
     assert torch.allclose(subsampled.ab_net, ab, atol=1e-5)
     assert torch.allclose(net(L_net), ab, atol=1e-5)
     assert ab.shape == (1, 2, 64, 64)

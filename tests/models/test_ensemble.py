@@ -16,6 +16,7 @@ from raycolor.models.fused import fuse
 MAIN = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "training" / "ensemble.py"))["main"]
 BINS = {"name": "unet", "config": {"head": "bins", "widths": [16, 16, 8, 8], "convs": 1}}
 POOLED = {"name": "unet", "config": {**BINS["config"], "pooling": 2}}
+FOLDED = {"name": "unet", "config": {**BINS["config"], "output_stride": 4}}
 SHARP = {"name": "unet", "config": {**BINS["config"], "temperature": 0.1}}
 PLAIN = {"name": "unet", "config": {"encoder": "lite2", "widths": [16, 16, 8, 8], "convs": 1}}
 
@@ -61,7 +62,22 @@ def test_distributions_are_averaged_before_their_color_is_read(tmp_path):
     assert checkpoint.skeleton().stride == 32
 
 
-@pytest.mark.parametrize("other", [SHARP, POOLED, PLAIN])
+def test_squares_of_one_size_are_one_reading():
+    """Distributions of squares of four pixels are averaged, be they of averaged features or of a smaller plane."""
+    torch.manual_seed(4)
+    network = build_model("ensemble", {"members": [POOLED, FOLDED]}, pretrained=False).eval()
+    for member in network.members:
+        torch.nn.init.normal_(member.head.conv.weight, std=0.2)
+    first, second = network.members
+    L_net = torch.rand(1, 1, 64, 96) * 2 - 1
+    with torch.inference_mode():
+        logits = first.head(torch.nn.functional.avg_pool2d(first.features(L_net), 2))
+        logits = (logits + second.head(second.features(L_net))) / 2
+        assert logits.shape[2:] == (16, 24)
+        assert torch.allclose(network.color(L_net)[0], first.resize(first.head.mean(logits)), atol=1e-5)
+
+
+@pytest.mark.parametrize("other", [SHARP, POOLED, FOLDED, PLAIN])
 def test_colors_are_averaged_where_readings_differ(other):
     """Distributions that are read in different ways, or are none, have no common reading: the mean of their colors."""
     torch.manual_seed(4)
@@ -86,6 +102,7 @@ def test_who_cannot_tell_makes_all_of_them_silent():
         [BINS, BINS],
         [BINS, PLAIN],
         [POOLED, POOLED],
+        [FOLDED, POOLED],
         [POOLED, PLAIN],
         [PLAIN, {"name": "regression", "config": {}}],
         [PLAIN, {"name": "gan", "config": {}}],
@@ -103,7 +120,8 @@ def test_fused_it_gives_the_same(members):
     L_net = torch.rand(1, 1, 96, 96) * 2 - 1
     with torch.inference_mode():
         expected, found = network(L_net), fuse(network).color(L_net)[0]
-    ends = [0 if one["name"] == "gan" else 48 // one["config"].get("pooling", 1) for one in members]
+    squares = [one["config"].get("output_stride", 2) * one["config"].get("pooling", 1) for one in members]
+    ends = [0 if one["name"] == "gan" else 96 // square for one, square in zip(members, squares, strict=True)]
     side = ends[0] if ends[0] == ends[1] else 96
     assert found.shape[2] == side
     if side < 96:

@@ -10,7 +10,6 @@ from raycolor.errors import ConfigError
 from raycolor.models import checkpoints
 from raycolor.models.bins import BinsHead
 from raycolor.models.build import build_model
-from raycolor.models.unet import SUBSAMPLE
 from raycolor.training.config import LossConfig, TrainingConfig
 from raycolor.training.objective import Objective
 from raycolor.training.settings import resolve
@@ -48,13 +47,23 @@ def test_an_ensemble_teaches_the_mean_of_its_distributions(tmp_path):
         "ensemble", {"members": [{"name": "unet", "config": one.config()} for one in members]}, pretrained=False
     )
     together.load_state_dict({f"members.{i}.{k}": v for i, m in enumerate(members) for k, v in m.state_dict().items()})
-    teacher = Teacher(saved(tmp_path / "t", together, "ensemble"), members[0].head, CPU)
+    teacher = Teacher(saved(tmp_path / "t", together, "ensemble"), members[0], CPU)
     shares = teacher.shares(lightness(), (1, 2))
     with torch.no_grad():
         each = [one(lightness(), subsample=(1, 2), whole=False).logits.softmax(dim=1) for one in members]
-    assert shares.shape == (2, members[0].head.count, len(range(1, 32, SUBSAMPLE)), len(range(2, 32, SUBSAMPLE)))
+    assert shares.shape == (2, members[0].head.count, len(range(1, 32, 3)), len(range(2, 32, 3)))
     assert torch.allclose(shares.sum(dim=1), torch.ones(()), atol=1e-5)
     assert torch.allclose(shares, (each[0] + each[1]) / 2, atol=1e-5)
+
+
+def test_a_teacher_of_another_output_stride_is_asked_for_the_learners_squares(tmp_path):
+    """What it says of a square is what it says of the mean of its features there."""
+    taught, teaching = unet(1, output_stride=4), unet(2)
+    shares = Teacher(saved(tmp_path / "t", teaching), taught, CPU).shares(lightness(), (1, 0))
+    with torch.no_grad():
+        squares = torch.nn.functional.avg_pool2d(teaching.features(lightness()), 2)
+        expected = teaching.head(squares)[:, :, 1::2, 0::2].softmax(dim=1)
+    assert torch.allclose(shares, expected, atol=1e-5)
 
 
 def test_who_says_what_the_teacher_says_has_nothing_to_learn(tmp_path):
@@ -77,7 +86,7 @@ def test_updates_bring_the_network_to_its_teacher(tmp_path):
         total_steps=40, lr=1e-2, pixel="huber", classes=1.0, distillation=1.0, schedule="constant", clip_norm=None
     )
     own, checkpoint = unet(1), saved(tmp_path / "t", unet(2))
-    shares = Teacher(checkpoint, own.head, CPU).shares(lightness(), (0, 0))
+    shares = Teacher(checkpoint, own, CPU).shares(lightness(), (0, 0))
     least = -(shares * shares.log()).sum(dim=1).mean()  # the cross-entropy of the teacher with itself
     step = PixelStep(own, settings, CPU, teacher=checkpoint)
     truth = torch.zeros(2, 2, 64, 64)
