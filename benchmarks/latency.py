@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--milliseconds", nargs="+", type=float, default=[0, 20, 50, 100], metavar="MS")
     parser.add_argument("--size", default="256x256", choices=end_to_end.SIZES)
     parser.add_argument("--checkpoint", default="default", metavar="NAME")
-    parser.add_argument("--images", type=int, default=124, metavar="N")
+    parser.add_argument("--images", type=int, default=496, metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     given = parser.parse_args()
     cv2.setNumThreads(1)

@@ -40,6 +40,8 @@ class Location:
 
     def to_text(self) -> str | None:
         """Return the JSON that a manifest holds, without fields that are not set; None if none is."""
+        if self is OWN_KEY:
+            return None
         given = {field.name: value for field in fields(self) if (value := getattr(self, field.name))}
         return json.dumps(given, separators=(",", ":"), ensure_ascii=False) if given else None
 

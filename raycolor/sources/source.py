@@ -33,7 +33,7 @@ class Source:
         self.archives = archives
         self.notes: Counter[str] = Counter()
         self.reader = Reader(root, options)
-        self._folder = ("", False)
+        self._folder: tuple[tuple[str | None, str] | None, bool] = None, False
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ class Source:
             StorageError: the source cannot be listed.
         """
         self.notes.clear()
-        self._folder = ("", False)  # of an earlier listing: links may have changed
+        self._folder = None, False  # of an earlier listing: links may have changed
         with KeySet() as keys:
             for info in self._listed():
                 if self._left_out(info, dest) or matches(info.key, exclude):
@@ -110,12 +110,14 @@ class Source:
 
     def _leads_into(self, dest: str, info: Input) -> bool:
         """Whether the folder of an input is the destination's by a link or by another spelling."""
-        store = local_store(self.reader.store(info.location.uri))
-        if store is None or dest.startswith("s3://"):
-            return False
-        folder = str((store.root / key_to_name(info.object)).parent)
+        # Asked once for each folder: a listing comes folder by folder.
+        folder = info.location.uri, info.object.rpartition("/")[0]
         if folder != self._folder[0]:
-            self._folder = folder, place_holds(dest, folder, or_is=True)
+            store = local_store(self.reader.store(info.location.uri))
+            inside = False
+            if store is not None and not dest.startswith("s3://"):
+                inside = place_holds(dest, str((store.root / key_to_name(info.object)).parent), or_is=True)
+            self._folder = folder, inside
         return self._folder[1]
 
     def _expanded(self, info: Input, keys: KeySet) -> Iterator[Input]:
