@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
+from ship import with_settings
 from torch import nn
 
 from raycolor.dataset.config import AugmentConfig
@@ -19,7 +20,6 @@ from raycolor.dataset.loading import batches
 from raycolor.dataset.shards import LabSplit
 from raycolor.models import checkpoints
 from raycolor.models.blocks import to_channels_last
-from raycolor.models.build import build_model
 from raycolor.models.precision import choose_precision
 from raycolor.storage import open_store
 
@@ -30,9 +30,8 @@ FILM = AugmentConfig(film=1.0)  # grays as different films give them, as in arch
 def main(checkpoint: str, dataset: str, out: str, input_px: str, count: str = "640") -> None:
     """Count and save."""
     loaded = checkpoints.load(checkpoint)
-    network = build_model("unet", {**loaded.network["config"], "input_px": int(input_px)}, pretrained=False)
-    network.load_state_dict(loaded.weights)
-    to_channels_last(network.eval())
+    network = with_settings(loaded.model(), {"input_px": int(input_px)})
+    to_channels_last(network)
     frozen = {id(one) for block in network.encoder.first(network.config()["frozen_blocks"]) for one in block.modules()}
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and id(module) not in frozen:

@@ -116,7 +116,7 @@ class Source:
             store = local_store(self.reader.store(info.location.uri))
             inside = False
             if store is not None and not dest.startswith("s3://"):
-                inside = place_holds(dest, str((store.root / key_to_name(info.object)).parent), or_is=True)
+                inside = place_holds(dest, str(store.root / key_to_name(folder[1])), or_is=True)
             self._folder = folder, inside
         return self._folder[1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,10 +46,8 @@ class Objective:
             ConfigError: weights of terms that the network does not have, or a teacher that does not fit it.
         """
         self._config = config
-        self._unet, self._head = None, None
-        if isinstance(network, UNet) and isinstance(network.head, BinsHead):
-            self._unet, self._head = network, network.head
-        if config.balance and self._head is None:
+        self._unet = network if isinstance(network, UNet) and isinstance(network.head, BinsHead) else None
+        if config.balance and self._unet is None:
             raise ConfigError("loss.balance: only unet with network.head=bins takes it: leave it out")
         self._teacher = None
         if teacher is not None:
@@ -80,13 +78,13 @@ class Objective:
         chosen = self._config
         truth = ab_net if chosen.chroma_gain == 1 else ab_net * chosen.chroma_gain
         terms: dict[str, tuple[float, Tensor]] = {}
-        if isinstance(output, Subsampled) and self._unet is not None and self._head is not None:
-            start = _start(self._unet, step)
+        if isinstance(output, Subsampled) and self._unet is not None:
+            head, start = cast(BinsHead, self._unet.head), _start(self._unet, step)
             sampled = self._unet.sampled(nn.functional.avg_pool2d(truth, self._unet.output_stride), start)
-            terms["pixel"] = (1.0, pixel_loss(chosen.pixel_loss, self._head.mean(output.logits, plain=True), sampled))
-            targets = self._head.targets(sampled)
-            self._head.observe(targets)
-            rarity = self._head.rarity() ** chosen.balance if chosen.balance else None
+            terms["pixel"] = (1.0, pixel_loss(chosen.pixel_loss, head.mean(output.logits, plain=True), sampled))
+            targets = head.targets(sampled)
+            head.observe(targets)
+            rarity = head.rarity() ** chosen.balance if chosen.balance else None
             terms["classes"] = (
                 chosen.classes * (1 - chosen.distillation),
                 bins_cross_entropy(output.logits, targets, rarity),
