@@ -1,8 +1,8 @@
-"""Means and entropies of distributions over colors, many at a time: compiled, one thread, the lock released."""
+"""Means, spreads and entropies of distributions over colors, many at a time: compiled, one thread, the lock released."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,20 @@ FAINTEST = f32(-126)  # 2 to this power is the smallest float32 that is computed
 P1, P2, P3, P4, P5 = (f32(np.log(2.0) ** n / f) for n, f in ((1, 1), (2, 2), (3, 6), (4, 24), (5, 120)))
 
 
+class Read(NamedTuple):
+    """What is read of N distributions, float32."""
+
+    mean: NDArray[np.float32]
+    """(N, 2), weighted means."""
+    square: NDArray[np.float32]
+    """(N,), weighted means of the squared distance from 0."""
+    entropy: NDArray[np.float32]
+    """(N,), in nats, of the distributions without weights."""
+
+
 @summing
-def _read(values: Any, largest: Any, table: Any, mean: Any, entropy: Any) -> None:
-    """Fill `mean` and `entropy` for each row of `values`, whose maxima are `largest`."""
+def _read(values: Any, largest: Any, table: Any, mean: Any, square: Any, entropy: Any) -> None:
+    """Fill `mean`, `square` and `entropy` for each row of `values`, whose maxima are `largest`."""
     count, size = values.shape
     rest = np.empty(size, np.float32)
     bits = np.empty(size, np.int32)
@@ -36,21 +47,22 @@ def _read(values: Any, largest: Any, table: Any, mean: Any, entropy: Any) -> Non
             x -= steps
             rest[j] = ((((P5 * x + P4) * x + P3) * x + P2) * x + P1) * x + f32(1)
             bits[j] = (np.int32(steps) + np.int32(127)) << np.int32(23)
-        total, moment, first, second, weight = f32(0), f32(0), f32(0), f32(0), f32(0)
+        total, moment, first, second, length, weight = f32(0), f32(0), f32(0), f32(0), f32(0), f32(0)
         for j in range(size):
             share = rest[j] * whole[j]
             total += share
             moment += share * (row[j] - top)
             first += share * table[0, j]
             second += share * table[1, j]
-            weight += share * table[2, j]
-        mean[i, 0], mean[i, 1] = first / weight, second / weight
+            length += share * table[2, j]
+            weight += share * table[3, j]
+        mean[i, 0], mean[i, 1], square[i] = first / weight, second / weight, length / weight
         entropy[i] = np.log(total) - moment / total
 
 
 def read_shares(
     logits: Tensor, centers: NDArray[np.float32], weights: NDArray[np.float32], temperature: float = 1.0
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> Read:
     """Read many distributions over the same colors.
 
     Args:
@@ -60,8 +72,7 @@ def read_shares(
         temperature: above 0; logits are divided by it, as float32.
 
     Returns:
-        Weighted means (N, 2) and entropies (N,) in nats of the distributions without weights; both within 1e-5 of
-        float64. A distribution with a NaN among its logits has neither.
+        What is read, all within 1e-5 of float64. Of a distribution with a NaN among its logits it is NaN.
 
     Raises:
         ShapeError: shapes that do not fit.
@@ -69,13 +80,14 @@ def read_shares(
     count, size = logits.shape
     if centers.shape != (size, 2) or weights.shape != (size,):
         raise ShapeError(f"{size} logits, centers {centers.shape}, weights {weights.shape}: one of each per color")
-    table = np.concatenate([centers.T * weights, weights[None]]).astype(np.float32)
-    mean, entropy = np.empty((count, 2), np.float32), np.empty(count, np.float32)
+    squares = np.square(centers).sum(axis=1)
+    table = np.concatenate([centers.T * weights, [squares * weights, weights]]).astype(np.float32)
+    read = Read(np.empty((count, 2), np.float32), np.empty(count, np.float32), np.empty(count, np.float32))
     buffer = torch.empty(min(_ROWS, count), size)
     for start in range(0, count, _ROWS):
         part = slice(start, start + _ROWS)
-        values = buffer[: len(mean[part])].copy_(logits[part])
+        values = buffer[: len(read.mean[part])].copy_(logits[part])
         if temperature != 1:
             values /= temperature
-        _read(values.numpy(), values.amax(dim=1).numpy(), table, mean[part], entropy[part])
-    return mean, entropy
+        _read(values.numpy(), values.amax(dim=1).numpy(), table, *(filled[part] for filled in read))
+    return read

@@ -19,6 +19,7 @@ _ROUNDING: Final = 0.5  # stored ab is rounded to whole Lab units
 PRIOR_MIX: Final = 0.5  # Zhang et al. 2016, arXiv:1603.08511, equation 4: share of the uniform distribution
 _USUAL_CHROMA: Final = 9.0  # Lab units in which the first guess of a color's frequency falls to 1/e
 _PRIOR_PACE: Final = 0.01  # of the moving average of bin frequencies
+_SMALL: Final = 1e-12  # a power of 0 has no slope
 # Logits that a device reads at once, as float32: one photograph's at 256 x 256. What lies in a second-level cache of
 # 48 MB (L4) does not go through memory between two passes, and a batch of 512 would need 34 GB.
 _AT_ONCE_BYTES: Final = 32 << 20
@@ -82,6 +83,8 @@ class BinsHead(nn.Module):
             photographs, mixed half and half with equal frequencies: rare, saturated colors come forward.
         saturation: factor on the color that is read. A low temperature with a saturation above 1 errs less than other
             ways of the same colorfulness; see docs/results.md.
+        shrinkage: a color is multiplied by the length of the mean over the root mean square length of what it is the
+            mean of, to this power: held back where the distribution is at odds with itself, and not where it agrees.
         pooling: side of the squares over which features are averaged before colors are read, but not in training: 2
             takes a quarter of the reading's time, which is a third of the network's.
     """
@@ -97,12 +100,14 @@ class BinsHead(nn.Module):
         temperature: float,
         rebalance: float,
         saturation: float = 1.0,
+        shrinkage: float = 0.0,
         pooling: int = 1,
     ) -> None:
         super().__init__()
         grid = ab_grid(spacing)
         self.pooling = pooling
-        self.spacing, self.temperature, self.rebalance, self.saturation = spacing, temperature, rebalance, saturation
+        self.spacing, self.temperature, self.rebalance = spacing, temperature, rebalance
+        self.saturation, self.shrinkage = saturation, shrinkage
         self.count = len(grid.centers)
         self.conv = nn.Conv2d(inputs, self.count, 1)
         nn.init.normal_(self.conv.weight, std=1e-3)
@@ -163,10 +168,13 @@ class BinsHead(nn.Module):
 
         Args:
             logits: (B, K, H, W).
-            plain: leave out `temperature`, `rebalance` and `saturation`.
+            plain: leave out `temperature`, `rebalance`, `saturation` and `shrinkage`.
         """
-        values = _by_pixel(logits) if plain else self._sharpened(logits)
-        return self._mean(values.softmax(dim=-1), plain)
+        if not plain:
+            return self._color(self._sharpened(logits).softmax(dim=-1))
+        share = _by_pixel(logits).softmax(dim=-1)
+        with torch.autocast(share.device.type, enabled=False):  # in bf16 the sum would be off by a Lab unit
+            return (share @ self.centers).permute(0, 3, 1, 2)
 
     def read(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return color as `mean`, and confidence (B,) in 0..1.
@@ -179,7 +187,7 @@ class BinsHead(nn.Module):
         values = self._sharpened(logits)
         share = values.softmax(dim=-1)
         entropy = values.amax(dim=-1) - share.amax(dim=-1).log() - (share * values).sum(dim=-1)
-        return self._mean(share, plain=False), self._confidence(entropy.mean(dim=(1, 2)))
+        return self._color(share), self._confidence(entropy.mean(dim=(1, 2)))
 
     def _read_compiled(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `read` returns in a tenth of its time."""
@@ -187,10 +195,10 @@ class BinsHead(nn.Module):
 
         batch, count, height, width = logits.shape
         rows = logits.detach().permute(0, 2, 3, 1).reshape(-1, count)
-        centers, weights = self.centers.numpy(), (self.rarity() ** (self.rebalance / self.temperature)).numpy()
-        mean, entropy = read_shares(rows, centers, weights, self.temperature)
-        color = torch.from_numpy(mean).reshape(batch, height, width, 2).permute(0, 3, 1, 2) * self.saturation
-        return color, self._confidence(torch.from_numpy(entropy).reshape(batch, -1).mean(dim=1))
+        read = read_shares(rows, self.centers.numpy(), self._weights().numpy(), self.temperature)
+        color = self._shrunk(torch.from_numpy(read.mean), torch.from_numpy(read.square))
+        color = color.reshape(batch, height, width, 2).permute(0, 3, 1, 2)
+        return color, self._confidence(torch.from_numpy(read.entropy).reshape(batch, -1).mean(dim=1))
 
     def _sharpened(self, logits: Tensor) -> Tensor:
         """Return logits divided by the temperature, as `_by_pixel` does; at 1 without another pass over them."""
@@ -200,17 +208,27 @@ class BinsHead(nn.Module):
     def _confidence(self, entropy: Tensor) -> Tensor:
         return 1 - entropy / math.log(self.count)
 
-    def _mean(self, share: Tensor, plain: bool) -> Tensor:
-        """Return the mean (B, 2, H, W) of shares (B, H, W, K)."""
-        # In bf16 the sum would be off by a Lab unit.
-        with torch.autocast(share.device.type, enabled=False):
-            if plain or not self.rebalance:
-                color = share @ self.centers
-            else:
-                weight = self.rarity()[:, None] ** (self.rebalance / self.temperature)
-                sums = share @ torch.cat([self.centers * weight, weight], dim=1)
-                color = sums[..., :2] / sums[..., 2:]
-            return color.permute(0, 3, 1, 2) * (1.0 if plain else self.saturation)
+    def _weights(self) -> Tensor:
+        """Return (K,) by which shares are multiplied for the mean."""
+        if self.rebalance:
+            return self.rarity() ** (self.rebalance / self.temperature)
+        return torch.ones_like(self.prior)
+
+    def _color(self, share: Tensor) -> Tensor:
+        """Return the color (B, 2, H, W) that is read of shares (B, H, W, K)."""
+        weights = self._weights()
+        table = torch.stack([*self.centers.T, self.centers.square().sum(dim=1), torch.ones_like(weights)], dim=1)
+        with torch.autocast(share.device.type, enabled=False):  # in bf16 the sum would be off by a Lab unit
+            sums = share @ (table * weights[:, None])
+            means = sums[..., :3] / sums[..., 3:]
+            return self._shrunk(means[..., :2], means[..., 2]).permute(0, 3, 1, 2)
+
+    def _shrunk(self, mean: Tensor, square: Tensor) -> Tensor:
+        """Return the color (..., 2) to show for means (..., 2) and mean squared lengths (...)."""
+        if not self.shrinkage:
+            return mean * self.saturation
+        agreement = (mean.square().sum(dim=-1) / square.clamp(min=_SMALL)).clamp(_SMALL, 1)
+        return mean * (self.saturation * agreement ** (self.shrinkage / 2))[..., None]
 
 
 def read_features(heads: Sequence[BinsHead], features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

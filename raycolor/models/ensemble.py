@@ -97,5 +97,5 @@ def _of_one_reading(members: Sequence[ColorNet]) -> list[UNet] | None:
         if not isinstance(member, UNet) or not isinstance(member.head, BinsHead) or member.head.rebalance:
             return None
         head = member.head
-        ways.add((head.spacing, head.temperature, head.saturation, head.pooling * member.output_stride))
+        ways.add((head.spacing, head.temperature, head.saturation, head.shrinkage, head.pooling * member.output_stride))
     return cast(list[UNet], list(members)) if len(ways) == 1 else None

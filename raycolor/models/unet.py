@@ -31,6 +31,9 @@ class UNetConfig(NetworkConfig):
     temperature: float = Field(1.0, gt=0.05, le=2, description="of the bins head's mean: below 1 more vivid")
     rebalance: float = Field(0.0, ge=0, le=1, description="how far the bins head brings rare colors forward")
     saturation: float = Field(1.0, ge=0, le=3, description="factor on the color that the bins head is read as")
+    shrinkage: float = Field(
+        0.0, ge=0, le=4, description="how far the bins head holds a color back where its distribution disagrees"
+    )
     pooling: Literal[1, 2, 4] = Field(
         1, description="side of the squares of features that the bins head is read at: 2 reads a quarter"
     )
@@ -116,6 +119,7 @@ class UNet(ColorNet):
                 settings.temperature,
                 settings.rebalance,
                 settings.saturation,
+                settings.shrinkage,
                 settings.pooling,
             )
         else:

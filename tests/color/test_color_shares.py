@@ -9,13 +9,15 @@ from raycolor.errors import ShapeError
 
 
 def reference(logits, centers, weights):
-    """Return means and entropies in float64."""
+    """Return means, mean squares and entropies in float64."""
     values = logits.astype(np.float64)
     share = np.exp(values - values.max(axis=1, keepdims=True))
     share /= share.sum(axis=1, keepdims=True)
     entropy = -(share * np.log(np.maximum(share, 1e-300))).sum(axis=1)
     heavy = share * weights
-    return heavy @ centers / heavy.sum(axis=1, keepdims=True), entropy
+    squares = np.square(centers.astype(np.float64)).sum(axis=1)
+    total = heavy.sum(axis=1)
+    return heavy @ centers / total[:, None], heavy @ squares / total, entropy
 
 
 def colors(size, seed=0):
@@ -30,11 +32,12 @@ def test_agrees_with_float64(count, size, spread):
     """From equal chances to certainty, for any number of rows and colors."""
     centers, weights = colors(size)
     logits = (np.random.default_rng(1).standard_normal((count, size)) * spread - 40).astype(np.float32)
-    mean, entropy = read_shares(torch.from_numpy(logits), centers, weights)
-    wanted_mean, wanted_entropy = reference(logits, centers, weights)
-    assert mean.dtype == entropy.dtype == np.float32
-    np.testing.assert_allclose(mean, wanted_mean, atol=1e-5)
-    np.testing.assert_allclose(entropy, wanted_entropy, atol=1e-5 + 1e-5 * np.log(size))
+    read = read_shares(torch.from_numpy(logits), centers, weights)
+    mean, square, entropy = reference(logits, centers, weights)
+    assert {part.dtype for part in read} == {np.dtype(np.float32)}
+    np.testing.assert_allclose(read.mean, mean, atol=1e-5)
+    np.testing.assert_allclose(read.square, square, atol=1e-5)
+    np.testing.assert_allclose(read.entropy, entropy, atol=1e-5 + 1e-5 * np.log(size))
 
 
 @pytest.mark.parametrize("temperature", [0.3, 0.6, 2.0])
@@ -66,10 +69,11 @@ def test_a_failed_network_is_not_hidden(bad):
     centers, weights = colors(20)
     logits = torch.zeros(5, 20)
     logits[2, 7] = bad
-    mean, entropy = read_shares(logits, centers, weights)
+    read = read_shares(logits, centers, weights)
     spoiled = [False, False, True, False, False]
-    assert np.isnan(mean).any(axis=1).tolist() == spoiled
-    assert np.isnan(entropy).tolist() == spoiled
+    assert np.isnan(read.mean).any(axis=1).tolist() == spoiled
+    assert np.isnan(read.square).tolist() == spoiled
+    assert np.isnan(read.entropy).tolist() == spoiled
 
 
 def test_wrong_shapes_are_refused():

@@ -114,6 +114,36 @@ def test_saturation_multiplies_what_is_read_and_nothing_that_is_learned_from():
     assert torch.equal(vivid.mean(logits, plain=True), usual.mean(logits, plain=True))
 
 
+@pytest.mark.parametrize("shrinkage", [0.5, 2.0])
+def test_shrinkage_holds_back_where_the_distribution_disagrees(shrinkage):
+    """A certain color stays, one half as likely as gray shrinks by the root of a half to that power, and of two
+    opposite ones nothing is left; what is learned from stays as it is."""
+    usual, held = head(), head(shrinkage=shrinkage)
+    lengths = usual.centers.norm(dim=1)
+    gray, node = int(lengths.argmin()), int(lengths.argmax())
+    opposite = int((usual.centers + 0.5 * usual.centers[node]).norm(dim=1).argmin())
+    logits = torch.full((1, usual.count, 1, 3), -100.0)
+    logits[0, node] = 0.0
+    logits[0, gray, 0, 1] = 0.0
+    logits[0, opposite, 0, 2] = (lengths[node] / lengths[opposite]).log()
+    factor = held.mean(logits).norm(dim=1)[0, 0] / usual.mean(logits).norm(dim=1)[0, 0]
+    assert factor[:2].tolist() == pytest.approx([1.0, 0.5 ** (shrinkage / 2)], abs=1e-4)
+    assert factor[2] < 0.4
+    assert torch.equal(held.mean(logits, plain=True), usual.mean(logits, plain=True))
+    assert torch.allclose(held.read(logits)[0], held.mean(logits), atol=1e-6)
+
+
+def test_certain_gray_is_gray():
+    """No color divided by no color is none, and has a slope."""
+    bins = head(shrinkage=1.0)
+    logits = torch.full((1, bins.count, 1, 1), -1000.0)
+    logits[0, int(bins.centers.norm(dim=1).argmin())] = 1000.0
+    assert float(bins.read(logits)[0].abs().max()) < 1e-30
+    logits.requires_grad_()
+    bins.mean(logits).sum().backward()
+    assert logits.grad.isfinite().all()
+
+
 def test_reading_gives_the_color_of_the_mean():
     """Color and confidence from one pass are the color that `mean` gives, whatever temperature and rebalancing."""
     logits = torch.randn(1, head().count, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -122,6 +152,7 @@ def test_reading_gives_the_color_of_the_mean():
         {"rebalance": 0.5},
         {"temperature": 0.5},
         {"temperature": 0.5, "rebalance": 0.5, "saturation": 1.2},
+        {"temperature": 0.5, "rebalance": 0.5, "saturation": 1.2, "shrinkage": 0.6},
     ):
         bins = head(**settings)
         assert torch.allclose(bins.read(logits)[0], bins.mean(logits), atol=1e-5)
@@ -130,7 +161,7 @@ def test_reading_gives_the_color_of_the_mean():
 def test_the_compiled_way_and_torch_read_alike():
     """Where a gradient is asked for, or on a GPU, torch computes the same color and confidence."""
     logits = 3 * torch.randn(2, head().count, 5, 7, generator=torch.Generator().manual_seed(0))
-    for settings in ({}, {"temperature": 0.6, "rebalance": 0.5, "saturation": 0.8}):
+    for settings in ({}, {"temperature": 0.6, "rebalance": 0.5, "saturation": 0.8}, {"shrinkage": 0.6}):
         bins = head(**settings)
         for given in (logits, logits.bfloat16()):
             compiled, by_torch = bins.read(given), bins.read(given.clone().requires_grad_())
