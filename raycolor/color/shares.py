@@ -1,4 +1,4 @@
-"""Means, spreads and entropies of distributions over colors, many at a time: compiled, one thread, the lock released."""
+"""Means, spreads and entropies of distributions over colors: compiled, one thread, the lock released."""
 
 from __future__ import annotations
 
