@@ -1,8 +1,8 @@
-"""Let trained checkpoints answer together: python docs/training/ensemble.py OUT CHECKPOINT CHECKPOINT ...
+"""Let trained checkpoints answer together: python docs/training/ensemble.py [--mirror] OUT CHECKPOINT CHECKPOINT ...
 
 Written is one checkpoint, which reads colors off the mean of their logits (of networks without bins heads, the mean of
 their colors). Networks that differ err differently, so that it is nearer to the truth than each, and as slow as all.
-`raycolor evaluate OUT CHECKPOINT ...` shows by how much.
+`raycolor evaluate OUT CHECKPOINT ...` shows by how much. With `--mirror` every second one sees photographs mirrored.
 `python docs/training/ensemble.py --member N ENSEMBLE OUT` takes network N, from 0, out again, to train it further.
 """
 
@@ -28,6 +28,9 @@ def main(out: str, *sources: str) -> None:
     """Load all, store one."""
     if out == "--member":
         return take(int(sources[0]), *sources[1:])
+    mirror = out == "--mirror"
+    if mirror:
+        out, *sources = sources
     members = [checkpoints.load(source) for source in sources]
     if len(members) < 2:
         sys.exit("name two checkpoints or more")
@@ -37,7 +40,7 @@ def main(out: str, *sources: str) -> None:
             sys.exit(
                 f"{one.source}: trained on photographs of another size than {first.source}: choose ones that agree"
             )
-    network = build_model("ensemble", {"members": [one.network for one in members]}, pretrained=False)
+    network = build_model("ensemble", {"members": [one.network for one in members], "mirror": mirror}, pretrained=False)
     network.load_state_dict(
         {f"members.{i}.{key}": value for i, one in enumerate(members) for key, value in one.weights.items()}
     )

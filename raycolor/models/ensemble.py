@@ -25,6 +25,7 @@ class EnsembleConfig(NetworkConfig):
     """Configuration of an ensemble."""
 
     members: list[MemberConfig] = Field(min_length=2, max_length=16, description="the networks, all of equal weight")
+    mirror: bool = Field(False, description="every second network sees photographs mirrored, left to right")
 
 
 class Ensemble(ColorNet):
@@ -33,7 +34,7 @@ class Ensemble(ColorNet):
     Networks that predict distributions over the same colors, read in the same way, are averaged before their color is
     read: the mean of their logits, which is the geometric mean of the distributions. A color must be likely to all of
     them, which errs less at the same chroma than the mean of their colors (docs/results.md). Of other networks the
-    colors are averaged.
+    colors are averaged. With `mirror` they differ in what they see, too, at no price.
 
     Args:
         settings: names and configurations of the members.
@@ -45,6 +46,7 @@ class Ensemble(ColorNet):
     def __init__(self, settings: EnsembleConfig, members: Sequence[ColorNet]) -> None:
         super().__init__(settings)
         self.members = nn.ModuleList(members)
+        self._mirrored = [settings.mirror and number % 2 == 1 for number in range(len(members))]
         self.stride = math.lcm(*(member.stride for member in members))
         self.fixed_size_px = next((member.fixed_size_px for member in members if member.fixed_size_px), None)
         self.input_px = next((member.input_px for member in members if member.input_px), None)
@@ -57,7 +59,8 @@ class Ensemble(ColorNet):
 
     def config(self) -> dict[str, Any]:
         """See `ColorNet.config`."""
-        return {"members": [{"name": member.name, "config": member.config()} for member in self._networks()]}
+        members = [{"name": member.name, "config": member.config()} for member in self._networks()]
+        return {"members": members, **({"mirror": True} if any(self._mirrored) else {})}
 
     def forward(self, L_net: Tensor) -> Tensor:
         """Predict color.
@@ -79,11 +82,22 @@ class Ensemble(ColorNet):
         members = self._networks()
         if (alike := _of_one_reading(members)) is not None:
             heads = [cast(BinsHead, member.head) for member in alike]
-            ab_net, confidence = read_features(heads, [member.features(L_net) for member in alike])
+            features = [member.features(seen) for member, seen in zip(alike, self._seen(L_net), strict=True)]
+            ab_net, confidence = read_features(heads, self._upright(features))
             return alike[0].resize(ab_net), confidence
-        colors, confidences = zip(*(member.color(L_net) for member in members), strict=True)
-        ab_net = sum(color.float() for color in colors) / len(colors)
+        found = [member.color(seen) for member, seen in zip(members, self._seen(L_net), strict=True)]
+        colors, confidences = zip(*found, strict=True)
+        first, *others = (color.float() for color in self._upright(colors))
+        ab_net = sum(others, first) / len(colors)
         return ab_net, None if None in confidences else sum(confidences) / len(confidences)
+
+    def _seen(self, L_net: Tensor) -> list[Tensor]:
+        """Return what each network sees."""
+        return [L_net.flip(3) if mirrored else L_net for mirrored in self._mirrored]
+
+    def _upright(self, planes: Sequence[Tensor]) -> list[Tensor]:
+        """Return planes of what each network saw as those of the photograph."""
+        return [plane.flip(3) if mirrored else plane for plane, mirrored in zip(planes, self._mirrored, strict=True)]
 
     def _networks(self) -> list[ColorNet]:
         return [cast(ColorNet, member) for member in self.members]

@@ -62,6 +62,24 @@ def test_distributions_are_averaged_before_their_color_is_read(tmp_path):
     assert checkpoint.skeleton().stride == 32
 
 
+@pytest.mark.parametrize("second", [BINS, PLAIN])
+def test_every_second_network_sees_a_mirrored_photograph(tmp_path, second):
+    """Mirroring the photograph is the same as letting the other network see it mirrored, saved as well."""
+    for seed, (name, member) in enumerate({"a": BINS, "b": second}.items()):
+        saved(tmp_path / name, seed, member)
+    MAIN("--mirror", str(tmp_path / "ab"), str(tmp_path / "a"), str(tmp_path / "b"))
+    MAIN("--mirror", str(tmp_path / "ba"), str(tmp_path / "b"), str(tmp_path / "a"))
+    MAIN(str(tmp_path / "plain"), str(tmp_path / "a"), str(tmp_path / "b"))
+    first, other, plain = (checkpoints.load(str(tmp_path / name)).model() for name in ("ab", "ba", "plain"))
+    L_net = torch.rand(2, 1, 64, 96, generator=torch.Generator().manual_seed(5)) * 2 - 1
+    with torch.inference_mode():
+        color = first.color(L_net)[0]
+        assert torch.allclose(color, other.color(L_net.flip(3))[0].flip(3), atol=1e-5)
+        assert (color - plain.color(L_net)[0]).abs().max() > 1e-4
+    assert checkpoints.load(str(tmp_path / "ab")).network["config"]["mirror"] is True
+    assert "mirror" not in checkpoints.load(str(tmp_path / "plain")).network["config"]
+
+
 def test_squares_of_one_size_are_one_reading():
     """Distributions of squares of four pixels are averaged, be they of averaged features or of a smaller plane."""
     torch.manual_seed(4)
@@ -108,10 +126,11 @@ def test_who_cannot_tell_makes_all_of_them_silent():
         [PLAIN, {"name": "gan", "config": {}}],
     ],
 )
-def test_fused_it_gives_the_same(members):
+@pytest.mark.parametrize("mirror", [False, True])
+def test_fused_it_gives_the_same(members, mirror):
     """At the size at which all members end, before they enlarge it; else whole: halves are averaged with halves."""
     torch.manual_seed(3)
-    network = build_model("ensemble", {"members": members}, pretrained=False).eval()
+    network = build_model("ensemble", {"members": members, "mirror": mirror}, pretrained=False).eval()
     for member in network.members:
         last = [module for module in member.modules() if isinstance(module, torch.nn.Conv2d)][-1]
         torch.nn.init.normal_(last.weight, std=0.2)
