@@ -26,6 +26,9 @@ from raycolor.models.checkpoints import Checkpoint, load
 
 # Beyond 4:1 the short side of the network's picture would be too few pixels to recognize anything in.
 _LARGEST_ASPECT = 4.0
+# A photograph as large as this is seen at its own size, a smaller one enlarged to the geometric mean of both: measured
+# on photographs of 96 to 256 px (docs/results.md). Beyond that things are blurred more than a network knows them.
+_ENLARGED_TO_PX = 484
 _STEPS = 8  # to a side: a network sees photographs in some 30 sizes, and those of one size share a pass
 _DULL_CHROMA = 4.0  # mean, Lab units: below it a viewer sees a gray photograph
 _OVERFLOW_SHARE = 0.1  # of pixels whose color sRGB cannot hold at their lightness
@@ -95,11 +98,12 @@ class FileColorizer:
         self._card = self.checkpoint.card
         if self._card is not None:
             self._stride, self._fixed_size_px = self._card.size.multiple_of, self._card.size.fixed_px
-            self.network_size = self._card.network_px(config.network_size)
+            self.network_size, self._usual = self._card.network_px(config.network_size), False
         else:
             shape = self.checkpoint.skeleton()
             self._stride, self._fixed_size_px = shape.stride, shape.fixed_size_px
             self.network_size = config.network_size or self.checkpoint.input_px(shape)
+            self._usual = config.network_size is None
         self.provenance = codecs.Provenance(
             checkpoint=self.checkpoint.name,
             checkpoint_sha256=self.checkpoint.weights_sha256,
@@ -204,7 +208,8 @@ class FileColorizer:
         if self._card is not None and self._card.fit != "keep":
             height, width = self._card.plane_shape(height, width, self.network_size)
         else:
-            height, width = network_shape(height, width, self.network_size, self._stride, self._fixed_size_px)
+            size = usual_px(height, width, self.network_size) if self._usual else self.network_size
+            height, width = network_shape(height, width, size, self._stride, self._fixed_size_px)
         return as_sent(lightness(resize_area(np.ascontiguousarray(upright), height, width)))
 
     def _color(self, ab: NDArray[np.float32], L: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
@@ -236,6 +241,17 @@ def flags_of(planes: Sequence[NDArray[np.float32]], L_small: Sequence[NDArray[np
         if float(np.mean(~in_gamut(lab, _OVERFLOW_TOL))) > _OVERFLOW_SHARE:
             found.add("overflow")
     return tuple(sorted(found))
+
+
+def usual_px(height: int, width: int, network_px: int) -> int:
+    """Return the side, of a square as large, at which a network sees a photograph where no other is asked for, pixels.
+
+    Args:
+        height: of the photograph, pixels.
+        width: of the photograph, pixels.
+        network_px: at which the network sees those that are large enough.
+    """
+    return min(network_px, max(1, round(math.sqrt(math.sqrt(height * width) * _ENLARGED_TO_PX))))
 
 
 def network_shape(height: int, width: int, size: int, stride: int, fixed: int | None) -> tuple[int, int]:

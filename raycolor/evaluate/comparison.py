@@ -91,7 +91,7 @@ def make_rows(
                 weights_sha256=about.weights_sha256,
                 parameters=about.parameters,
                 license=about.license or "",
-                input_px=about.network_px or plan.sizes_px[at],
+                input_px=about.shown_px(plan.sizes_px[at]),
                 images_per_second=_rate(batches, at),
                 device=", ".join(sorted({batch.device for batch in batches})),
                 # Networks of others compute as they are.

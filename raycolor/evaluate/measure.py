@@ -23,7 +23,7 @@ from raycolor.dataset.info import read_dataset
 from raycolor.dataset.loading import Batch, batches
 from raycolor.dataset.shards import LabSplit
 from raycolor.errors import CheckpointError
-from raycolor.evaluate.subjects import DatasetPlan, network_px
+from raycolor.evaluate.subjects import DatasetPlan, subject
 from raycolor.models.checkpoints import Checkpoint
 from raycolor.models.fused import fuse
 from raycolor.models.metrics import MetricSums, constant_color, to_pixels, to_rgb
@@ -79,8 +79,9 @@ class Evaluator:
         self.tta = tta
         # As `colorize` computes them: what is measured is what users get.
         dtype = torch.bfloat16 if self.bf16 else torch.float32
-        self._networks = [fuse(checkpoint.model().to(self.device), dtype) for checkpoint in self.checkpoints]
-        self._sides = [network_px(*pair) for pair in zip(self.checkpoints, self._networks, strict=True)]
+        networks = [checkpoint.model() for checkpoint in self.checkpoints]
+        self._subjects = [subject(*pair) for pair in zip(self.checkpoints, networks, strict=True)]
+        self._networks = [fuse(network.to(self.device), dtype) for network in networks]
         self._splits: dict[tuple[str, str], LabSplit] = {}
         self._warm: set[tuple[int, torch.Size]] = set()
         self._st_lpips = load_st_lpips(self.device)
@@ -155,8 +156,8 @@ class Evaluator:
     def _predict(self, number: int, L_net: Tensor, ids: Sequence[str]) -> tuple[Tensor, list[float] | None, float]:
         """Return ab (B, 2, H, W), network units, the confidence of the network, and the seconds that it took."""
         network, crop = self._networks[number], L_net.shape[2:]
-        side = self._sides[number]
-        if side is not None and crop != (side, side):
+        side = self._subjects[number].shown_px(crop[0])
+        if crop != (side, side):
             planes = [resize_area(plane, side, side) for plane in L_net[:, 0].cpu().numpy()]
             L_net = torch.from_numpy(np.stack(planes))[:, None].to(L_net.device)
         L_net = L_net.contiguous(memory_format=torch.channels_last)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from raycolor.colorizer.photograph import network_shape, usual_px
 from raycolor.errors import CheckpointError, ConfigError
 from raycolor.models.checkpoints import Checkpoint, shipped_names
 from raycolor.models.shipped import LICENSE
@@ -31,7 +32,7 @@ class Subject:
         stride: input sizes are multiples of it.
         fixed_size_px: the only input size it takes, or None.
         raycolor_version: that saved it.
-        network_px: side to which crops are resized for it; None: it sees them as they are.
+        network_px: side to which crops are resized for it, if they are not small; None: it sees them as they are.
         is_own: whether it is one of raycolor's, which computes at the precision that was chosen.
         license: of an imported or shipped network.
     """
@@ -47,6 +48,14 @@ class Subject:
     network_px: int | None = None
     is_own: bool = True
     license: str | None = None
+
+    def shown_px(self, crop_px: int) -> int:
+        """Return the side of what it sees of a crop: as `colorize` shows it, or as it is cut."""
+        if self.network_px is None:
+            return crop_px
+        if not self.is_own:
+            return self.network_px
+        return network_shape(crop_px, crop_px, usual_px(crop_px, crop_px, self.network_px), self.stride, None)[0]
 
     @property
     def described(self) -> str:
@@ -79,13 +88,17 @@ class DatasetPlan:
     mean_ab_net: tuple[float, float] = (0.0, 0.0)
 
 
-def subject(checkpoint: Checkpoint) -> Subject:
+def subject(checkpoint: Checkpoint, network: ColorNet | None = None) -> Subject:
     """Describe a checkpoint.
+
+    Args:
+        checkpoint: what to describe.
+        network: its network, where that is built already.
 
     Raises:
         CheckpointError: its weights do not fit its network.
     """
-    network = checkpoint.model()
+    network = network or checkpoint.model()
     card = checkpoint.card
     shipped = LICENSE if checkpoint.source in shipped_names() else None
     return Subject(
@@ -97,13 +110,13 @@ def subject(checkpoint: Checkpoint) -> Subject:
         stride=network.stride,
         fixed_size_px=network.fixed_size_px,
         raycolor_version=checkpoint.raycolor_version,
-        network_px=network_px(checkpoint, network),
+        network_px=_network_px(checkpoint, network),
         is_own=network.fusible,
         license=shipped if card is None else card.license,
     )
 
 
-def network_px(checkpoint: Checkpoint, network: ColorNet) -> int | None:
+def _network_px(checkpoint: Checkpoint, network: ColorNet) -> int | None:
     """Return the side at which `colorize` shows photographs to a network of others, or to one of ours that has its own.
 
     The rest of ours see crops as large as those they were trained on, at the size they are stored in: None.

@@ -15,7 +15,7 @@ from raycolor.codecs import jpeg_file, jpeg_whole
 from raycolor.color.kernels import lightness
 from raycolor.color.resize import resize_area
 from raycolor.colorizer.config import ColorizerConfig
-from raycolor.colorizer.photograph import Colorized, FileColorizer, flags_of, network_shape
+from raycolor.colorizer.photograph import Colorized, FileColorizer, flags_of, network_shape, usual_px
 from raycolor.colorizer.predict import Predicted
 from raycolor.errors import ImageError
 from raycolor.models import checkpoints
@@ -199,6 +199,25 @@ def test_the_network_size_keeps_area_and_aspect(height, width, stride):
     assert 0.75 < h * w / 224**2 < 1.3
     wanted = min(max(width / height, 0.25), 4.0)
     assert 0.7 < (w / h) / wanted < 1.4
+
+
+def test_a_small_photograph_is_not_enlarged_as_far_as_a_large_one():
+    """The larger the photograph, the larger what the network sees, up to its own size; of 484 px it is the same."""
+    seen = [usual_px(side, 2 * side, 1024) for side in (1, 50, 100, 200, 400, 4000)]
+    assert seen == sorted(seen)
+    assert len(set(seen)) == len(seen)
+    assert (usual_px(484, 484, 1024), usual_px(4000, 6000, 384)) == (484, 384)
+    assert usual_px(20_000, 1, 256) == usual_px(1, 20_000, 256) == usual_px(142, 141, 256)
+    assert usual_px(1, 1, 352) == 22
+
+
+def test_who_asks_for_a_size_gets_it():
+    """A small photograph, too, is seen at `--network-size`; without it, at what suits both it and the network."""
+    data = photographs.encoded(photographs.gray_pixels(100, 100), "png")
+    asked = FileColorizer(ColorizerConfig(checkpoint="default", network_size=384)).prepare(data)
+    usual = FileColorizer(ColorizerConfig(checkpoint="default")).prepare(data)
+    assert [plane.shape for plane in asked.L_small] == [(384, 384)]
+    assert [plane.shape for plane in usual.L_small] == [(224, 224)]
 
 
 @pytest.mark.parametrize("stride", [8, 16, 32])

@@ -241,6 +241,15 @@ def test_a_network_with_its_own_size_is_measured_as_colorize_shows_it_photograph
     assert {shape[2:] for shape in seen} == {(96, 96)}
 
 
+@pytest.mark.parametrize(("crop_px", "shown"), [(64, 192), (128, 256), (256, 352), (512, 384)])
+def test_small_crops_are_shown_as_colorize_shows_small_photographs(crop_px, shown):
+    """Enlarged less than large ones, to a multiple of the stride; one of others sees every crop at its own size."""
+    own = replace(subject(checkpoints.load("default")), network_px=384)
+    assert own.shown_px(crop_px) == shown
+    assert replace(own, is_own=False).shown_px(crop_px) == 384
+    assert replace(own, network_px=None).shown_px(crop_px) == crop_px
+
+
 def test_short_names_tell_paths_apart():
     """The last part, more parts where two would read alike, and never the name of a floor."""
     assert short_names(["regression", "runs/gan/"]) == ["regression", "gan"]
