@@ -26,9 +26,10 @@ from raycolor.models.checkpoints import Checkpoint, load
 
 # Beyond 4:1 the short side of the network's picture would be too few pixels to recognize anything in.
 _LARGEST_ASPECT = 4.0
-# A photograph as large as this is seen at its own size, a smaller one enlarged to the geometric mean of both: measured
-# on photographs of 96 to 256 px (docs/results.md). Beyond that things are blurred more than a network knows them.
-_ENLARGED_TO_PX = 484
+# A photograph as large as this is seen at its own size, a smaller one enlarged, but less than to this: measured on
+# photographs of 96 to 256 px (docs/results.md). Enlarged further, things are blurred more than a network knows them.
+_UNCHANGED_PX = 390.0
+_SHARE_OF_OWN = 0.4  # of the two in their geometric mean
 _STEPS = 8  # to a side: a network sees photographs in some 30 sizes, and those of one size share a pass
 _DULL_CHROMA = 4.0  # mean, Lab units: below it a viewer sees a gray photograph
 _OVERFLOW_SHARE = 0.1  # of pixels whose color sRGB cannot hold at their lightness
@@ -251,7 +252,8 @@ def usual_px(height: int, width: int, network_px: int) -> int:
         width: of the photograph, pixels.
         network_px: at which the network sees those that are large enough.
     """
-    return min(network_px, max(1, round(math.sqrt(math.sqrt(height * width) * _ENLARGED_TO_PX))))
+    own = math.sqrt(height * width)
+    return min(network_px, round(own**_SHARE_OF_OWN * _UNCHANGED_PX ** (1 - _SHARE_OF_OWN)))
 
 
 def network_shape(height: int, width: int, size: int, stride: int, fixed: int | None) -> tuple[int, int]:
