@@ -253,7 +253,8 @@ def usual_px(height: int, width: int, network_px: int) -> int:
         network_px: at which the network sees those that are large enough.
     """
     own = math.sqrt(height * width)
-    return min(network_px, round(own**_SHARE_OF_OWN * _UNCHANGED_PX ** (1 - _SHARE_OF_OWN)))
+    mean = math.pow(own, _SHARE_OF_OWN) * math.pow(_UNCHANGED_PX, 1 - _SHARE_OF_OWN)
+    return min(network_px, round(mean))
 
 
 def network_shape(height: int, width: int, size: int, stride: int, fixed: int | None) -> tuple[int, int]:

@@ -98,7 +98,8 @@ def subject(checkpoint: Checkpoint, network: ColorNet | None = None) -> Subject:
     Raises:
         CheckpointError: its weights do not fit its network.
     """
-    network = network or checkpoint.model()
+    if network is None:
+        network = checkpoint.model()
     card = checkpoint.card
     shipped = LICENSE if checkpoint.source in shipped_names() else None
     return Subject(

@@ -81,10 +81,10 @@ class BinsHead(nn.Module):
             more vivid where several colors are possible, and further from the truth on average.
         rebalance: 0 takes the distribution as it is; 1 divides it by the frequency of each color in training
             photographs, mixed half and half with equal frequencies: rare, saturated colors come forward.
-        saturation: factor on the color that is read. A low temperature with a saturation above 1 errs less than other
-            ways of the same colorfulness; see docs/results.md.
+        saturation: factor on the color that is read.
         shrinkage: a color is multiplied by the length of the mean over the root mean square length of what it is the
             mean of, to this power: held back where the distribution is at odds with itself, and not where it agrees.
+            With a saturation above 1 that errs less than other ways of the same chroma; see docs/results.md.
         pooling: side of the squares over which features are averaged before colors are read, but not in training: 2
             takes a quarter of the reading's time, which is a third of the network's.
     """
