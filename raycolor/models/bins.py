@@ -227,7 +227,7 @@ class BinsHead(nn.Module):
         """Return the color (..., 2) to show for means (..., 2) and mean squared lengths (...)."""
         if not self.shrinkage:
             return mean * self.saturation
-        agreement = (mean.square().sum(dim=-1) / square.clamp(min=_SMALL)).clamp(_SMALL, 1)
+        agreement = (mean.square().sum(dim=-1) / square.clamp(min=_SMALL)).clamp(min=_SMALL)
         return mean * (self.saturation * agreement ** (self.shrinkage / 2))[..., None]
 
 
