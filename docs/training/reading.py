@@ -21,7 +21,7 @@ from raycolor.color import kernels, scale
 from raycolor.color.difference import delta_e00
 from raycolor.color.kernels import lightness
 from raycolor.color.resize import resize_area
-from raycolor.colorizer.photograph import network_shape, usual_px
+from raycolor.colorizer.photograph import usual_shape
 from raycolor.models import checkpoints
 from raycolor.models.bins import BinsHead
 from raycolor.models.precision import choose_precision
@@ -57,7 +57,7 @@ def main(name: str, chroma: str, *folders: str) -> None:
                 continue
             L, a, b = kernels.pixels_to_lab(np.ascontiguousarray(bgr[..., ::-1]))
             gray = np.ascontiguousarray(kernels.join(np.uint8, L, np.zeros((1, 1, 2), np.float32))[..., 0])
-            seen = network_shape(*L.shape, usual_px(*L.shape, size), network.stride, None)
+            seen = usual_shape(*L.shape, size, network.stride, None)
             L_net = torch.from_numpy(scale.L_to_net(lightness(resize_area(gray, *seen)))[None, None])
             step = max(1, max(L.shape) // COUNTED_PX)
             counted = (slice(None), slice(None), slice(step // 2, None, step), slice(step // 2, None, step))

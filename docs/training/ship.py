@@ -1,11 +1,11 @@
 """Put a trained checkpoint among those that come with raycolor: python docs/training/ship.py RUN NAME [KEY=VALUE ...]
 
-Weights are stored as float16 where that is wide enough, and computed with as float32. `bottleneck=N` narrows
-the autoencoder: its two dense layers have nothing between them, so that their product is cut to that rank by a singular
-value decomposition, which is the nearest autoencoder of that bottleneck. `temperature=T`, `rebalance=R` and
-`saturation=S` change how the U-Net's bins head turns its distribution into color (see `reading.py`), `input_px=N` and
-`pooling=N` at what size. RUN may be NAME itself. The script prints by how much the colors of a made picture change, in
-Lab units; `raycolor evaluate RUN NAME` what that does to metrics.
+Weights are stored as float16 where that is wide enough, and computed with as float32. `bottleneck=N` narrows the
+autoencoder: its two dense layers have nothing between them, so that their product is cut to that rank by a singular
+value decomposition, which is the nearest autoencoder of that bottleneck. `temperature=T`, `rebalance=R`, `saturation=S`
+and `shrinkage=K` change how the U-Net's bins head turns its distribution into color (see `reading.py`), `input_px=N`
+and `pooling=N` at what size. RUN may be NAME itself. The script prints by how much the colors of a made picture change,
+in Lab units; `raycolor evaluate RUN NAME` what that does to metrics.
 """
 
 import sys

@@ -99,12 +99,12 @@ class FileColorizer:
         self._card = self.checkpoint.card
         if self._card is not None:
             self._stride, self._fixed_size_px = self._card.size.multiple_of, self._card.size.fixed_px
-            self.network_size, self._usual = self._card.network_px(config.network_size), False
+            self.network_size = self._card.network_px(config.network_size)
         else:
             shape = self.checkpoint.skeleton()
             self._stride, self._fixed_size_px = shape.stride, shape.fixed_size_px
             self.network_size = config.network_size or self.checkpoint.input_px(shape)
-            self._usual = config.network_size is None
+        self._shape = usual_shape if self._card is None and config.network_size is None else network_shape
         self.provenance = codecs.Provenance(
             checkpoint=self.checkpoint.name,
             checkpoint_sha256=self.checkpoint.weights_sha256,
@@ -209,8 +209,7 @@ class FileColorizer:
         if self._card is not None and self._card.fit != "keep":
             height, width = self._card.plane_shape(height, width, self.network_size)
         else:
-            size = usual_px(height, width, self.network_size) if self._usual else self.network_size
-            height, width = network_shape(height, width, size, self._stride, self._fixed_size_px)
+            height, width = self._shape(height, width, self.network_size, self._stride, self._fixed_size_px)
         return as_sent(lightness(resize_area(np.ascontiguousarray(upright), height, width)))
 
     def _color(self, ab: NDArray[np.float32], L: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
@@ -272,6 +271,11 @@ def network_shape(height: int, width: int, size: int, stride: int, fixed: int | 
     sides = size / math.sqrt(aspect), size * math.sqrt(aspect)
     step = stride * max(1, round(size / _STEPS / stride))
     return max(step, round(sides[0] / step) * step), max(step, round(sides[1] / step) * step)
+
+
+def usual_shape(height: int, width: int, size: int, stride: int, fixed: int | None) -> tuple[int, int]:
+    """Return (height, width), as `network_shape`, where nobody asked for a size: see `usual_px`."""
+    return network_shape(height, width, usual_px(height, width, size), stride, fixed)
 
 
 def _pixels(pages: Sequence[NDArray[Any]]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from raycolor.colorizer.photograph import network_shape, usual_px
+from raycolor.colorizer.photograph import usual_shape
 from raycolor.errors import CheckpointError, ConfigError
 from raycolor.models.checkpoints import Checkpoint, shipped_names
 from raycolor.models.shipped import LICENSE
@@ -55,7 +55,7 @@ class Subject:
             return crop_px
         if not self.is_own:
             return self.network_px
-        return network_shape(crop_px, crop_px, usual_px(crop_px, crop_px, self.network_px), self.stride, None)[0]
+        return usual_shape(crop_px, crop_px, self.network_px, self.stride, None)[0]
 
     @property
     def described(self) -> str:
