@@ -155,6 +155,8 @@ class Browser:
             self.ask("Runtime.evaluate", tab, expression=decoded, awaitPromise=True)
             png = base64.b64decode(self.ask("Page.captureScreenshot", tab, format="png")["data"])
         self.ask("Target.closeTarget", targetId=target)
+        # A tab that was closed may still say that the server of its page is gone.
+        self._events = [event for event in self._events if event.get("sessionId") == tab]
         return Seen(result["result"].get("value"), self._said(), self._asked(url), png)
 
     def _said(self) -> list[str]:
